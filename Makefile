@@ -1,0 +1,67 @@
+# From a clean clone every target makes what it needs; a repeat does only what has changed.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := build/demo
+
+# cmake, ninja and clang-format come from the virtual environment.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+PYTHON_DIRECTORIES := python tests examples $(wildcard benchmarks)
+CPP_FILES := $(shell find cpp -name '*.cc' -o -name '*.h')
+INSTALLED_FILES := $(shell find python/tdse cpp -type f -not -path '*/.*' -not -name '*.pyc' \
+	-not -name '*.so') pyproject.toml setup.py CMakeLists.txt
+
+.PHONY: help demo test lint types format lock clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(VENV)/installed $(DEMO)/mobilenet_v3_small.tflite ## Place a model on this machine and compare it with LiteRT
+	$(BIN)/tdsec $(DEMO)/mobilenet_v3_small.tflite -o $(DEMO)/out
+	$(BIN)/tdse bench $(DEMO)/out
+
+test: $(VENV)/installed ## Run the tests; PYTEST_ARGS="-k slice" chooses among them
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/dependencies ## Check style and formatting
+	$(BIN)/ruff check $(PYTHON_DIRECTORIES) setup.py
+	$(BIN)/ruff format --check $(PYTHON_DIRECTORIES) setup.py
+	$(BIN)/clang-format --dry-run --Werror $(CPP_FILES)
+
+types: $(VENV)/dependencies ## Check type hints
+	$(BIN)/mypy
+	MYPYPATH=examples $(BIN)/mypy examples
+
+format: $(VENV)/dependencies ## Format Python and C++
+	$(BIN)/ruff check --fix-only $(PYTHON_DIRECTORIES) setup.py
+	$(BIN)/ruff format $(PYTHON_DIRECTORIES) setup.py
+	$(BIN)/clang-format -i $(CPP_FILES)
+
+lock: ## Write requirements.lock anew from pyproject.toml
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python -m pip install --quiet pip==26.3 pip-tools==7.6.2
+	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+		--extra dev --all-build-deps --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --output-file requirements.lock pyproject.toml
+
+clean: ## Remove all that the other targets made
+	rm -rf $(VENV) build dist
+
+$(VENV)/dependencies: requirements.lock
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes \
+		--requirement requirements.lock
+	touch $@
+
+# With what the lock file pinned, also for the build: nothing is fetched here. Setuptools would
+# install what an earlier build left in build/lib*, also modules that are gone.
+$(VENV)/installed: $(VENV)/dependencies $(INSTALLED_FILES)
+	rm -rf build/lib*
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation \
+		--force-reinstall .
+	touch $@
+
+$(DEMO)/mobilenet_v3_small.tflite: $(VENV)/dependencies $(shell find examples -name '*.py')
+	$(BIN)/python examples/demo_model.py $@

@@ -1,0 +1,226 @@
+"""Compile and time every model given, with the commands a user types, and judge the figures.
+
+    python benchmarks/acceptance.py MODEL_OR_DIRECTORY... [--budget 60] [--launches 5]
+        [--json FILE] [--demand NAME=SPEEDUP]...
+
+A model passes if ``tdsec`` and ``tdse bench`` work on it, its results are as near to LiteRT's as
+they must be, and it is not slower than LiteRT with the thread count that suits LiteRT best. A model
+that LiteRT itself cannot run passes if ``tdsec`` ends in one clear line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+# Never slower: this much of a speedup is demanded of every model...
+LEAST_SPEEDUP = 0.97
+# ... and of models faster than SMALL_US, for which the call itself counts, this much time.
+SMALL_US = 500.0
+MOST_SLOWER_US = 15.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One model's figures; times in microseconds."""
+
+    model: str
+    passed: bool
+    why: str
+    compile_s: float
+    regions: int = 0
+    ops: str = ""
+    ours_us: float = 0.0
+    litert_us: float = 0.0
+    litert: str = ""
+    speedup: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    region_difference: str = ""
+    output_difference: str = ""
+    litert_itself: str = ""
+
+
+def main() -> int:
+    """Entry point; status 1 if a model does not pass."""
+    arguments = _arguments()
+    models = _models(arguments.models)
+    demands = dict(text.split("=") for text in arguments.demand)
+    outcomes = []
+    console = Console(stderr=True)
+    for i, model in enumerate(models):
+        least = float(demands.get(model.stem, LEAST_SPEEDUP))
+        outcome = judge(model, arguments.budget, arguments.launches, arguments.seconds, least)
+        outcomes.append(outcome)
+        verdict = "ok" if outcome.passed else f"FAILED: {outcome.why}"
+        console.print(
+            f"{i + 1}/{len(models)} {model.name}: {outcome.speedup:.2f} "
+            f"[{outcome.low:.2f}, {outcome.high:.2f}] {verdict}",
+            highlight=False,
+        )
+        if arguments.json:
+            Path(arguments.json).write_text(json.dumps([asdict(o) for o in outcomes], indent=1))
+    _print(outcomes)
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+def judge(model: Path, budget: float, launches: int, seconds: float, least: float) -> Outcome:
+    """Compile and time one model."""
+    with tempfile.TemporaryDirectory(prefix="tdse-acceptance-") as scratch:
+        out = Path(scratch) / "out"
+        begin = time.monotonic()
+        status, made, error = _command("tdsec", str(model), "-o", str(out), "--budget", str(budget))
+        compile_s = time.monotonic() - begin
+        if status != 0:
+            return _refused(model, status, error, compile_s)
+        status, timed, error = _command(
+            *("tdse", "bench", str(out), "--against", "litert"),
+            *("--launches", str(launches), "--seconds", str(seconds)),
+        )
+        if status != 0:
+            return Outcome(model.stem, False, f"tdse bench: {error}", compile_s)
+        placement = json.loads((out / "placement.json").read_text())
+    return _outcome(model, compile_s, least, made, timed, placement)
+
+
+def _outcome(
+    model: Path,
+    compile_s: float,
+    least: float,
+    made: dict[str, Any],
+    timed: dict[str, Any],
+    placement: dict[str, Any],
+) -> Outcome:
+    best = timed["best_litert"]
+    times = {row["name"]: row["median_us"] for row in timed["contenders"] if "median_us" in row}
+    ours, theirs = times["tdse"], times[best["name"]]
+    counts: dict[str, int] = {}
+    for op in placement["ops"]:
+        counts[op["target"]] = counts.get(op["target"], 0) + 1
+    check = timed["correctness"]
+    faults = []
+    if ours > SMALL_US and best["speedup"] < least:
+        faults.append(f"speedup {best['speedup']:.3f} is below {least}")
+    if ours <= SMALL_US and ours - theirs > MOST_SLOWER_US:
+        faults.append(f"{ours - theirs:.0f} us slower")
+    gap = made["difference_from_litert"]
+    if gap["steps"] > 1 or gap["relative"] > 1e-4:
+        faults.append(f"a region differs by {_gap(gap)}")
+    own, itself = check["ours"], check["litert_itself"]
+    if set(counts) == {"litert"} and (own["steps"] or own["relative"]):
+        faults.append(f"all on LiteRT, yet the result differs by {_gap(own)}")
+    if itself is not None and own["steps"] > max(itself["steps"], 1):
+        faults.append(f"differs by {_gap(own)}, LiteRT from itself by {_gap(itself)}")
+    if own["relative"] > 1e-4 and (itself is None or own["relative"] > itself["relative"]):
+        faults.append(f"differs by {_gap(own)}")
+    return Outcome(
+        model=model.stem,
+        passed=not faults,
+        why="; ".join(faults),
+        compile_s=compile_s,
+        regions=len(placement["regions"]),
+        ops=", ".join(f"{n} {target}" for target, n in counts.items()),
+        ours_us=ours,
+        litert_us=theirs,
+        litert=best["name"],
+        speedup=best["speedup"],
+        low=best["low"],
+        high=best["high"],
+        region_difference=_gap(gap),
+        output_difference=_gap(own),
+        litert_itself="" if itself is None else _gap(itself),
+    )
+
+
+def _refused(model: Path, status: int, error: str, compile_s: float) -> Outcome:
+    """A model that tdsec refuses is right to be refused if LiteRT cannot run it either."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_path=str(model))
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+    except (RuntimeError, ValueError):
+        one_line = status == 1 and len(error.splitlines()) == 1
+        return Outcome(model.stem, one_line, f"LiteRT cannot run it: {error}", compile_s)
+    return Outcome(model.stem, False, f"tdsec: {error}", compile_s)
+
+
+def _command(*words: str) -> tuple[int, dict[str, Any], str]:
+    program = Path(sys.executable).parent / words[0]
+    process = subprocess.run(
+        [str(program), *words[1:], "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ),
+    )
+    value = json.loads(process.stdout) if process.stdout.strip() else {}
+    return process.returncode, value, process.stderr.strip()
+
+
+def _gap(gap: dict[str, Any]) -> str:
+    if not gap["steps"] and not gap["relative"]:
+        return "0"
+    parts = [f"{gap['steps']} LSB"] if gap["steps"] else []
+    return ", ".join(parts + ([f"{gap['relative']:.0e}"] if gap["relative"] else []))
+
+
+def _models(given: Sequence[str]) -> list[Path]:
+    found = []
+    for text in given:
+        path = Path(text)
+        found += sorted(path.rglob("*.tflite")) if path.is_dir() else [path]
+    return found
+
+
+def _print(outcomes: Sequence[Outcome]) -> None:
+    table = Table(title="Time of LiteRT at its best over tdse's, medians over process launches")
+    for name in ("model", "compile s", "ops", "regions", "tdse ms", "LiteRT ms", "speedup [95 %]"):
+        table.add_column(name, justify="left" if name in ("model", "ops") else "right")
+    for name in ("region diff", "output diff", "LiteRT itself", ""):
+        table.add_column(name)
+    for o in outcomes:
+        table.add_row(
+            o.model,
+            f"{o.compile_s:.0f}",
+            o.ops,
+            str(o.regions),
+            f"{o.ours_us / 1000:.3f}",
+            f"{o.litert_us / 1000:.3f} ({o.litert[-2:]})",
+            f"{o.speedup:.2f} [{o.low:.2f}, {o.high:.2f}]",
+            o.region_difference,
+            o.output_difference,
+            o.litert_itself,
+            "ok" if o.passed else f"FAILED {o.why}",
+        )
+    Console(width=180).print(table)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", help=".tflite files, or directories of them")
+    parser.add_argument("--budget", type=float, default=60.0, help="of tdsec, seconds")
+    parser.add_argument("--launches", type=int, default=5, help="of tdse bench")
+    parser.add_argument("--seconds", type=float, default=2.0, help="timed in each launch")
+    parser.add_argument("--json", help="write the figures there too")
+    parser.add_argument(
+        "--demand", action="append", default=[], metavar="NAME=SPEEDUP", help="of one model"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

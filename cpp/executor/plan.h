@@ -1,0 +1,72 @@
+// The plan of an executor: tensors, constants and regions, read from the bytes that Python wrote.
+//
+// The layout is documented in python/tdse/runtime/plan.py. All numbers are little endian; sizes are
+// in bytes.
+#ifndef TDSE_EXECUTOR_PLAN_H_
+#define TDSE_EXECUTOR_PLAN_H_
+
+#include <dlpack/dlpack.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tdse {
+
+using TensorId = uint32_t;
+
+// Bytes inside the plan, at a multiple of 64 from its start.
+struct Blob {
+  const uint8_t* data = nullptr;
+  size_t size = 0;
+};
+
+struct PlanTensor {
+  std::string name;
+  DLDataType dtype{};
+  std::vector<int64_t> shape;
+  int32_t constant_blob = -1;  // -1: not a constant
+  size_t size_bytes = 0;
+
+  bool is_constant() const { return constant_blob >= 0; }
+};
+
+// One call of a compiled kernel: inputs, constants and intermediates first, outputs last.
+struct PlanStep {
+  std::string symbol;
+  std::vector<TensorId> arguments;
+};
+
+struct PlanRegion {
+  std::string name;
+  std::string kind;
+  uint32_t threads = 1;
+  int32_t blob = -1;  // -1: none
+  std::vector<TensorId> inputs;
+  std::vector<TensorId> outputs;
+  std::vector<PlanStep> steps;
+};
+
+// Blobs point into the bytes the plan was parsed from, which must outlive it.
+struct Plan {
+  std::vector<Blob> blobs;
+  std::vector<PlanTensor> tensors;
+  std::vector<TensorId> inputs;
+  std::vector<TensorId> outputs;
+  std::vector<PlanRegion> regions;
+};
+
+// Blobs start at multiples of this, so that they can be used in place.
+constexpr size_t kBlobAlignment = 64;
+
+// Parses and checks a plan: every index is in range, every tensor is written once and before it is
+// read. Throws std::runtime_error for anything else; never reads outside [data, data + size).
+Plan ParsePlan(const uint8_t* data, size_t size);
+
+// "float32", "int8", "bool": numpy's name of the type.
+std::string TypeName(DLDataType dtype);
+
+}  // namespace tdse
+
+#endif  // TDSE_EXECUTOR_PLAN_H_

@@ -1,0 +1,329 @@
+"""Time an artefact against what users run today, and hold its results against LiteRT's."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdse.errors import ModelError, UsageError
+from tdse.graph.model import Graph
+from tdse.graph.reader import read_tflite
+from tdse.measure.accuracy import Difference, difference, worst
+from tdse.measure.activations import Array, random_inputs, zero_inputs
+from tdse.measure.race import Entry, Result, race
+from tdse.measure.stats import Ratio, ratio
+from tdse.place import thread_counts
+from tdse.platform import discover_host
+from tdse.runtime.artefact import read_metadata
+from tdse.runtime.litert import invoke, make_interpreter
+from tdse.runtime.model import Model, load
+
+PEERS = ("litert", "tvm", "openvino")
+OURS = "tdse"
+# LiteRT's reference kernels are slow; so many inputs are enough to see how far they are off.
+_REFERENCE_INPUTS = 2
+_PROFILE_RUNS = 30
+
+Progress = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender, timed over whole calls.
+
+    Attributes:
+        name: for example ``tdse`` or ``litert x2``.
+        result: its times; None if it could not be run.
+        against: its time over ours, above 1 if ours is faster; None if it could not be run.
+        why_not: why it could not be run.
+    """
+
+    name: str
+    result: Result | None
+    against: Ratio | None
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class RegionTime:
+    """Median time of one region, microseconds, measured inside the artefact."""
+
+    name: str
+    ops: int
+    median_us: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Correctness:
+    """Results of the artefact beside LiteRT's, over ``inputs`` inputs.
+
+    Attributes:
+        inputs: how many inputs were compared.
+        ours: largest difference from LiteRT's default kernels.
+        litert_itself: largest difference of LiteRT's reference kernels from its default ones, on
+            the first inputs; None if ours is exact, so that there is nothing to compare with.
+        argmax_agrees: inputs on which the largest element of the first output is the same.
+    """
+
+    inputs: int
+    ours: Difference
+    litert_itself: Difference | None
+    argmax_agrees: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that ``tdse bench`` prints."""
+
+    rows: tuple[Row, ...]
+    regions: tuple[RegionTime, ...]
+    correctness: Correctness
+    model: str
+    launches: int
+
+    @property
+    def best_litert(self) -> Row | None:
+        """LiteRT with the thread count that suits it best."""
+        timed = [row for row in self.rows if row.name.startswith("litert") and row.result]
+        return min(timed, key=lambda row: row.result.median_us, default=None)  # type: ignore[union-attr]
+
+
+def bench(
+    directory: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    inputs: str | os.PathLike[str] | None = None,
+    against: Sequence[str] = PEERS,
+    launches: int = 5,
+    seconds: float = 2.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Time the artefact in ``directory`` and check its results.
+
+    Args:
+        directory: an artefact.
+        model: the ``.tflite`` it was made of; by default where it was when compiled.
+        inputs: an ``.npz`` with an array for each input, by name or in order, each either one
+            input or a stack of them along a new first axis; random inputs and zeros if None.
+        against: peers among ``litert``, ``tvm`` and ``openvino``.
+        launches: processes to start, one after the other.
+        seconds: timed seconds of each.
+        seed: of random inputs and of the order.
+        progress: called with (stage, done, all, detail).
+
+    Raises:
+        ArtefactError: there is no artefact.
+        ModelError: the model is missing, or another than the artefact was made of.
+        UsageError: the inputs do not fit, or a peer is unknown.
+    """
+    say = progress or (lambda stage, done, total, detail: None)
+    unknown = [name for name in against if name not in PEERS]
+    if unknown:
+        raise UsageError(f"no peer is named {unknown[0]!r}", hint=f"choose {', '.join(PEERS)}")
+    if launches < 1:
+        raise UsageError("there must be at least one launch")
+    metadata = read_metadata(directory)
+    graph = _model_of(metadata, model)
+    artefact = load(directory)
+    cases = _cases(graph, artefact, inputs, seed)
+    say("check", 0, 1, "")
+    correctness = _check(graph, artefact, cases)
+    with tempfile.TemporaryDirectory(prefix="tdse-bench-") as scratch:
+        entries, absent = _entries(graph, directory, against, Path(scratch), say)
+        results = race(
+            entries,
+            cases[0],
+            launches=launches,
+            seconds=seconds,
+            seed=seed,
+            progress=lambda done, total: say("race", done, total, ""),
+        )
+    ours = results[OURS]
+    rows = [
+        Row(e.name, results[e.name], ratio(results[e.name].medians_us, ours.medians_us))
+        for e in entries
+    ]
+    rows += [Row(name, None, None, why) for name, why in absent.items()]
+    return Report(
+        tuple(rows), _regions(artefact, cases[0], directory), correctness, graph.name, launches
+    )
+
+
+def _model_of(metadata: Mapping[str, Any], given: str | os.PathLike[str] | None) -> Graph:
+    path = Path(given or metadata["model"]["path"])
+    if not path.is_file():
+        raise ModelError(
+            "the model that the artefact was made of is not there",
+            where=str(path),
+            why="LiteRT needs it to be compared with",
+            hint="say where it is with --model",
+        )
+    graph = read_tflite(path)
+    if hashlib.sha256(graph.data).hexdigest() != metadata["model"]["sha256"]:
+        raise ModelError(
+            "this is not the model that the artefact was made of",
+            where=str(path),
+            why="its sha256 differs",
+            hint="compile it again, or give the right one with --model",
+        )
+    return graph
+
+
+def _cases(
+    graph: Graph, artefact: Model, inputs: str | os.PathLike[str] | None, seed: int
+) -> list[list[Array]]:
+    if inputs is None:
+        return [*(random_inputs(graph, seed + i) for i in range(5)), zero_inputs(graph)]
+    return read_inputs(artefact, inputs)
+
+
+def read_inputs(artefact: Model, path: str | os.PathLike[str]) -> list[list[Array]]:
+    """The inputs in an ``.npz``: one list of arrays for each case.
+
+    An array has the shape of its input, or one more axis in front, which counts the cases.
+
+    Raises:
+        UsageError: the file or an array does not fit; says which and what is wanted.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UsageError(
+            "the inputs cannot be read", where=str(path), why=str(error), hint="give an .npz file"
+        ) from None
+    names = [info.name for info in artefact.inputs]
+    if set(arrays) != set(names):
+        if len(arrays) != len(names):
+            raise UsageError(
+                f"the file holds {len(arrays)} arrays for {len(names)} inputs",
+                where=str(path),
+                hint=f"the inputs are {', '.join(names)}",
+            )
+        arrays = dict(zip(names, arrays.values(), strict=True))
+    stacks = []
+    for info in artefact.inputs:
+        array = arrays[info.name]
+        if array.dtype == info.dtype and array.shape == info.shape:
+            stacks.append(array[np.newaxis])
+        elif array.dtype == info.dtype and array.shape[1:] == info.shape and len(array):
+            stacks.append(array)
+        else:
+            raise UsageError(
+                f"the array for input {info.name!r} has shape {array.shape} and dtype {array.dtype}",
+                where=str(path),
+                why=f"the model takes {info.shape} and {info.dtype}",
+                hint="convert it, or stack several inputs along a new first axis",
+            )
+    if len({len(stack) for stack in stacks}) > 1:
+        raise UsageError("the arrays hold different numbers of inputs", where=str(path))
+    return [list(case) for case in zip(*stacks, strict=True)]
+
+
+def _check(graph: Graph, artefact: Model, cases: Sequence[Sequence[Array]]) -> Correctness:
+    ours, itself, agrees = [], [], 0
+    # A model with state starts each run from the same one only if it is made anew.
+    for case in cases:
+        expected = [np.array(y) for y in invoke(make_interpreter(graph.data), case)]
+        result = artefact.run(case)
+        ours.append(difference(result, expected))
+        agrees += int(np.argmax(result[0]) == np.argmax(expected[0])) if result[0].size else 1
+    total = worst(ours)
+    if total.is_exact:
+        return Correctness(len(cases), total, None, agrees)
+    for case in cases[:_REFERENCE_INPUTS]:
+        expected = [np.array(y) for y in invoke(make_interpreter(graph.data), case)]
+        plain = make_interpreter(graph.data, reference_kernels=True)
+        itself.append(difference([np.array(y) for y in invoke(plain, case)], expected))
+    return Correctness(len(cases), total, worst(itself), agrees)
+
+
+def _entries(
+    graph: Graph,
+    directory: str | os.PathLike[str],
+    against: Sequence[str],
+    scratch: Path,
+    say: Progress,
+) -> tuple[list[Entry], dict[str, str]]:
+    model = scratch / "model.tflite"
+    model.write_bytes(graph.data)
+    entries = [Entry(OURS, "artefact", {"directory": str(Path(directory).absolute())})]
+    absent: dict[str, str] = {}
+    counts = thread_counts(None, discover_host().devices[0].cores)
+    if "litert" in against:
+        entries += [
+            Entry(f"litert x{n}", "litert", {"model": str(model), "threads": n}) for n in counts
+        ]
+    if "tvm" in against:
+        say("build", 0, 1, "TVM's default build")
+        library, why = _default_tvm_build(graph, scratch)
+        if library is None:
+            absent["tvm default"] = why
+        else:
+            entries.append(Entry("tvm default", "tvm", {"library": str(library)}))
+    if "openvino" in against:
+        if importlib.util.find_spec("openvino") is None:
+            absent["openvino"] = "not installed (pip install openvino)"
+        else:
+            found, why = _openvino_entries(model, counts)
+            entries += found
+            if why:
+                absent["openvino"] = why
+    return entries, absent
+
+
+def _default_tvm_build(graph: Graph, scratch: Path) -> tuple[Path | None, str]:
+    """TVM's own import and default CPU build, or the one-line reason why there is none."""
+    import tflite
+    import tvm
+    from tvm.relax.frontend.tflite import from_tflite
+
+    from tdse.targets.llvm import host_target, quiet_stderr
+
+    try:
+        with quiet_stderr():
+            module = from_tflite(tflite.Model.GetRootAsModel(graph.data, 0))
+            library = tvm.compile(module, target=host_target())
+        path = scratch / "tvm_default.so"
+        library.export_library(str(path))
+    # TVM's importer raises whatever its assertions and lookups happen to raise.
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return None, f"{type(error).__name__}: {lines[-1].strip()[:200] if lines else ''}"
+    return path, ""
+
+
+def _openvino_entries(model: Path, counts: Sequence[int]) -> tuple[list[Entry], str]:
+    import openvino
+
+    try:
+        openvino.Core().compile_model(str(model), "CPU")
+    except RuntimeError as error:
+        return [], str(error).strip().splitlines()[-1][:200]
+    arguments = {"model": str(model)}
+    return [Entry(f"openvino x{n}", "openvino", {**arguments, "threads": n}) for n in counts], ""
+
+
+def _regions(
+    artefact: Model, case: Sequence[Array], directory: str | os.PathLike[str]
+) -> tuple[RegionTime, ...]:
+    from tdse.runtime.artefact import PLACEMENT
+    from tdse.search.placement import load_placement
+
+    medians = np.median(artefact.profile(case, _PROFILE_RUNS), axis=0)
+    total = float(medians.sum()) or 1.0
+    ops = [len(region.ops) for region in load_placement(Path(directory) / PLACEMENT).regions]
+    return tuple(
+        RegionTime(region["name"], count, float(time), float(time) / total)
+        for region, count, time in zip(artefact.regions, ops, medians, strict=True)
+    )

@@ -1,0 +1,99 @@
+"""What both commands share: how errors end them, how progress and JSON are shown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tdse.errors import TdseError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from tdse.contest import Progress as Report
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        print(f"{self.prog}: error: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def run(prog: str, command: Callable[[], None], *, as_json: bool, debug: bool) -> int:
+    """Run ``command`` and turn its errors into one line and an exit status."""
+    try:
+        command()
+    except TdseError as error:
+        if debug:
+            raise
+        if as_json:
+            print(json.dumps({"error": error.as_dict()}))
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"{prog}: stopped; nothing was written", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return 0
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on standard output."""
+    print(json.dumps(value, indent=1))
+
+
+_STAGES = {
+    "legality": "asking the targets",
+    "measure": "measuring",
+    "search": "searching",
+    "build": "building candidates",
+    "race": "timing candidates",
+    "write": "writing",
+    "check": "checking results",
+}
+
+
+@contextmanager
+def progress_bar(*, quiet: bool) -> Iterator[Report]:
+    """A progress bar on a terminal's standard error, and nothing where there is none."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage, done, total, detail: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        yield _reporter(bar)
+
+
+def _reporter(bar: Progress) -> Report:
+    task = bar.add_task("starting", total=None, detail="")
+
+    def report(stage: str, done: int, total: int, detail: str) -> None:
+        bar.update(
+            task,
+            description=_STAGES[stage],
+            completed=done,
+            total=total,
+            detail=detail,
+            refresh=True,
+        )
+
+    return report

@@ -1,0 +1,127 @@
+"""``tdse``: look at devices, run and time artefacts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tdse.cli.common import Parser, print_json, progress_bar, run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the command."""
+    arguments = _parser().parse_args(argv)
+    return run(
+        "tdse",
+        lambda: arguments.command(arguments),
+        as_json=arguments.json,
+        debug=arguments.debug,
+    )
+
+
+def _devices(arguments: argparse.Namespace) -> None:
+    from tdse.cli import show
+    from tdse.devices import describe_devices
+
+    report = describe_devices(arguments.platform)
+    if arguments.json:
+        print_json(report)
+    else:
+        show.devices(report)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from tdse.bench import read_inputs
+    from tdse.cli import show
+    from tdse.runtime.model import load
+
+    model = load(arguments.out)
+    if arguments.inputs:
+        cases = read_inputs(model, arguments.inputs)
+        source = arguments.inputs
+    else:
+        cases = [model.random_inputs(arguments.seed)]
+        source = f"random inputs, seed {arguments.seed}"
+    results = [model.run(case) for case in cases]
+    outputs = {
+        info.name: np.stack([result[i] for result in results])
+        if len(results) > 1
+        else results[0][i]
+        for i, info in enumerate(model.outputs)
+    }
+    if arguments.save:
+        np.savez(arguments.save, allow_pickle=False, **outputs)
+    show.outputs(outputs, source=source, saved=arguments.save, as_json=arguments.json)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from tdse.bench import PEERS, bench
+    from tdse.cli import show
+
+    with progress_bar(quiet=arguments.json) as report:
+        result = bench(
+            arguments.out,
+            model=arguments.model,
+            inputs=arguments.inputs,
+            against=tuple(arguments.against.split(",")) if arguments.against else PEERS,
+            launches=arguments.launches,
+            seconds=arguments.seconds,
+            seed=arguments.seed,
+            progress=report,
+        )
+    if arguments.json:
+        print_json(show.bench_json(result))
+    else:
+        show.bench(result)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="tdse", description="Look at devices, run and time what tdsec made.")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+
+    devices = commands.add_parser("devices", help="what models can be placed on here")
+    devices.add_argument(
+        "--platform", default="host", metavar="host|PRESET|FILE.toml", help="default: this machine"
+    )
+    devices.set_defaults(command=_devices)
+
+    runs = commands.add_parser("run", help="run an artefact once")
+    runs.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
+    runs.add_argument("--inputs", metavar="DATA.npz", help="arrays by input name (default: random)")
+    runs.add_argument("--save", metavar="FILE.npz", help="write the outputs there")
+    runs.add_argument("--seed", type=int, default=0, metavar="N", help="of random inputs")
+    runs.set_defaults(command=_run)
+
+    timed = commands.add_parser("bench", help="time an artefact and check its results")
+    timed.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
+    timed.add_argument("--model", metavar="MODEL.tflite", help="the model it was made of")
+    timed.add_argument(
+        "--inputs", metavar="DATA.npz", help="arrays by input name (default: random)"
+    )
+    timed.add_argument(
+        "--against",
+        metavar="P,P",
+        help="peers among litert, tvm, openvino (default: all there are)",
+    )
+    timed.add_argument(
+        "--launches", type=int, default=5, metavar="N", help="processes to time in (default: 5)"
+    )
+    timed.add_argument(
+        "--seconds", type=float, default=2.0, metavar="S", help="timed in each (default: 2)"
+    )
+    timed.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of random inputs and order"
+    )
+    timed.set_defaults(command=_bench)
+
+    for command in (devices, runs, timed):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+        command.add_argument("--debug", action="store_true", help="show where an error comes from")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

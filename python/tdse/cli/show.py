@@ -1,0 +1,158 @@
+"""How results are printed for people, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from tdse.bench import Report, Row
+from tdse.cli.common import print_json
+
+# A table of regions longer than this shows the slowest ones.
+_MOST_REGIONS = 12
+
+
+def devices(report: Mapping[str, Any]) -> None:
+    """Print what ``describe_devices`` found."""
+    console = Console()
+    console.print(f"platform {report['platform']} ({report['source']})")
+    for device in report["devices"]:
+        memory = device["memory_bytes"]
+        size = f", {memory / 2**30:.1f} GiB" if memory else ""
+        console.print(f"  {device['name']}: {device['model_name']}, {device['cores']} cores{size}")
+        for target in device["targets"]:
+            state = "ready" if target["available"] else f"not available: {target['reason']}"
+            console.print(f"    {target['name']}: {state}")
+
+
+def outputs(
+    values: Mapping[str, npt.NDArray[Any]], *, source: str, saved: str | None, as_json: bool
+) -> None:
+    """Print the shape and range of each output."""
+    rows = [
+        {
+            "name": name,
+            "shape": list(value.shape),
+            "dtype": str(value.dtype),
+            "min": float(value.min()) if value.size else None,
+            "max": float(value.max()) if value.size else None,
+            "argmax": int(np.argmax(value)) if value.size else None,
+        }
+        for name, value in values.items()
+    ]
+    if as_json:
+        print_json({"inputs": source, "saved": saved, "outputs": rows})
+        return
+    print(f"inputs: {source}")
+    for row in rows:
+        print(
+            f"{row['name']}: {row['dtype']}{row['shape']}, from {row['min']} to {row['max']}, "
+            f"largest at {row['argmax']}"
+        )
+    if saved:
+        print(f"outputs are in {saved}")
+
+
+def bench(report: Report) -> None:
+    """Print times, regions and correctness."""
+    console = Console()
+    table = Table(
+        title=f"{report.model}: whole calls, in turns, {report.launches} process launches"
+    )
+    for name in ("", "median ms", "p90", "p99", "time / tdse", "load ms", "first ms", "memory MB"):
+        table.add_column(name, justify="left" if not name else "right")
+    for row in report.rows:
+        table.add_row(row.name, *_cells(row))
+    console.print(table)
+    regions = sorted(report.regions, key=lambda region: -region.median_us)
+    table = Table(title=f"{len(regions)} regions, measured inside the module")
+    for name in ("region", "ops", "median us", "share"):
+        table.add_column(name, justify="left" if name == "region" else "right")
+    for region in regions[:_MOST_REGIONS]:
+        table.add_row(
+            region.name, str(region.ops), f"{region.median_us:.1f}", f"{region.share:.1%}"
+        )
+    rest = regions[_MOST_REGIONS:]
+    if rest:
+        table.add_row(
+            f"{len(rest)} more",
+            str(sum(region.ops for region in rest)),
+            f"{sum(region.median_us for region in rest):.1f}",
+            f"{sum(region.share for region in rest):.1%}",
+        )
+    console.print(table)
+    check = report.correctness
+    console.print(f"results against LiteRT on {check.inputs} inputs: {check.ours}")
+    if check.litert_itself is not None:
+        console.print(f"LiteRT's reference kernels against its default ones: {check.litert_itself}")
+    console.print(
+        f"largest element of the first output agrees on {check.argmax_agrees} of {check.inputs}"
+    )
+    best = report.best_litert
+    if best is not None:
+        console.print(f"against LiteRT at its best ({best.name}): {best.against} times as fast")
+
+
+def bench_json(report: Report) -> dict[str, Any]:
+    """The report as plain values; times in microseconds."""
+    best = report.best_litert
+    check = report.correctness
+    return {
+        "model": report.model,
+        "launches": report.launches,
+        "contenders": [_row_json(row) for row in report.rows],
+        "best_litert": None
+        if best is None or best.against is None
+        else {
+            "name": best.name,
+            "speedup": best.against.value,
+            "low": best.against.low,
+            "high": best.against.high,
+        },
+        "regions": [asdict(region) for region in report.regions],
+        "correctness": {
+            "inputs": check.inputs,
+            "ours": asdict(check.ours),
+            "litert_itself": None if check.litert_itself is None else asdict(check.litert_itself),
+            "argmax_agrees": check.argmax_agrees,
+        },
+    }
+
+
+def _cells(row: Row) -> list[str]:
+    if row.result is None:
+        return [row.why_not, "", "", "", "", "", ""]
+    result = row.result
+    laps = result.laps
+    return [
+        f"{result.median_us / 1000:.3f}",
+        f"{result.percentile_us(90) / 1000:.3f}",
+        f"{result.percentile_us(99) / 1000:.3f}",
+        str(row.against),
+        f"{np.median([lap.load_us for lap in laps]) / 1000:.1f}",
+        f"{np.median([lap.first_us for lap in laps]) / 1000:.2f}",
+        f"{np.median([lap.resident_bytes for lap in laps]) / 1e6:.1f}",
+    ]
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    if row.result is None or row.against is None:
+        return {"name": row.name, "why_not": row.why_not}
+    laps = row.result.laps
+    return {
+        "name": row.name,
+        "median_us": row.result.median_us,
+        "launch_medians_us": row.result.medians_us,
+        "p90_us": row.result.percentile_us(90),
+        "p99_us": row.result.percentile_us(99),
+        "time_over_ours": [row.against.value, row.against.low, row.against.high],
+        "load_us": float(np.median([lap.load_us for lap in laps])),
+        "first_us": float(np.median([lap.first_us for lap in laps])),
+        "resident_bytes": int(np.median([lap.resident_bytes for lap in laps])),
+    }

@@ -1,0 +1,192 @@
+"""``tdsec``: compile a model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from tdse.cli.common import Parser, print_json, progress_bar, run
+from tdse.errors import UsageError
+
+if TYPE_CHECKING:
+    from tdse.pipeline import CompileResult
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The command line of ``tdsec``."""
+
+    model: str
+    out: str | None
+    platform: str
+    targets: tuple[str, ...] | None
+    objective: str
+    budget: float
+    threads: int | None
+    pins: tuple[str, ...]
+    placement: str | None
+    seed: int
+    strict: bool
+    explain: bool
+    json: bool
+    debug: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the command."""
+    arguments = _parse(argv)
+    return run("tdsec", lambda: _command(arguments), as_json=arguments.json, debug=arguments.debug)
+
+
+def _command(arguments: Arguments) -> None:
+    if arguments.explain:
+        _explain(arguments)
+        return
+    if arguments.out is None:
+        raise UsageError("no output directory is given", hint="add -o OUT")
+    from tdse.pipeline import compile
+
+    with progress_bar(quiet=arguments.json) as report:
+        result = compile(
+            arguments.model,
+            out=arguments.out,
+            platform=arguments.platform,
+            targets=arguments.targets,
+            objective=arguments.objective,
+            threads=arguments.threads,
+            budget_s=arguments.budget,
+            pins=arguments.pins,
+            placement=arguments.placement,
+            strict=arguments.strict,
+            seed=arguments.seed,
+            progress=report,
+        )
+    if arguments.json:
+        print_json({"out": str(result.out), **result.metadata})
+    else:
+        _print_result(result)
+
+
+def _explain(arguments: Arguments) -> None:
+    from tdse.explain import explain
+    from tdse.graph.reader import read_tflite
+
+    rows = explain(
+        read_tflite(arguments.model), platform=arguments.platform, targets=arguments.targets
+    )
+    if arguments.json:
+        print_json({"ops": [asdict(row) for row in rows]})
+        return
+    for row in rows:
+        print(f"{row.label}: {', '.join(row.allowed)}")
+        for target, reason in row.refused:
+            print(f"    not {target}: {reason}")
+
+
+def _print_result(result: CompileResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tdse.measure.stats import ratio
+
+    console = Console()
+    decision = result.decision
+    if decision is not None:
+        contest = decision.contest
+        table = Table(title="Candidates, timed in turns in several processes")
+        for name in ("candidate", "regions", "predicted ms", "measured ms", "against the winner"):
+            table.add_column(name, justify="left" if name == "candidate" else "right")
+        best = contest.results[contest.winner.name].medians_us
+        for contestant in contest.contestants:
+            timed = contest.results.get(contestant.name)
+            predicted = contestant.predicted_us
+            table.add_row(
+                ("* " if contestant.name == contest.winner.name else "  ") + contestant.name,
+                str(len(contestant.regions)),
+                "-" if predicted is None else f"{predicted / 1000:.3f}",
+                "not timed" if timed is None else f"{timed.median_us / 1000:.3f}",
+                contestant.not_timed if timed is None else f"{ratio(timed.medians_us, best)}",
+            )
+        console.print(table)
+    placement = result.placement
+    counts: dict[str, int] = {}
+    for op in placement.ops:
+        counts[op.target] = counts.get(op.target, 0) + 1
+    spread = ", ".join(f"{n} ops on {target}" for target, n in counts.items())
+    console.print(
+        f"{result.out}: {spread}, {len(placement.regions)} regions, "
+        f"threads: {placement.threads}, against LiteRT: {result.difference}"
+    )
+
+
+def _parse(argv: Sequence[str] | None) -> Arguments:
+    parser = Parser(
+        prog="tdsec",
+        description="Decide op by op what of a TFLite model runs where, and build one runtime "
+        "module that does so.",
+    )
+    parser.add_argument("model", metavar="MODEL.tflite", help="the model")
+    parser.add_argument(
+        "-o", dest="out", metavar="OUT", help="directory of the result; replaced when finished"
+    )
+    parser.add_argument(
+        "--platform",
+        default="host",
+        metavar="host|PRESET|FILE.toml",
+        help="what the model is placed on (default: this machine)",
+    )
+    parser.add_argument(
+        "--targets", metavar="T,T", help="use these targets only, for example litert,llvm"
+    )
+    parser.add_argument(
+        "--objective", default="latency", metavar="latency", help="what to make small"
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="time for measuring and timing (default: 60)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of every region (default: what is fastest)",
+    )
+    parser.add_argument(
+        "--pin",
+        dest="pins",
+        action="append",
+        default=[],
+        metavar="OP=TARGET",
+        help="where an op must run; OP is an index, a label or a kind; may be repeated",
+    )
+    parser.add_argument(
+        "--placement", metavar="FILE.json", help="use this placement instead of searching"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse every fallback instead of noting it"
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="say for each op where it may run and why not elsewhere, and build nothing",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    given = vars(parser.parse_args(argv))
+    targets = given.pop("targets")
+    pins = given.pop("pins")
+    return Arguments(
+        targets=tuple(t.strip() for t in targets.split(",")) if targets else None,
+        pins=tuple(pins),
+        **given,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

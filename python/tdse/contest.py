@@ -1,0 +1,184 @@
+"""The contest of the best candidates and the simplest ones: built, checked, timed, the fastest kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdse.errors import PlacementError, TargetError
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region, check_regions
+from tdse.measure.accuracy import Difference
+from tdse.measure.activations import Array, random_inputs
+from tdse.measure.race import Entry, Result, race
+from tdse.measure.stats import ratio
+from tdse.runtime.assemble import Compiled
+from tdse.verify import verified_regions
+
+_LAUNCHES = 3
+# Timed seconds of a launch: at least enough for a median, at most what still sharpens it.
+_LAUNCH_SECONDS = (0.6, 1.5)
+# A build for one target alone whose operators take this many times the best candidate's predicted
+# time has lost before it starts, and is not built.
+_HOPELESS = 2.0
+
+# Wider intervals than this say that the machine is noisy, not that two candidates are equal.
+_TIE = 1.02
+
+Progress = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A placement that may win.
+
+    Attributes:
+        name: shown to the user, unique in the contest.
+        threads: thread count of its regions.
+        regions: in the order they run.
+        predicted_us: microseconds of one run; None where nothing is known of its operators.
+        difference: largest difference of a region from LiteRT's; None if it was not built.
+        not_timed: why it was not built, or empty.
+    """
+
+    name: str
+    threads: int
+    regions: tuple[Region, ...]
+    predicted_us: float | None
+    difference: Difference | None = None
+    not_timed: str = ""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets it uses, in order of first use."""
+        return tuple(dict.fromkeys(region.device for region in self.regions))
+
+
+@dataclass(frozen=True)
+class Contest:
+    """All contestants, what they measured, and who won."""
+
+    winner: Contestant
+    contestants: tuple[Contestant, ...]
+    results: Mapping[str, Result]
+
+
+def distinct(contestants: Sequence[Contestant]) -> list[Contestant]:
+    """The contestants without those that equal an earlier one but for the name."""
+    seen: dict[tuple[int, tuple[Region, ...]], Contestant] = {}
+    for contestant in contestants:
+        # A build for one target is worth its plain name.
+        key = (contestant.threads, contestant.regions)
+        if key not in seen or len(contestant.targets) == 1:
+            seen[key] = contestant
+    return list(seen.values())
+
+
+def run_contest(
+    graph: Graph,
+    contestants: Sequence[Contestant],
+    values: Mapping[int, Array],
+    *,
+    seed: int,
+    seconds: float,
+    say: Progress,
+) -> Contest:
+    """Build, check and time the contestants; the fastest by median wins, ties to the simplest.
+
+    Args:
+        graph: the model.
+        contestants: distinct placements.
+        values: activations, for checking regions; may be empty if all are on LiteRT.
+        seed: of inputs and order.
+        seconds: about what may be spent on timing.
+        say: progress.
+
+    Raises:
+        PlacementError: no contestant could be built.
+    """
+    predicted = [c.predicted_us for c in contestants if c.predicted_us is not None]
+    best_us = min(predicted, default=0.0)
+    entered: list[Contestant] = []
+    built: dict[str, Compiled] = {}
+    for i, contestant in enumerate(contestants):
+        say("build", i, len(contestants), contestant.name)
+        hopeless = _hopeless(contestant, best_us)
+        if hopeless:
+            entered.append(dataclasses.replace(contestant, not_timed=hopeless))
+            continue
+        try:
+            verified = verified_regions(
+                graph, contestant.regions, threads=contestant.threads, values=values
+            )
+        except TargetError as error:
+            entered.append(dataclasses.replace(contestant, not_timed=str(error)))
+            continue
+        built[contestant.name] = verified.compiled
+        entered.append(
+            dataclasses.replace(
+                contestant, regions=verified.regions, difference=verified.difference
+            )
+        )
+    if not built:
+        raise PlacementError(
+            "no candidate could be built", where=graph.name, why=entered[0].not_timed
+        )
+    results = _race(graph, built, seed, seconds, say)
+    winner = _winner([c for c in entered if c.name in results], results)
+    if not graph.whole_reason:
+        check_regions(graph, winner.regions)
+    return Contest(winner, tuple(entered), results)
+
+
+def _hopeless(contestant: Contestant, best_us: float) -> str:
+    predicted = contestant.predicted_us
+    if predicted is None or contestant.targets == ("litert",) or len(contestant.targets) > 1:
+        return ""
+    if predicted <= _HOPELESS * best_us:
+        return ""
+    return f"its operators alone take {predicted / best_us:.1f} times as long as the best candidate"
+
+
+def _race(
+    graph: Graph, built: Mapping[str, Compiled], seed: int, seconds: float, say: Progress
+) -> dict[str, Result]:
+    with tempfile.TemporaryDirectory(prefix="tdse-build-") as directory:
+        entries = []
+        for i, (name, compiled) in enumerate(built.items()):
+            plan, libraries = compiled.whole().save(Path(directory) / str(i))
+            entries.append(
+                Entry(
+                    name,
+                    "plan",
+                    {
+                        "plan": str(plan),
+                        "libraries": [str(path) for path in libraries],
+                        "input_names": graph.input_names,
+                        "output_names": graph.output_names,
+                    },
+                )
+            )
+        low, high = _LAUNCH_SECONDS
+        return race(
+            entries,
+            random_inputs(graph, seed),
+            launches=_LAUNCHES,
+            seconds=min(max(seconds / 2 / _LAUNCHES, low), high),
+            seed=seed,
+            progress=lambda done, total: say("race", done, total, ""),
+        )
+
+
+def _winner(contestants: Sequence[Contestant], results: Mapping[str, Result]) -> Contestant:
+    """The fastest; among those that cannot be told from it, the one with the fewest regions."""
+    fastest = min(contestants, key=lambda c: results[c.name].median_us)
+    reference = results[fastest.name].medians_us
+    tied = []
+    for contestant in contestants:
+        against = ratio(results[contestant.name].medians_us, reference)
+        if against.low <= 1.0 and against.value <= _TIE:
+            tied.append(contestant)
+    return min(tied, key=lambda c: (len(c.regions), c.threads, results[c.name].median_us))

@@ -1,0 +1,1 @@
+"""Costs of operators: measured where there is a record, predicted otherwise."""

@@ -1,0 +1,35 @@
+"""What a platform offers, and which of its targets can be used on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tdse.platform import load_platform
+from tdse.targets import get_target
+
+
+def describe_devices(platform: str = "host") -> dict[str, Any]:
+    """Devices, their targets, and why a target is not available.
+
+    Raises:
+        PlatformError, UsageError: the platform is not known or its file is wrong.
+    """
+    found = load_platform(platform)
+    devices = []
+    for device in found.devices:
+        targets = []
+        for name in device.targets:
+            support = get_target(name).available()
+            targets.append({"name": name, "available": support.ok, "reason": support.reason})
+        devices.append(
+            {
+                "name": device.name,
+                "model_name": device.model_name,
+                "cores": device.cores,
+                "memory_bytes": device.memory_bytes,
+                "triple": device.triple,
+                "features": list(device.features),
+                "targets": targets,
+            }
+        )
+    return {"platform": found.name, "source": found.source, "devices": devices}

@@ -1,0 +1,90 @@
+"""A name for what an operator costs: the key under which measured times are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from .model import Graph, Quantization, Tensor
+from .slice import custom_options
+from .unpack import constant_bytes, indices, unpacked
+
+# Constants that say what to do, such as shapes, axes and paddings, are part of the signature.
+_MAX_VALUE_ELEMENTS = 64
+
+_Described = list[object]
+
+
+def signature(graph: Graph, op: int) -> str:
+    """Hex digest that is equal for operators which take the same time and have the same support.
+
+    It covers kind, version, attributes, shapes, element types, the quantisation of activations,
+    and small integer constants; not the values of weights, names, or tensor numbers.
+    """
+    text = json.dumps(_describe_op(graph, op), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _describe_op(graph: Graph, index: int) -> _Described:
+    op = graph.ops[index]
+    raw = unpacked(graph).subgraphs[0].operators[index]
+    # Which operands are one and the same tensor matters, what the model calls it does not.
+    numbers: dict[int, int] = {}
+    results = (*op.outputs, *indices(raw.intermediates))
+    return [
+        op.tflite_name,
+        op.version,
+        sorted(op.attributes.items()),
+        hashlib.sha256(custom_options(graph, index)).hexdigest() if op.is_custom else "",
+        [_describe_input(graph, tensor, numbers) for tensor in op.inputs],
+        [_describe_tensor(graph, tensor, numbers) for tensor in results],
+    ]
+
+
+def _describe_input(graph: Graph, index: int, numbers: dict[int, int]) -> _Described:
+    source = graph.producer.get(index, -1)
+    if source in graph.constant_ops:
+        output = graph.ops[source].outputs.index(index)
+        computed = [output, *_describe_op(graph, source)]
+        return [*_describe_tensor(graph, index, numbers), computed]
+    if index >= 0 and graph.tensors[index].is_constant:
+        constant = _describe_constant(graph, graph.tensors[index])
+        return [*_describe_form(graph, index, numbers), constant]
+    return _describe_tensor(graph, index, numbers)
+
+
+def _describe_tensor(graph: Graph, index: int, numbers: dict[int, int]) -> _Described:
+    if index < 0:
+        return []
+    tensor = graph.tensors[index]
+    form = _describe_form(graph, index, numbers)
+    return [*form, tensor.is_variable, _describe_quantization(tensor.quantization)]
+
+
+def _describe_form(graph: Graph, index: int, numbers: dict[int, int]) -> _Described:
+    tensor = graph.tensors[index]
+    number = numbers.setdefault(index, len(numbers))
+    return [number, tensor.dtype, tensor.shape, tensor.is_dynamic]
+
+
+def _describe_constant(graph: Graph, tensor: Tensor) -> _Described:
+    raw = unpacked(graph).subgraphs[0].tensors[tensor.index]
+    quantization = tensor.quantization
+    if quantization is not None:
+        # Kernels differ by granularity and by whether weights are symmetric, not by scale.
+        zero_points = sorted(set(quantization.zero_points))
+        form: _Described = [len(quantization.scales), quantization.axis, zero_points]
+    else:
+        form = []
+    value = ""
+    if quantization is None and tensor.dtype in ("int32", "int64"):
+        stored = constant_bytes(graph, tensor.index)
+        if tensor.size_bytes <= _MAX_VALUE_ELEMENTS * (8 if tensor.dtype == "int64" else 4):
+            value = bytes(stored).hex()
+    return [form, raw.sparsity is not None, value]
+
+
+def _describe_quantization(quantization: Quantization | None) -> _Described:
+    if quantization is None:
+        return []
+    return [quantization.scales, quantization.zero_points, quantization.axis]

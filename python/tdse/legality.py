@@ -1,0 +1,111 @@
+"""Which operator may run on which target, and why not elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tdse.errors import ModelError, UsageError
+from tdse.graph.model import Graph
+from tdse.graph.signature import signature
+from tdse.measure.records import RecordStore
+from tdse.platform import Platform
+from tdse.targets import Support, get_target
+
+
+@dataclass(frozen=True)
+class Legality:
+    """The word of each target on each placed operator.
+
+    Attributes:
+        targets: names, in the platform's order.
+        support: target to operator index to ``Support``.
+        signatures: operator index to signature.
+    """
+
+    targets: tuple[str, ...]
+    support: Mapping[str, Mapping[int, Support]]
+    signatures: Mapping[int, str]
+
+    def legal(self) -> dict[str, dict[int, bool]]:
+        """Target to operator index to whether it may run there."""
+        return {t: {op: s.ok for op, s in ops.items()} for t, ops in self.support.items()}
+
+    def with_refusals(self, store: RecordStore) -> Legality:
+        """Legality with what was refused in ``store`` since: crashes and wrong results."""
+        support = {
+            target: {
+                op: _remembered(store, self.signatures[op], target, said)
+                for op, said in ops.items()
+            }
+            for target, ops in self.support.items()
+        }
+        return Legality(self.targets, support, self.signatures)
+
+
+def chosen_targets(platform: Platform, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The platform's targets, or those of them that the user asks for.
+
+    Raises:
+        UsageError: a wanted target is not one of the platform's.
+    """
+    offered = tuple(dict.fromkeys(t for device in platform.devices for t in device.targets))
+    for name in wanted or ():
+        if name not in offered:
+            raise UsageError(
+                f"platform {platform.name} has no target {name!r}",
+                hint=f"it has {', '.join(offered)}",
+            )
+    return tuple(t for t in offered if wanted is None or t in wanted)
+
+
+def find_legality(graph: Graph, targets: Sequence[str], store: RecordStore) -> Legality:
+    """Ask each target about each operator, equal operators once; answers are remembered.
+
+    Raises:
+        ModelError: LiteRT cannot run an operator and no other target can either.
+    """
+    signatures = {op: signature(graph, op) for op in graph.placed_ops}
+    support: dict[str, dict[int, Support]] = {}
+    for name in targets:
+        target = get_target(name)
+        answers: dict[str, Support] = {}
+        fresh = []
+        for op, key in signatures.items():
+            if key in answers:
+                continue
+            remembered = store.find_support(key, name)
+            if remembered is None:
+                answers[key] = target.supports(graph, op)
+                fresh.append((key, name, answers[key].ok, answers[key].reason))
+            else:
+                answers[key] = Support(*remembered)
+        store.add_support(fresh)
+        support[name] = {op: answers[key] for op, key in signatures.items()}
+    legality = Legality(tuple(targets), support, signatures)
+    _demand_all_supported(graph, legality)
+    return legality
+
+
+def _demand_all_supported(graph: Graph, legality: Legality) -> None:
+    nowhere = [
+        op
+        for op in graph.placed_ops
+        if not any(legality.support[target][op].ok for target in legality.targets)
+    ]
+    if not nowhere:
+        return
+    first = nowhere[0]
+    reasons = "; ".join(f"{t}: {legality.support[t][first].reason}" for t in legality.targets)
+    others = f" and {len(nowhere) - 1} more" if len(nowhere) > 1 else ""
+    raise ModelError(
+        f"op {graph.ops[first].label} ({graph.ops[first].tflite_name}){others} runs on no target",
+        where=graph.name,
+        why=reasons,
+        hint="replace the operator in the model, or allow more targets with --targets",
+    )
+
+
+def _remembered(store: RecordStore, key: str, target: str, said: Support) -> Support:
+    remembered = store.find_support(key, target)
+    return said if remembered is None else Support(*remembered)

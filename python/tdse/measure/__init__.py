@@ -1,0 +1,1 @@
+"""Measured times: how they are taken, and where they are kept."""

@@ -1,0 +1,147 @@
+"""Measure operators: the slice of each on each target that may run it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tdse.cost.features import features
+from tdse.errors import TargetError
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region
+from tdse.graph.signature import signature
+from tdse.measure.accuracy import difference
+from tdse.measure.activations import Array
+from tdse.measure.records import Record, RecordStore
+from tdse.measure.timing import time_model
+from tdse.runtime.assemble import Assembly, compile_regions
+from tdse.runtime.model import Model
+
+# So many operators are compiled together: enough to share the cost of a compilation, few enough
+# that a budget is kept and little is lost when a run is stopped.
+_BATCH = 16
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One operator to be measured on one target with one thread count."""
+
+    op: int
+    target: str
+    threads: int
+
+
+def measure_ops(
+    graph: Graph,
+    work: Sequence[Work],
+    values: Mapping[int, Array],
+    store: RecordStore,
+    *,
+    deadline: float,
+    progress: Progress | None = None,
+) -> int:
+    """Measure ``work`` in its order until ``deadline``, and keep each time as a record.
+
+    The result of each operator is compared with LiteRT's on the same activations; a target whose
+    result differs by more than a region may is remembered as not supporting the operator.
+
+    Args:
+        graph: the model.
+        work: what to measure; equal operators should be in it once.
+        values: activations of the model, tensor index to array, the inputs of the slices.
+        store: takes the records.
+        deadline: ``time.monotonic()`` after which nothing new is begun.
+        progress: called with (done, all, label).
+
+    Returns:
+        The number of entries of ``work`` that were dealt with.
+    """
+    done = 0
+    for target, threads, batch in _batches(work):
+        if time.monotonic() > deadline:
+            break
+        regions = [Region(i, target, (item.op,)) for i, item in enumerate(batch)]
+        compiled = compile_regions(graph, regions, threads=threads)
+        for position, item in enumerate(batch):
+            if time.monotonic() > deadline:
+                return done
+            if progress is not None:
+                progress(done, len(work), f"{graph.ops[item.op].label} on {target}")
+            _measure_one(graph, item, compiled.alone(position), values, store)
+            done += 1
+    if progress is not None:
+        progress(done, len(work), "")
+    return done
+
+
+def region_model(graph: Graph, assembly: Assembly) -> Model:
+    """The executor of a region alone as a model, tensors named by their graph index."""
+    plan = assembly.plan
+    return Model(
+        assembly.module(),
+        input_names=[str(i) for i in range(len(plan.inputs))],
+        output_names=[str(i) for i in range(len(plan.outputs))],
+    )
+
+
+def _measure_one(
+    graph: Graph,
+    item: Work,
+    assembly: Assembly,
+    values: Mapping[int, Array],
+    store: RecordStore,
+) -> None:
+    op = graph.ops[item.op]
+    key = signature(graph, item.op)
+    inputs, reference = _reference(graph, item.op, values)
+    try:
+        model = region_model(graph, assembly)
+        if item.target != "litert":
+            gap = difference(model.run(inputs), reference)
+            if not gap.is_allowed:
+                store.add_support([(key, item.target, False, f"its result differs by {gap}")])
+                return
+        timing = time_model(model, inputs)
+    except TargetError as error:
+        store.add_support([(key, item.target, False, error.why or error.what)])
+        return
+    store.add(
+        [
+            Record(
+                signature=key,
+                target=item.target,
+                threads=item.threads,
+                kind=op.kind,
+                features=features(graph, op, item.threads),
+                median_us=timing.median_us,
+                spread_us=timing.spread_us,
+                runs=timing.runs,
+            )
+        ]
+    )
+
+
+def _reference(
+    graph: Graph, op: int, values: Mapping[int, Array]
+) -> tuple[list[Array], list[Array]]:
+    """Inputs of the operator's slice, and what LiteRT makes of them."""
+    from tdse.graph.slice import slice_model
+    from tdse.runtime.litert import run_litert
+
+    piece = slice_model(graph, [op])
+    inputs = [values[index] for index in piece.inputs]
+    return inputs, run_litert(piece.data, inputs)
+
+
+def _batches(work: Sequence[Work]) -> list[tuple[str, int, list[Work]]]:
+    batches: list[tuple[str, int, list[Work]]] = []
+    for item in work:
+        last = batches[-1] if batches else None
+        if last and last[:2] == (item.target, item.threads) and len(last[2]) < _BATCH:
+            last[2].append(item)
+        else:
+            batches.append((item.target, item.threads, [item]))
+    return batches

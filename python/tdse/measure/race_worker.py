@@ -1,0 +1,160 @@
+"""The process that ``race`` launches: read a specification, time the entries in turns, print JSON.
+
+Each turn runs every entry for a short block, in a random order. The first calls of a block are not
+counted: they pay for caches that the entry before filled, and for its threads that still spin.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdse.measure.activations import Array
+
+Call = Callable[[], Any]
+
+_BLOCK_S = 0.04
+_TURNS = 6
+_MINIMUM_CALLS = 3
+
+
+def main() -> None:
+    """Entry point of ``python -m tdse.measure.race_worker``."""
+    spec = json.load(sys.stdin)
+    with np.load(spec["inputs"]) as archive:
+        inputs = [archive[name] for name in archive.files]
+    calls: dict[str, Call] = {}
+    laps: dict[str, dict[str, Any]] = {}
+    for name, kind, arguments in spec["entries"]:
+        before = _resident_bytes()
+        start = time.perf_counter()
+        calls[name] = _MAKERS[kind](arguments, inputs)
+        load_us = (time.perf_counter() - start) * 1e6
+        start = time.perf_counter()
+        calls[name]()
+        laps[name] = {
+            "times_us": [],
+            "load_us": load_us,
+            "first_us": (time.perf_counter() - start) * 1e6,
+            "resident_bytes": _resident_bytes() - before,
+        }
+    _take_turns(calls, laps, spec["seconds"], random.Random(spec["seed"]))
+    print(json.dumps(laps))
+
+
+def _take_turns(
+    calls: dict[str, Call], laps: dict[str, dict[str, Any]], seconds: float, order: random.Random
+) -> None:
+    block_s = min(_BLOCK_S, seconds / len(calls) / _TURNS)
+    turns = max(_TURNS, int(seconds / (len(calls) * block_s)))
+    names = list(calls)
+    gc.disable()
+    end = time.perf_counter() + seconds
+    for turn in range(turns):
+        order.shuffle(names)
+        for name in names:
+            laps[name]["times_us"].extend(_block(calls[name], block_s))
+        if time.perf_counter() > end and turn + 1 >= min(_TURNS, turns) // 2:
+            break
+
+
+def _block(call: Call, block_s: float) -> list[float]:
+    """Microseconds of the calls of one block, its warm-up left out."""
+    times: list[float] = []
+    start = time.perf_counter()
+    call()
+    warm_until = start + block_s / 4
+    while (begin := time.perf_counter()) < warm_until:
+        call()
+    end = begin + block_s * 3 / 4
+    while len(times) < _MINIMUM_CALLS or begin < end:
+        call()
+        now = time.perf_counter()
+        times.append((now - begin) * 1e6)
+        begin = now
+    return times
+
+
+def _plan(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
+    from tdse.runtime import native
+    from tdse.runtime.model import Model
+
+    native.register()
+    module = native.create_executor(Path(arguments["plan"]).read_bytes())
+    for path in arguments["libraries"]:
+        module.import_module(native.load_library(path))
+    model = Model(
+        module, input_names=arguments["input_names"], output_names=arguments["output_names"]
+    )
+    return lambda: model.run(inputs)
+
+
+def _artefact(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
+    from tdse.runtime.model import load
+
+    model = load(arguments["directory"])
+    return lambda: model.run(inputs)
+
+
+def _litert(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
+    from tdse.runtime.litert import invoke, make_interpreter
+
+    interpreter = make_interpreter(
+        Path(arguments["model"]).read_bytes(), threads=arguments["threads"]
+    )
+    return lambda: invoke(interpreter, inputs)
+
+
+def _tvm(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
+    import tvm
+    from tvm import relax
+
+    machine = relax.VirtualMachine(tvm.runtime.load_module(arguments["library"]), tvm.cpu())
+    function = machine["main"]
+
+    def call() -> Any:
+        result = function(*(tvm.runtime.tensor(array) for array in inputs))
+        outputs = [result] if hasattr(result, "numpy") else list(result)
+        return [output.numpy() for output in outputs]
+
+    return call
+
+
+def _openvino(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
+    import openvino
+
+    compiled = openvino.Core().compile_model(
+        arguments["model"],
+        "CPU",
+        {"INFERENCE_NUM_THREADS": arguments["threads"], "PERFORMANCE_HINT": "LATENCY"},
+    )
+    request = compiled.create_infer_request()
+    return lambda: [np.array(value) for value in request.infer(list(inputs)).values()]
+
+
+def _resident_bytes() -> int:
+    """Resident memory of this process."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+_MAKERS: dict[str, Callable[[dict[str, Any], Sequence[Array]], Call]] = {
+    "plan": _plan,
+    "artefact": _artefact,
+    "litert": _litert,
+    "tvm": _tvm,
+    "openvino": _openvino,
+}
+
+if __name__ == "__main__":
+    main()

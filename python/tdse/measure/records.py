@@ -1,0 +1,170 @@
+"""The record store: measured times and decided support, in SQLite under the user's cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tdse.errors import TdseError
+from tdse.measure.conditions import Conditions
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS conditions (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, json TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS records (
+    signature TEXT NOT NULL, target TEXT NOT NULL, threads INTEGER NOT NULL, key TEXT NOT NULL,
+    kind TEXT NOT NULL, features TEXT NOT NULL, median_us REAL NOT NULL, spread_us REAL NOT NULL,
+    runs INTEGER NOT NULL, conditions INTEGER NOT NULL REFERENCES conditions(id),
+    measured_at REAL NOT NULL, PRIMARY KEY (signature, target, threads, key));
+CREATE TABLE IF NOT EXISTS support (
+    signature TEXT NOT NULL, target TEXT NOT NULL, versions TEXT NOT NULL,
+    ok INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (signature, target, versions));
+"""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured time.
+
+    Attributes:
+        signature: of the operator's slice, see ``tdse.graph.signature``.
+        target: name of the target.
+        threads: threads the target was given.
+        kind: kind of the operator.
+        features: numbers the cost models learn from, see ``tdse.cost.features``.
+        median_us: median of the runs, microseconds.
+        spread_us: distance between the 10th and the 90th percentile, microseconds.
+        runs: runs after the warm-up.
+    """
+
+    signature: str
+    target: str
+    threads: int
+    kind: str
+    features: tuple[float, ...]
+    median_us: float
+    spread_us: float
+    runs: int
+
+
+def default_path() -> Path:
+    """Where records are kept: ``$XDG_CACHE_HOME/tdse``, or ``~/.cache/tdse``."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "tdse" / "records.sqlite"
+
+
+class RecordStore:
+    """Records and support decisions of one machine and one set of library versions.
+
+    Several processes may use one store: SQLite serialises them, and each finished measurement is
+    committed on its own.
+    """
+
+    def __init__(self, conditions: Conditions, path: Path | None = None) -> None:
+        """Open the store, made where there is none.
+
+        Raises:
+            TdseError: the file cannot be opened or is not a record store.
+        """
+        self.path = path or default_path()
+        self.conditions = conditions
+        self._versions = json.dumps(conditions.versions)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=30.0)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise TdseError(
+                "the record store cannot be opened",
+                where=str(self.path),
+                why=str(error),
+                hint="delete the file, or point XDG_CACHE_HOME to a directory that can be written",
+            ) from None
+        self._conditions_id: int | None = None
+
+    def close(self) -> None:
+        """Close the store; nothing is pending, as each record is committed when it is added."""
+        self._db.close()
+
+    def find(self, signatures: Iterable[str]) -> dict[tuple[str, str, int], Record]:
+        """Records of this machine: ``(signature, target, threads)`` to the record."""
+        found = {}
+        for signature in set(signatures):
+            for row in self._db.execute(
+                "SELECT signature, target, threads, kind, features, median_us, spread_us, runs"
+                " FROM records WHERE signature = ? AND key = ?",
+                (signature, self.conditions.key),
+            ):
+                record = _record(row)
+                found[record.signature, record.target, record.threads] = record
+        return found
+
+    def of_target(self, target: str) -> list[Record]:
+        """All records of ``target`` on this machine, in a fixed order."""
+        rows = self._db.execute(
+            "SELECT signature, target, threads, kind, features, median_us, spread_us, runs"
+            " FROM records WHERE target = ? AND key = ? ORDER BY signature, threads",
+            (target, self.conditions.key),
+        )
+        return [_record(row) for row in rows]
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Keep ``records``; a newer one takes the place of the older."""
+        with self._db:
+            if self._conditions_id is None:
+                cursor = self._db.execute(
+                    "INSERT INTO conditions (key, json) VALUES (?, ?)",
+                    (self.conditions.key, json.dumps(asdict(self.conditions))),
+                )
+                self._conditions_id = cursor.lastrowid
+            self._db.executemany(
+                "INSERT OR REPLACE INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                [
+                    (
+                        record.signature,
+                        record.target,
+                        record.threads,
+                        self.conditions.key,
+                        record.kind,
+                        json.dumps(record.features),
+                        record.median_us,
+                        record.spread_us,
+                        record.runs,
+                        self._conditions_id,
+                        time.time(),
+                    )
+                    for record in records
+                ],
+            )
+
+    def find_support(self, signature: str, target: str) -> tuple[bool, str] | None:
+        """The remembered decision, with its reason, or None."""
+        row = self._db.execute(
+            "SELECT ok, reason FROM support WHERE signature = ? AND target = ? AND versions = ?",
+            (signature, target, self._versions),
+        ).fetchone()
+        return None if row is None else (bool(row[0]), row[1])
+
+    def add_support(self, decisions: Sequence[tuple[str, str, bool, str]]) -> None:
+        """Remember decisions ``(signature, target, ok, reason)``."""
+        with self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO support VALUES (?,?,?,?,?)",
+                [
+                    (signature, target, self._versions, int(ok), reason)
+                    for signature, target, ok, reason in decisions
+                ],
+            )
+
+
+def _record(row: tuple[str, str, int, str, str, float, float, int]) -> Record:
+    signature, target, threads, kind, features, median_us, spread_us, runs = row
+    return Record(
+        signature, target, threads, kind, tuple(json.loads(features)), median_us, spread_us, runs
+    )

@@ -1,0 +1,281 @@
+"""The whole way: from a ``.tflite`` file to a measured artefact."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tdse
+from tdse.contest import Progress
+from tdse.cost.table import MEASURED, NOT_LEGAL
+from tdse.errors import PlacementError, UsageError
+from tdse.graph.model import Graph
+from tdse.graph.reader import read_tflite
+from tdse.graph.regions import Region
+from tdse.measure.accuracy import Difference
+from tdse.measure.activations import activations, random_inputs
+from tdse.measure.conditions import current_conditions, library_versions
+from tdse.measure.stats import ratio
+from tdse.place import Decision, Options, decide, demand_host
+from tdse.platform import load_platform
+from tdse.runtime.artefact import (
+    METADATA,
+    METADATA_SCHEMA,
+    MODULE,
+    PLACEMENT,
+    check_writable,
+    replacing,
+    write_json,
+)
+from tdse.runtime.assemble import compile_regions
+from tdse.search.placement import Placement, load_placement
+from tdse.verify import check_against_litert
+
+OBJECTIVES = ("latency",)
+_STRICT = "--strict refuses this, leave it out to allow it"
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """What ``compile`` made.
+
+    Attributes:
+        out: the artefact's directory.
+        placement: which operator runs where.
+        decision: how the placement was found; None if it was given.
+        difference: largest difference of a region from LiteRT's own.
+        metadata: as written to ``metadata.json``.
+    """
+
+    out: Path
+    placement: Placement
+    decision: Decision | None
+    difference: Difference
+    metadata: Mapping[str, Any]
+
+
+def compile(  # noqa: A001 - the public name
+    model: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    platform: str = "host",
+    targets: Sequence[str] | None = None,
+    objective: str = "latency",
+    threads: int | None = None,
+    budget_s: float = 60.0,
+    pins: Sequence[str] = (),
+    placement: str | os.PathLike[str] | Placement | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> CompileResult:
+    """Place ``model`` on ``platform`` and write the artefact to ``out``.
+
+    Args:
+        model: a ``.tflite`` file.
+        out: directory of the artefact; one that is there is replaced once the new one is complete.
+        platform: ``host``, the name of a preset, or a platform file.
+        targets: use these targets only; None for all that the platform has.
+        objective: what to make small; ``latency``.
+        threads: threads of every region; None to try 1 up to the number of cores.
+        budget_s: seconds for measuring operators and timing candidates.
+        pins: ``OP=TARGET`` texts; OP is an index, a label or a kind.
+        placement: take this one, or this file's, instead of searching.
+        strict: refuse every fallback: a model that cannot be cut, a region that LiteRT's C
+            interface cannot run, a time that is predicted because the budget was short.
+        seed: of everything random; with equal records, the search gives equal candidates.
+        progress: called with (stage, done, all, detail).
+
+    Raises:
+        UsageError: an argument is wrong.
+        ModelError: the file is not a model that can be run.
+        PlatformError: the platform is not this machine.
+        PlacementError: a pin or a given placement cannot be obeyed.
+        ArtefactError: ``out`` cannot be written.
+    """
+    _check_arguments(objective, threads, budget_s)
+    say = progress or (lambda stage, done, total, detail: None)
+    check_writable(out)
+    graph = read_tflite(Path(model))
+    check_runs(graph)
+    options = Options(
+        platform, tuple(targets) if targets else None, threads, budget_s, tuple(pins), seed
+    )
+    decision = None
+    if placement is None:
+        decision = decide(graph, options, progress=say)
+        chosen = decision.placement
+        gap = decision.contest.winner.difference or Difference()
+    else:
+        if pins or targets:
+            raise UsageError("a placement leaves nothing to pin or to choose", hint="give one only")
+        demand_host(load_platform(platform))
+        chosen = load_given(graph, placement)
+        gap = _difference(graph, chosen, seed)
+    say("write", 0, 1, str(out))
+    lib, kinds = _build(graph, chosen)
+    if strict:
+        _demand_no_fallback(graph, decision, kinds)
+    metadata = _metadata(graph, model, options, chosen, decision, gap, kinds)
+    with replacing(out) as beside:
+        lib.export_library(str(beside / MODULE))
+        chosen.save(beside / PLACEMENT)
+        write_json(beside / METADATA, metadata)
+    say("write", 1, 1, str(out))
+    return CompileResult(Path(out), chosen, decision, gap, metadata)
+
+
+def check_runs(graph: Graph) -> None:
+    """Refuse a model that LiteRT itself cannot run, or whose shapes are not known.
+
+    Raises:
+        ModelError: with the operator and LiteRT's reason.
+    """
+    from tdse.targets.litert import demand_runs
+
+    demand_runs(graph)
+
+
+def load_given(graph: Graph, placement: str | os.PathLike[str] | Placement) -> Placement:
+    """A placement that the user gives, checked against the model.
+
+    Raises:
+        PlacementError: it is of another model, or does not cover its operators.
+    """
+    given = placement if isinstance(placement, Placement) else load_placement(Path(placement))
+    if given.model_sha256 != graph.sha256:
+        raise PlacementError(
+            "the placement is of another model",
+            where=given.model_name,
+            why=f"its sha256 is {given.model_sha256[:12]}..., this model's {graph.sha256[:12]}...",
+            hint="compile without --placement to make one",
+        )
+    return given
+
+
+def regions_of(placement: Placement) -> tuple[Region, ...]:
+    """The placement's regions, in the order they run."""
+    return tuple(Region(r.index, r.target, tuple(r.ops)) for r in placement.regions)
+
+
+def _build(graph: Graph, placement: Placement) -> tuple[Any, list[str]]:
+    """The runtime module, made by the partition pass, and the kind of each region."""
+    from tdse.relax import Partition, build, from_tflite
+    from tdse.relax.build import executor_of
+
+    lib = build(Partition(placement=placement)(from_tflite(graph)))
+    description = json.loads(executor_of(lib)["describe"]())
+    return lib, [region["kind"] for region in description["regions"]]
+
+
+def _difference(graph: Graph, placement: Placement, seed: int) -> Difference:
+    if graph.whole_reason:
+        return Difference()
+    compiled = compile_regions(graph, regions_of(placement), threads=placement.threads)
+    return check_against_litert(compiled, activations(graph, random_inputs(graph, seed)))
+
+
+def _check_arguments(objective: str, threads: int | None, budget_s: float) -> None:
+    if objective not in OBJECTIVES:
+        raise UsageError(
+            f"objective {objective!r} is not known", hint=f"choose {', '.join(OBJECTIVES)}"
+        )
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads cannot run anything", hint="give 1 or more")
+    if not budget_s > 0:
+        raise UsageError(f"a budget of {budget_s} s is not positive", hint="give seconds above 0")
+
+
+def _demand_no_fallback(graph: Graph, decision: Decision | None, kinds: Sequence[str]) -> None:
+    """Refuse what ``--strict`` refuses: whatever is less than the user might take it for."""
+    if graph.whole_reason:
+        raise PlacementError(
+            "the model is placed whole", where=graph.name, why=graph.whole_reason, hint=_STRICT
+        )
+    if "litert_interpreter" in kinds:
+        raise PlacementError(
+            f"region {kinds.index('litert_interpreter')} runs in LiteRT's Python interpreter",
+            where=graph.name,
+            why="LiteRT's C interface cannot run it",
+            hint=_STRICT,
+        )
+    table = decision.table if decision is not None else None
+    if table is None:
+        return
+    for op, sources in zip(table.ops, table.source, strict=True):
+        for target, source in zip(table.targets, sources, strict=True):
+            if source not in (MEASURED, NOT_LEGAL):
+                raise PlacementError(
+                    f"op {graph.ops[op].label} on {target} has a {source} time",
+                    where=graph.name,
+                    why="the budget ended before it was measured",
+                    hint=f"give a larger --budget; {_STRICT}",
+                )
+
+
+def _metadata(
+    graph: Graph,
+    model: str | os.PathLike[str],
+    options: Options,
+    placement: Placement,
+    decision: Decision | None,
+    gap: Difference,
+    kinds: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "schema": METADATA_SCHEMA,
+        "tdse": tdse.__version__,
+        "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "model": {
+            "path": str(Path(model).absolute()),
+            "name": graph.name,
+            "sha256": graph.sha256,
+            "ops": len(graph.placed_ops),
+        },
+        "inputs": list(graph.input_names),
+        "outputs": list(graph.output_names),
+        "platform": options.platform,
+        "threads": placement.threads,
+        "seed": options.seed,
+        "budget_s": options.budget_s,
+        "pins": list(options.pins),
+        "region_kinds": list(kinds),
+        "predicted_us": placement.predicted_us,
+        "difference_from_litert": asdict(gap),
+        "conditions": asdict(current_conditions()),
+        "versions": dict(library_versions()),
+        "contest": _contest_metadata(decision),
+    }
+
+
+def _contest_metadata(decision: Decision | None) -> list[dict[str, Any]]:
+    """One entry a contestant; times are measured, predictions say so."""
+    if decision is None:
+        return []
+    contest = decision.contest
+    winner_us = contest.results[contest.winner.name].medians_us
+    rows = []
+    for contestant in contest.contestants:
+        row: dict[str, Any] = {
+            "name": contestant.name,
+            "threads": contestant.threads,
+            "regions": len(contestant.regions),
+            "targets": list(contestant.targets),
+            "predicted_us": contestant.predicted_us,
+            "won": contestant.name == contest.winner.name,
+        }
+        result = contest.results.get(contestant.name)
+        if result is None:
+            row["not_timed"] = contestant.not_timed
+        else:
+            against = ratio(result.medians_us, winner_us)
+            row["measured_us"] = result.median_us
+            row["launch_medians_us"] = result.medians_us
+            row["ratio_to_winner"] = [against.value, against.low, against.high]
+        rows.append(row)
+    return rows

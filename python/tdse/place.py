@@ -1,0 +1,361 @@
+"""Find a placement: legal targets, costs, search, and the race that has the last word."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tdse.contest import Contest, Contestant, Progress, distinct, run_contest
+from tdse.cost.model import train
+from tdse.cost.table import CostTable, cost_table
+from tdse.errors import PlacementError, PlatformError
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region, form_regions
+from tdse.legality import Legality, chosen_targets, find_legality
+from tdse.measure.activations import Array, activations, random_inputs
+from tdse.measure.conditions import current_conditions
+from tdse.measure.launch import measure_launch
+from tdse.measure.ops import Work, measure_ops
+from tdse.measure.records import RecordStore
+from tdse.platform import Platform, discover_host, load_platform
+from tdse.search import Problem, evaluate, search
+from tdse.search.placement import Placement, make_placement, parse_pins
+from tdse.targets import get_target
+
+# Share of the budget for measuring operators; the rest is for building and timing candidates.
+_MEASURE_SHARE = 0.6
+_CANDIDATES_PER_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of a placement.
+
+    Attributes:
+        platform: ``host``, a preset, or a platform file.
+        targets: use these only; None for all of the platform's.
+        threads: thread count of regions; None to try 1 up to the number of cores.
+        budget_s: seconds for measuring and timing.
+        pins: ``OP=TARGET`` texts.
+        seed: of everything random.
+    """
+
+    platform: str = "host"
+    targets: tuple[str, ...] | None = None
+    threads: int | None = None
+    budget_s: float = 60.0
+    pins: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A placement and how it came about.
+
+    Attributes:
+        placement: the winner's.
+        contest: all candidates and what they measured.
+        table: costs of the winner's thread count; None for a model that is placed whole.
+        legality: why each operator may or may not run on each target.
+        measured: operators measured in this run.
+    """
+
+    placement: Placement
+    contest: Contest
+    table: CostTable | None
+    legality: Legality
+    measured: int = 0
+
+
+def place(
+    graph: Graph,
+    *,
+    platform: str = "host",
+    targets: Sequence[str] | None = None,
+    threads: int | None = None,
+    budget_s: float = 60.0,
+    pins: Sequence[str] = (),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Placement:
+    """The placement of ``graph`` that measures fastest; see ``decide``."""
+    options = Options(
+        platform, tuple(targets) if targets else None, threads, budget_s, tuple(pins), seed
+    )
+    return decide(graph, options, progress=progress).placement
+
+
+def decide(graph: Graph, options: Options, *, progress: Progress | None = None) -> Decision:
+    """Measure, search, and time the best candidates against each single-target build.
+
+    Args:
+        graph: the model.
+        options: what is asked for.
+        progress: called with (stage, done, all, detail).
+
+    Raises:
+        PlatformError: the platform is not this machine, so that nothing can be measured.
+        ModelError: an operator runs on no target.
+        PlacementError: a pin cannot be obeyed.
+        UsageError: a pin or target is unknown.
+    """
+    begun = time.monotonic()
+    say = progress or (lambda stage, done, total, detail: None)
+    platform = load_platform(options.platform)
+    demand_host(platform)
+    cores = platform.devices[0].cores
+    targets = chosen_targets(platform, options.targets)
+    store = RecordStore(current_conditions())
+    try:
+        say("legality", 0, 1, "")
+        legality = find_legality(graph, targets, store)
+        pins = parse_pins(
+            options.pins,
+            [graph.ops[op].label for op in graph.placed_ops],
+            [graph.ops[op].kind for op in graph.placed_ops],
+            targets,
+        )
+        counts = thread_counts(options.threads, cores)
+        if graph.whole_reason:
+            return _race_whole(graph, legality, counts, options, pins, say)
+        values = activations(graph, random_inputs(graph, options.seed))
+        deadline = begun + _MEASURE_SHARE * options.budget_s
+        measured = _measure(graph, legality, counts, values, store, deadline, say)
+        legality = legality.with_refusals(store)
+        return _search_and_race(
+            graph, legality, counts, values, store, options, pins, begun, measured, say
+        )
+    finally:
+        store.close()
+
+
+def demand_host(platform: Platform) -> None:
+    """Refuse a platform whose times cannot be measured here.
+
+    Raises:
+        PlatformError: with the reason.
+    """
+    why = platform.differs_from(discover_host())
+    if why:
+        raise PlatformError(
+            f"platform {platform.name} cannot be compiled for on this machine",
+            why=why,
+            hint="run tdsec on the board itself; --explain works on any machine",
+        )
+
+
+def thread_counts(asked: int | None, cores: int) -> tuple[int, ...]:
+    """Thread counts to try: the one asked for, or powers of two up to the cores, and the cores."""
+    if asked is not None:
+        return (asked,)
+    powers = [1 << i for i in range(cores.bit_length()) if 1 << i <= cores]
+    return tuple(dict.fromkeys([*powers, cores]))
+
+
+def _measure(
+    graph: Graph,
+    legality: Legality,
+    counts: Sequence[int],
+    values: Mapping[int, Array],
+    store: RecordStore,
+    deadline: float,
+    say: Progress,
+) -> int:
+    """Measure what has no record yet, LiteRT first, then where another target may gain most."""
+    known = store.find(legality.signatures.values())
+    unique = {legality.signatures[op]: op for op in reversed(graph.placed_ops)}
+    total = 0
+    for target in sorted(legality.targets, key=lambda name: name != "litert"):
+        for threads in target_threads(target, counts):
+            work = [
+                Work(op, target, threads)
+                for key, op in unique.items()
+                if (key, target, threads) not in known and legality.support[target][op].ok
+            ]
+            if target != "litert":
+                reference = store.find(unique)
+                work.sort(key=lambda item: _hope(graph, item, legality, reference, counts))
+            else:
+                work.sort(key=lambda item: -graph.ops[item.op].macs)
+            total += measure_ops(
+                graph,
+                work,
+                values,
+                store,
+                deadline=deadline,
+                progress=lambda done, all_, text: say("measure", done, all_, text),
+            )
+    return total
+
+
+def target_threads(target: str, counts: Sequence[int]) -> tuple[int, ...]:
+    """The thread counts among ``counts`` that make a difference to ``target``."""
+    most = max(variant.threads for variant in get_target(target).variants(max(counts)))
+    return tuple(dict.fromkeys(min(count, most) for count in counts))
+
+
+# Rough rates of unscheduled loops, only to order what is measured: MAC/us and byte/us.
+_LOOP_MACS_PER_US = 1500.0
+_LOOP_BYTES_PER_US = 1000.0
+
+
+def _hope(
+    graph: Graph,
+    item: Work,
+    legality: Legality,
+    records: Mapping[tuple[str, str, int], Any],
+    counts: Sequence[int],
+) -> float:
+    """The smaller, the more time a measurement on this target may save."""
+    op = graph.ops[item.op]
+    key = legality.signatures[item.op]
+    times = [records[key, "litert", n].median_us for n in counts if (key, "litert", n) in records]
+    loops = op.macs / _LOOP_MACS_PER_US + (op.input_bytes + op.output_bytes) / _LOOP_BYTES_PER_US
+    return loops - min(times, default=0.0)
+
+
+def _problem(
+    graph: Graph,
+    table: CostTable,
+    launch_us: Mapping[str, float],
+    pins: Mapping[int, str],
+) -> Problem:
+    row = {op: i for i, op in enumerate(table.ops)}
+    n = len(table.targets)
+    return Problem(
+        n_ops=len(table.ops),
+        devices=table.targets,
+        cost_us=table.cost_us,
+        edges=np.array([(row[u], row[v], t) for u, v, t in graph.edges], np.int32).reshape(-1, 3),
+        tensor_bytes=np.array([tensor.size_bytes for tensor in graph.tensors]),
+        launch_us=np.array([launch_us[target] for target in table.targets]),
+        # Regions of one executor hand tensors over in place.
+        copy_us_per_byte=np.zeros((n, n)),
+        border_us=np.zeros((n, n)),
+        pins=np.array(
+            [table.targets.index(pins[i]) if i in pins else -1 for i in range(len(table.ops))]
+        ),
+        labels=tuple(graph.ops[op].label for op in table.ops),
+    )
+
+
+def _search_and_race(
+    graph: Graph,
+    legality: Legality,
+    counts: Sequence[int],
+    values: Mapping[int, Array],
+    store: RecordStore,
+    options: Options,
+    pins: Mapping[int, str],
+    begun: float,
+    measured: int,
+    say: Progress,
+) -> Decision:
+    records = store.find(legality.signatures.values())
+    models = {target: train(store.of_target(target)) for target in legality.targets}
+    contestants: list[Contestant] = []
+    tables: dict[int, CostTable] = {}
+    for threads in counts:
+        given = {t: target_threads(t, [threads])[0] for t in legality.targets}
+        launches = measure_launch(list(given.items()), store)
+        launch_us = {t: launches[t, given[t]] for t in legality.targets}
+        table = cost_table(
+            graph,
+            signatures=legality.signatures,
+            legal=legality.legal(),
+            threads=given,
+            launch_us=launch_us,
+            records=records,
+            models=models,
+        )
+        tables[threads] = table
+        say("search", 0, 1, f"{threads} threads")
+        problem = _problem(graph, table, launch_us, pins)
+        candidates = search(problem, seed=options.seed, budget_s=2.0, top=_CANDIDATES_PER_THREADS)
+        wanted = [(f"placed x{threads} #{i + 1}", c.assignment) for i, c in enumerate(candidates)]
+        wanted += [
+            (f"{name} x{threads}", (column,) * problem.n_ops)
+            for column, name in enumerate(problem.devices)
+            if threads in target_threads(name, counts)
+        ]
+        for name, assignment in wanted:
+            contestant = _contestant(graph, problem, name, threads, assignment)
+            if contestant is not None:
+                contestants.append(contestant)
+    contest = run_contest(
+        graph,
+        distinct(contestants),
+        values,
+        seed=options.seed,
+        seconds=options.budget_s - (time.monotonic() - begun),
+        say=say,
+    )
+    return _decision(graph, contest, options, legality, tables[contest.winner.threads], measured)
+
+
+def _race_whole(
+    graph: Graph,
+    legality: Legality,
+    counts: Sequence[int],
+    options: Options,
+    pins: Mapping[int, str],
+    say: Progress,
+) -> Decision:
+    """Place a model that cannot be cut whole on LiteRT, with the best thread count."""
+    for row, target in pins.items():
+        if target != "litert":
+            raise PlacementError(
+                f"op {graph.ops[graph.placed_ops[row]].label} cannot be pinned to {target}",
+                where=graph.name,
+                why=f"the model is placed whole on litert: {graph.whole_reason}",
+            )
+    if "litert" not in legality.targets:
+        raise PlacementError(
+            "the model can only be placed whole on litert",
+            where=graph.name,
+            why=graph.whole_reason,
+            hint="add litert to --targets",
+        )
+    whole = (Region(0, "litert", graph.placed_ops),)
+    contestants = [Contestant(f"litert x{n}", n, whole, None) for n in counts]
+    contest = run_contest(
+        graph, contestants, {}, seed=options.seed, seconds=options.budget_s, say=say
+    )
+    return _decision(graph, contest, options, legality, None, 0)
+
+
+def _decision(
+    graph: Graph,
+    contest: Contest,
+    options: Options,
+    legality: Legality,
+    table: CostTable | None,
+    measured: int,
+) -> Decision:
+    winner = contest.winner
+    return Decision(
+        placement=make_placement(
+            graph, winner.regions, winner.threads, winner.predicted_us, options.seed
+        ),
+        contest=contest,
+        table=table,
+        legality=legality,
+        measured=measured,
+    )
+
+
+def _contestant(
+    graph: Graph, problem: Problem, name: str, threads: int, assignment: Sequence[int]
+) -> Contestant | None:
+    """The candidate as regions, or None if it breaks a rule of the problem."""
+    if any(d not in problem.choices[op] for op, d in enumerate(assignment)):
+        return None
+    regions = form_regions(
+        graph,
+        {op: problem.devices[d] for op, d in zip(graph.placed_ops, assignment, strict=True)},
+    )
+    return Contestant(name, threads, regions, evaluate(problem, assignment).total_us)

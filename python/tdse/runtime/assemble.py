@@ -1,0 +1,170 @@
+"""From regions to one executor module: compile each target's regions, plan the tensors, join."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tdse.errors import TargetError
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region
+from tdse.runtime import native
+from tdse.runtime.plan import Plan, PlanRegion, PlanTensor, Step
+from tdse.targets import CompiledRegion, get_target
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A plan and the compiled libraries that its regions call."""
+
+    plan: Plan
+    libraries: tuple[Any, ...]
+
+    def module(self) -> Any:
+        """A ``tvm_ffi`` module of kind ``tdse_executor``, the libraries imported into it."""
+        module = native.create_executor(self.plan.to_bytes())
+        for library in self.libraries:
+            module.import_module(library)
+        return module
+
+    def save(self, directory: Path) -> tuple[Path, list[Path]]:
+        """Write plan and libraries where another process can take them up."""
+        directory.mkdir(parents=True, exist_ok=True)
+        plan = directory / "plan.bin"
+        plan.write_bytes(self.plan.to_bytes())
+        libraries = []
+        for i, library in enumerate(self.libraries):
+            path = directory / f"library{i}.so"
+            library.export_library(str(path))
+            libraries.append(path)
+        return plan, libraries
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The regions of a placement, compiled; ``results`` stands beside ``regions``."""
+
+    graph: Graph
+    regions: tuple[Region, ...]
+    results: tuple[CompiledRegion, ...]
+    libraries: tuple[Any, ...]
+    threads: int
+
+    def whole(self) -> Assembly:
+        """All regions in one executor; inputs and outputs are the model's."""
+        graph = self.graph
+        plan = _plan(graph, graph.inputs, graph.outputs, self.regions, self.results, self.threads)
+        return Assembly(plan, self.libraries)
+
+    def alone(self, position: int) -> Assembly:
+        """The region at ``position`` in an executor of its own; inputs and outputs are its own."""
+        region, result = self.regions[position], self.results[position]
+        plan = _plan(self.graph, result.inputs, result.outputs, [region], [result], self.threads)
+        return Assembly(plan, self.libraries if result.kind == "tvm" else ())
+
+
+def compile_regions(
+    graph: Graph,
+    regions: Sequence[Region],
+    *,
+    threads: int,
+    bodies: Mapping[int, Any] | None = None,
+) -> Compiled:
+    """Compile ``regions``, those of one target together.
+
+    Args:
+        graph: the model.
+        regions: in an order in which they can run; ``device`` names the target of each.
+        threads: threads that a region may use; a target may use fewer.
+        bodies: Relax functions of operators, where another front door than the flatbuffer
+            supplies them.
+
+    Raises:
+        TargetError: a target cannot compile one of its regions.
+    """
+    compiled: dict[int, CompiledRegion] = {}
+    libraries = []
+    for target_name in dict.fromkeys(region.device for region in regions):
+        positions = [i for i, region in enumerate(regions) if region.device == target_name]
+        mine = [regions[i] for i in positions]
+        target = get_target(target_name)
+        if bodies is not None and hasattr(target, "compile_bodies"):
+            result = target.compile_bodies(graph, mine, bodies, threads)
+        else:
+            result = target.compile(graph, mine, threads)
+        compiled.update(zip(positions, result.regions, strict=True))
+        if result.library is not None:
+            libraries.append(result.library)
+    results = tuple(compiled[i] for i in range(len(regions)))
+    return Compiled(graph, tuple(regions), results, tuple(libraries), threads)
+
+
+def assemble(
+    graph: Graph,
+    regions: Sequence[Region],
+    *,
+    threads: int,
+    bodies: Mapping[int, Any] | None = None,
+) -> Any:
+    """Compile ``regions`` and join them into one module; see ``compile_regions``.
+
+    Returns:
+        A ``tvm_ffi`` module of kind ``tdse_executor``, the compiled kernels imported into it.
+    """
+    return compile_regions(graph, regions, threads=threads, bodies=bodies).whole().module()
+
+
+def _plan(
+    graph: Graph,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    regions: Sequence[Region],
+    compiled: Sequence[CompiledRegion],
+    threads: int,
+) -> Plan:
+    tensors: list[PlanTensor] = []
+    position: dict[int, int] = {}
+
+    def tensor_id(index: int) -> int:
+        if index not in position:
+            tensor = graph.tensors[index]
+            position[index] = len(tensors)
+            tensors.append(PlanTensor(tensor.name, tensor.dtype, tensor.shape))
+        return position[index]
+
+    input_ids = tuple(tensor_id(index) for index in inputs)
+    plan_regions = []
+    for region, result in zip(regions, compiled, strict=True):
+        region_inputs = tuple(tensor_id(index) for index in result.inputs)
+        region_outputs = tuple(tensor_id(index) for index in result.outputs)
+        # The target numbers its local tensors from -1 downwards.
+        first_local = len(tensors)
+        tensors.extend(result.tensors)
+        steps = tuple(
+            Step(symbol, tuple(tensor_id(a) if a >= 0 else first_local - a - 1 for a in arguments))
+            for symbol, arguments in result.steps
+        )
+        plan_regions.append(
+            PlanRegion(
+                name=f"region{region.index}_{region.device}",
+                kind=result.kind,
+                threads=1 if result.kind == "tvm" else threads,
+                blob=result.blob,
+                inputs=region_inputs,
+                outputs=region_outputs,
+                steps=steps,
+            )
+        )
+    missing = [graph.tensors[i].name for i in outputs if i not in position]
+    if missing:
+        raise TargetError(
+            f"output {missing[0]!r} is computed by no region",
+            where=graph.name,
+            why="it is a constant of the model, which cannot be an output of a runtime module",
+            hint="remove this output from the model",
+        )
+    return Plan(
+        tuple(tensors), input_ids, tuple(position[index] for index in outputs), tuple(plan_regions)
+    )

@@ -1,0 +1,172 @@
+"""Load an artefact and run it with numpy arrays."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tdse.errors import ArtefactError, UsageError
+from tdse.runtime import native
+from tdse.runtime.artefact import MODULE, read_metadata
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, numpy dtype and shape of an input or output."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+def load(directory: str | os.PathLike[str]) -> Model:
+    """Load the artefact in ``directory``.
+
+    Raises:
+        ArtefactError: it is incomplete, damaged, or made for another machine.
+    """
+    metadata = read_metadata(directory)
+    path = Path(directory) / MODULE
+    if not path.is_file():
+        raise ArtefactError(
+            f"the artefact has no {MODULE}", where=str(directory), hint="compile the model again"
+        )
+    executor = native.load_executor(path)
+    names = metadata["inputs"], metadata["outputs"]
+    return Model(executor, input_names=names[0], output_names=names[1], metadata=metadata)
+
+
+class Model:
+    """A loaded model: call it with one array per input, by position or by tensor name.
+
+    A call copies the inputs in, runs every region, and returns new arrays. Calls from several
+    threads are served one after the other.
+    """
+
+    def __init__(
+        self,
+        executor: Any,
+        *,
+        input_names: Sequence[str],
+        output_names: Sequence[str],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.metadata = dict(metadata or {})
+        self._executor = executor
+        self._run = executor["run"]
+        description = json.loads(executor["describe"]())
+        self.inputs = _infos(description["inputs"], input_names)
+        self.outputs = _infos(description["outputs"], output_names)
+        self.regions: list[dict[str, Any]] = description["regions"]
+        self.arena_bytes: int = description["arena_bytes"]
+        self._position = {info.name: i for i, info in enumerate(self.inputs)}
+
+    def __call__(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> Array | tuple[Array, ...]:
+        """Run the model once.
+
+        Args:
+            arrays: inputs in the model's order; shapes and dtypes as in ``inputs``.
+            named: inputs by tensor name, instead.
+
+        Returns:
+            The output, or a tuple of outputs if the model has several.
+
+        Raises:
+            UsageError: an input is missing, unknown, or of the wrong shape or dtype.
+            TargetError: a region failed; its name is in the message.
+        """
+        outputs = self.run(self._ordered(arrays, named))
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def run(self, arrays: Sequence[npt.ArrayLike]) -> list[Array]:
+        """Like a call, with the inputs in a sequence and always a list of outputs."""
+        inputs = self._checked(arrays)
+        outputs = [np.empty(info.shape, info.dtype) for info in self.outputs]
+        native.call(self._run, *_addresses(inputs), *_addresses(outputs))
+        return outputs
+
+    def time_runs(self, arrays: Sequence[npt.ArrayLike], count: int) -> npt.NDArray[np.float64]:
+        """Microseconds of ``count`` runs, inputs copied in once, outputs left in place."""
+        inputs = self._checked(arrays)
+        raw = native.call(self._executor["time_runs"], count, *_addresses(inputs))
+        return np.frombuffer(raw, np.float64)
+
+    def profile(self, arrays: Sequence[npt.ArrayLike], count: int) -> npt.NDArray[np.float64]:
+        """Microseconds of each region in ``count`` runs, shape ``[count, regions]``."""
+        inputs = self._checked(arrays)
+        raw = native.call(self._executor["profile"], count, *_addresses(inputs))
+        return np.frombuffer(raw, np.float64).reshape(count, len(self.regions))
+
+    def random_inputs(self, seed: int) -> list[Array]:
+        """One array for each input: all values of an 8-bit type, [-1, 1) for floats, else 0 or 1."""
+        generator = np.random.default_rng(seed)
+        return [random_array(info.shape, info.dtype, generator) for info in self.inputs]
+
+    def _ordered(
+        self, arrays: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]
+    ) -> list[npt.ArrayLike]:
+        if not named:
+            return list(arrays)
+        if arrays:
+            raise UsageError("inputs are given both by position and by name", hint="use one way")
+        unknown = [name for name in named if name not in self._position]
+        missing = [info.name for info in self.inputs if info.name not in named]
+        if unknown or missing:
+            raise UsageError(
+                f"no input is named {unknown[0]!r}"
+                if unknown
+                else f"input {missing[0]!r} is missing",
+                hint=f"the inputs are {', '.join(info.name for info in self.inputs)}",
+            )
+        return [named[info.name] for info in self.inputs]
+
+    def _checked(self, arrays: Sequence[npt.ArrayLike]) -> list[Array]:
+        if len(arrays) != len(self.inputs):
+            raise UsageError(
+                f"the model takes {len(self.inputs)} inputs, not {len(arrays)}",
+                hint=f"they are {', '.join(info.name for info in self.inputs)}",
+            )
+        checked = []
+        for array, info in zip(arrays, self.inputs, strict=True):
+            value = np.ascontiguousarray(array) if info.shape else np.asarray(array)
+            if value.shape != info.shape or value.dtype != info.dtype:
+                raise UsageError(
+                    f"input {info.name!r} has shape {value.shape} and dtype {value.dtype}",
+                    why=f"the model takes {info.shape} and {info.dtype}",
+                    hint="convert the array first",
+                )
+            checked.append(value)
+        return checked
+
+
+def random_array(
+    shape: tuple[int, ...], dtype: np.dtype[Any], generator: np.random.Generator
+) -> Array:
+    """Random values that a model may meet: see ``Model.random_inputs``."""
+    if dtype.kind == "f":
+        return generator.uniform(-1.0, 1.0, shape).astype(dtype)
+    if dtype.kind != "b" and dtype.itemsize <= 2:
+        limits = np.iinfo(dtype)
+        return generator.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    # Wider integers are indices or counts far more often than values.
+    return generator.integers(0, 2, shape).astype(dtype)
+
+
+def _addresses(arrays: Sequence[Array]) -> list[int]:
+    return [array.__array_interface__["data"][0] for array in arrays]
+
+
+def _infos(described: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[TensorInfo, ...]:
+    return tuple(
+        TensorInfo(name, np.dtype(entry["dtype"]), tuple(entry["shape"]))
+        for entry, name in zip(described, names, strict=True)
+    )

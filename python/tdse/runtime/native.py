@@ -1,0 +1,178 @@
+"""The C++ side: load it once, make executors and call them."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tdse.errors import ArtefactError, TargetError, TdseError
+
+LIBRARY = Path(__file__).resolve().parent.parent / "lib" / "libtdse_tvm.so"
+KIND = "tdse_executor"
+
+_lock = threading.Lock()
+_library: ctypes.CDLL | None = None
+
+
+def register() -> None:
+    """Load the native library and make it known to TVM. Does nothing the second time.
+
+    TVM calls this when it is imported, through the entry point group ``tvm.backends``, so that a
+    ``model.so`` loads in any process that has tdse installed.
+
+    Raises:
+        TdseError: the library is not built, or does not fit the installed ``apache-tvm-ffi``.
+    """
+    global _library
+    with _lock:
+        if _library is not None:
+            return
+        # Loads libtvm_ffi.so, which the library needs and does not look for itself.
+        import tvm_ffi
+
+        if not LIBRARY.is_file():
+            raise TdseError(
+                "the native library is not built",
+                where=str(LIBRARY),
+                hint="run pip install . in tdse's source directory",
+            )
+        try:
+            library = ctypes.CDLL(str(LIBRARY), mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            raise TdseError(
+                "the native library cannot be loaded",
+                where=str(LIBRARY),
+                why=str(error),
+                hint="build it again for the installed apache-tvm-ffi: pip install .",
+            ) from None
+        litert = litert_library()
+        if litert is not None:
+            tvm_ffi.get_global_func("tdse.set_litert_library")(str(litert))
+        tvm_ffi.register_global_func("tdse.litert_interpreter", _litert_interpreter, override=True)
+        _library = library
+
+
+def litert_library() -> Path | None:
+    """Where the installed ai-edge-litert has ``libLiteRt.so``; it is not imported."""
+    spec = importlib.util.find_spec("ai_edge_litert")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations))) / "libLiteRt.so"
+
+
+def create_executor(plan: bytes) -> Any:
+    """A ``tvm_ffi`` module that runs ``plan``; kernels are looked up in modules imported into it.
+
+    Raises:
+        TargetError: the plan is malformed.
+    """
+    register()
+    import tvm_ffi
+
+    return call(tvm_ffi.get_global_func("tdse.executor_create"), plan)
+
+
+def load_executor(path: str | os.PathLike[str]) -> Any:
+    """The executor in the runtime module at ``path``, with its kernels.
+
+    Raises:
+        ArtefactError: the file is missing, damaged, made for another machine, or holds no executor.
+    """
+    executor = find_executor(load_library(path))
+    if executor is None:
+        raise ArtefactError(
+            "the runtime module holds no executor",
+            where=str(path),
+            why="it was not written by tdse",
+            hint="compile the model again",
+        )
+    return executor
+
+
+def load_library(path: str | os.PathLike[str]) -> Any:
+    """The runtime module that TVM wrote to ``path``, with all that it imports.
+
+    Only TVM's runtime is loaded for it, not its compiler, nor its Python package.
+
+    Raises:
+        ArtefactError: the file is missing, damaged, or made for another machine.
+    """
+    register()
+    _load_tvm_runtime()
+    import tvm_ffi
+
+    try:
+        return tvm_ffi.load_module(str(path))
+    except (OSError, RuntimeError, ValueError, AttributeError) as error:
+        raise ArtefactError(
+            "the runtime module cannot be loaded",
+            where=str(path),
+            why=_message(error),
+            hint="compile the model again on a machine of this kind",
+        ) from None
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """``function(*arguments)``; what goes wrong in an executor becomes a TargetError."""
+    try:
+        return function(*arguments)
+    except TdseError:
+        raise
+    except RuntimeError as error:
+        where, what = _split_region(_message(error))
+        raise TargetError(what, where=where) from None
+
+
+def find_executor(module: Any) -> Any:
+    """The executor module among ``module`` and what it imports, or None."""
+    if module.kind == KIND:
+        return module
+    for imported in module.imports:
+        found = find_executor(imported)
+        if found is not None:
+            return found
+    return None
+
+
+@cache
+def _load_tvm_runtime() -> None:
+    """Load the library with the loaders of compiled kernels and of the virtual machine."""
+    spec = importlib.util.find_spec("tvm")
+    if spec is None or spec.origin is None:
+        raise TdseError("apache-tvm is not installed", hint="pip install apache-tvm==0.27.*")
+    library = Path(spec.origin).parent / "lib" / "libtvm_runtime.so"
+    try:
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise TdseError(
+            "TVM's runtime cannot be loaded",
+            where=str(library),
+            why=str(error),
+            hint="pip install --force-reinstall apache-tvm==0.27.*",
+        ) from None
+
+
+def _split_region(message: str) -> tuple[str, str]:
+    """``region a: it failed`` as ``("region a", "it failed")``."""
+    head, separator, tail = message.partition(": ")
+    return (head, tail) if separator and head.startswith("region ") else ("", message)
+
+
+def _message(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
+def _litert_interpreter(model: bytes, threads: int, sizes: Sequence[int]) -> Any:
+    """What runs a ``litert_interpreter`` region; called once for each region, by the C++ side."""
+    import tvm_ffi
+
+    from tdse.runtime.interpreter import InterpreterRegion
+
+    return tvm_ffi.convert(InterpreterRegion(bytes(model), threads, sizes).run)

@@ -1,0 +1,201 @@
+"""The plan of an executor: tensors, constants and regions, as the C++ side reads them.
+
+Little endian; ``str`` is a u32 length and UTF-8 bytes, ``ids`` a u32 count and a u32 for each::
+
+    8 bytes "TDSEPLAN"; u32 version = 1
+    u32 number of blobs; a u64 size for each; then the blobs, each at a multiple of 64 bytes from
+        the start of the plan, zero padded
+    u32 number of tensors; each: str name; u8 DLPack type code; u8 bits; u16 lanes;
+        u32 rank; i64 for each dimension; i32 blob of a constant, or -1
+    ids of the inputs; ids of the outputs
+    u32 number of regions; each: str name; str kind; u32 threads; i32 blob, or -1;
+        ids of its inputs; ids of its outputs; u32 number of steps; each: str symbol; ids
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tdse.errors import TargetError
+
+MAGIC = b"TDSEPLAN"
+VERSION = 1
+BLOB_ALIGNMENT = 64
+
+# DLDataTypeCode and bits of the element types that a tensor at a region's border can have.
+_TYPES = {
+    "bool": (6, 8),
+    "int8": (0, 8),
+    "int16": (0, 16),
+    "int32": (0, 32),
+    "int64": (0, 64),
+    "uint8": (1, 8),
+    "uint16": (1, 16),
+    "uint32": (1, 32),
+    "uint64": (1, 64),
+    "float16": (2, 16),
+    "float32": (2, 32),
+    "float64": (2, 64),
+    "bfloat16": (4, 16),
+}
+
+
+@dataclass(frozen=True)
+class PlanTensor:
+    """A tensor in memory.
+
+    Attributes:
+        name: for messages; need not be unique.
+        dtype: numpy's name of the element type, or ``bfloat16``.
+        shape: dimensions, outermost first; contiguous.
+        constant: its value, of exactly the tensor's size, or None.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    constant: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a compiled kernel.
+
+    Attributes:
+        symbol: the kernel's name in an imported library.
+        arguments: positions in ``Plan.tensors``; the kernel writes the last ones.
+    """
+
+    symbol: str
+    arguments: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PlanRegion:
+    """A part of the model that one target runs.
+
+    Attributes:
+        name: for messages and profiles.
+        kind: ``litert`` or ``litert_interpreter``, which run ``blob``, or ``tvm``.
+        threads: threads that it may use.
+        blob: a ``.tflite`` slice.
+        inputs: positions in ``Plan.tensors``, in the slice's order.
+        outputs: likewise.
+        steps: for kind ``tvm``, called in order.
+    """
+
+    name: str
+    kind: str
+    threads: int
+    blob: bytes | None = field(repr=False)
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that an executor needs besides compiled kernels.
+
+    Attributes:
+        tensors: every tensor at a border, every constant and intermediate of ``tvm`` regions.
+        inputs: positions in ``tensors``, in the model's order.
+        outputs: likewise.
+        regions: in the order in which they run.
+    """
+
+    tensors: tuple[PlanTensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    regions: tuple[PlanRegion, ...]
+
+    def to_bytes(self) -> bytes:
+        """The plan for ``tdse.executor_create``. Equal blobs are stored once.
+
+        Raises:
+            TargetError: a tensor has an element type that no region can pass on.
+        """
+        blobs = _Blobs()
+        regions = [_region(region, blobs) for region in self.regions]
+        tensors = [_tensor(tensor, blobs) for tensor in self.tensors]
+        return b"".join(
+            (
+                blobs.to_bytes(MAGIC + _u32(VERSION)),
+                _list(tensors),
+                _ids(self.inputs),
+                _ids(self.outputs),
+                _list(regions),
+            )
+        )
+
+
+class _Blobs:
+    """Blobs in the order in which they were added, each once."""
+
+    def __init__(self) -> None:
+        self._index: dict[bytes, int] = {}
+
+    def add(self, blob: bytes | None) -> int:
+        if blob is None:
+            return -1
+        return self._index.setdefault(blob, len(self._index))
+
+    def to_bytes(self, header: bytes) -> bytes:
+        out = bytearray(header + _u32(len(self._index)))
+        for blob in self._index:
+            out += struct.pack("<Q", len(blob))
+        for blob in self._index:
+            out += bytes(-len(out) % BLOB_ALIGNMENT)
+            out += blob
+        return bytes(out)
+
+
+def _tensor(tensor: PlanTensor, blobs: _Blobs) -> bytes:
+    if tensor.dtype not in _TYPES:
+        raise TargetError(
+            f"tensor {tensor.name!r} of type {tensor.dtype} cannot pass between regions",
+            hint="place the operators on both sides of it on the same device",
+        )
+    code, bits = _TYPES[tensor.dtype]
+    return b"".join(
+        (
+            _str(tensor.name),
+            struct.pack("<BBH", code, bits, 1),
+            _u32(len(tensor.shape)),
+            struct.pack(f"<{len(tensor.shape)}q", *tensor.shape),
+            struct.pack("<i", blobs.add(tensor.constant)),
+        )
+    )
+
+
+def _region(region: PlanRegion, blobs: _Blobs) -> bytes:
+    steps = [_str(step.symbol) + _ids(step.arguments) for step in region.steps]
+    return b"".join(
+        (
+            _str(region.name),
+            _str(region.kind),
+            struct.pack("<Ii", region.threads, blobs.add(region.blob)),
+            _ids(region.inputs),
+            _ids(region.outputs),
+            _list(steps),
+        )
+    )
+
+
+def _u32(value: int) -> bytes:
+    return struct.pack("<I", value)
+
+
+def _str(text: str) -> bytes:
+    encoded = text.encode("utf-8", "replace")
+    return _u32(len(encoded)) + encoded
+
+
+def _ids(ids: Sequence[int]) -> bytes:
+    return _u32(len(ids)) + struct.pack(f"<{len(ids)}I", *ids)
+
+
+def _list(encoded: Sequence[bytes]) -> bytes:
+    return _u32(len(encoded)) + b"".join(encoded)

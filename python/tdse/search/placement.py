@@ -1,0 +1,228 @@
+"""The placement file: which operator runs where, saved so that a build can be repeated from it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tdse.errors import PlacementError
+from tdse.faults import faults_of
+from tdse.search.pins import parse_pins
+
+if TYPE_CHECKING:
+    from tdse.graph.model import Graph
+    from tdse.graph.regions import Region
+
+__all__ = [
+    "SCHEMA",
+    "PlacedOp",
+    "PlacedRegion",
+    "Placement",
+    "load_placement",
+    "make_placement",
+    "parse_pins",
+]
+
+SCHEMA: Literal["tdse.placement/1"] = "tdse.placement/1"
+
+_Name = Annotated[str, Field(min_length=1)]
+_Index = Annotated[int, Field(ge=0)]
+_Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class PlacedOp(_Record):
+    """Where one operator runs.
+
+    Attributes:
+        index: the operator's index in the model.
+        label: its name for people, for example ``12:conv2d``.
+        device: the platform's device.
+        target: the way it is compiled for that device.
+    """
+
+    index: _Index
+    label: _Name
+    device: _Name
+    target: _Name
+
+
+class PlacedRegion(_Record):
+    """Operators that are compiled and launched as one.
+
+    Attributes:
+        index: position in the order in which the regions run.
+        device: the platform's device.
+        target: the way it is compiled.
+        ops: indices of its operators, ascending.
+        predicted_us: microseconds of one launch, null where it is not known.
+    """
+
+    index: _Index
+    device: _Name
+    target: _Name
+    ops: Annotated[tuple[_Index, ...], Field(min_length=1, strict=False)]
+    predicted_us: _Time | None = None
+
+
+class Placement(_Record):
+    """A placement of one model.
+
+    Attributes:
+        schema_: the format and its version, ``schema`` in the file.
+        model_sha256: hex digest of the model file it belongs to.
+        model_name: that file's name without suffix.
+        threads: threads of a region that runs on the CPU.
+        ops: one entry for each placed operator.
+        regions: in the order in which they run; each operator is in one.
+        predicted_us: microseconds of one run, null where it is not known.
+        seed: of the search.
+        tdse_version: version that wrote the file.
+    """
+
+    schema_: Literal["tdse.placement/1"] = Field(default=SCHEMA, alias="schema")
+    model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    model_name: str
+    threads: Annotated[int, Field(ge=1)]
+    ops: Annotated[tuple[PlacedOp, ...], Field(strict=False)]
+    regions: Annotated[tuple[PlacedRegion, ...], Field(strict=False)]
+    predicted_us: _Time | None = None
+    seed: int
+    tdse_version: str
+
+    @property
+    def assignment(self) -> Mapping[int, str]:
+        """The target of each operator, by the operator's index."""
+        return {op.index: op.target for op in self.ops}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Placement:
+        places = {op.index: (op.device, op.target) for op in self.ops}
+        if len(places) != len(self.ops):
+            raise ValueError("ops names an operator twice")
+        seen: set[int] = set()
+        for position, region in enumerate(self.regions):
+            if region.index != position:
+                raise ValueError(f"regions[{position}] has index {region.index}")
+            for op in region.ops:
+                if op not in places:
+                    raise ValueError(f"region {position} holds operator {op}, which ops has not")
+                if op in seen:
+                    raise ValueError(f"operator {op} is in two regions")
+                if places[op] != (region.device, region.target):
+                    raise ValueError(
+                        f"region {position} is for {region.target} on {region.device}, its "
+                        f"operator {op} for {places[op][1]} on {places[op][0]}"
+                    )
+                seen.add(op)
+        if len(seen) != len(places):
+            raise ValueError(f"operator {min(set(places) - seen)} is in no region")
+        return self
+
+    def save(self, path: Path | str) -> None:
+        """Writes the file; one that is already there stays whole if this fails.
+
+        Raises:
+            PlacementError: it cannot be written.
+        """
+        path = Path(path)
+        text = self.model_dump_json(by_alias=True, indent=2) + "\n"
+        try:
+            _replace(path, text)
+        except OSError as error:
+            raise PlacementError(
+                "cannot write the placement",
+                where=str(path),
+                why=error.strerror or str(error),
+                hint="choose a directory that can be written",
+            ) from error
+
+
+def make_placement(
+    graph: Graph,
+    regions: Sequence[Region],
+    threads: int,
+    predicted_us: float | None,
+    seed: int,
+    *,
+    device: str = "cpu",
+) -> Placement:
+    """The placement that puts the operators of ``graph`` into ``regions``.
+
+    Args:
+        graph: the model.
+        regions: in the order in which they run; ``Region.device`` is the target.
+        threads: threads of a region that runs on the CPU.
+        predicted_us: microseconds of one run, None where it is not known.
+        seed: of the search.
+        device: the platform's device that all targets are for.
+    """
+    from tdse import __version__
+
+    target = {op: region.device for region in regions for op in region.ops}
+    return Placement(
+        model_sha256=graph.sha256,
+        model_name=graph.name,
+        threads=threads,
+        ops=tuple(
+            PlacedOp(index=op, label=graph.ops[op].label, device=device, target=target[op])
+            for op in sorted(target)
+        ),
+        regions=tuple(
+            PlacedRegion(index=index, device=device, target=region.device, ops=tuple(region.ops))
+            for index, region in enumerate(regions)
+        ),
+        predicted_us=predicted_us,
+        seed=seed,
+        tdse_version=__version__,
+    )
+
+
+def load_placement(path: Path | str) -> Placement:
+    """Reads a placement file.
+
+    Raises:
+        PlacementError: it cannot be read or is not a placement; all faults are told at once.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise PlacementError(
+            "cannot read the placement", where=str(path), why=error.strerror or str(error)
+        ) from error
+    try:
+        return Placement.model_validate_json(text)
+    except ValidationError as error:
+        raise PlacementError(
+            "not a placement that tdse can use",
+            where=str(path),
+            why="; ".join(faults_of(error, Placement)),
+            hint="correct the file, or leave it out and let tdse search again",
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes beside the file and renames, so that no reader ever sees half a file."""
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes the file private; a placement is as public as the umask says.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(beside, 0o666 & ~mask)
+        os.replace(beside, path)
+    except OSError:
+        Path(beside).unlink(missing_ok=True)
+        raise

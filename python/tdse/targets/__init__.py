@@ -1,0 +1,21 @@
+"""What can run operators: one module for each target, found by name."""
+
+from .base import (
+    CompiledRegion,
+    CompiledRegions,
+    Support,
+    Target,
+    Variant,
+    get_target,
+    target_names,
+)
+
+__all__ = [
+    "CompiledRegion",
+    "CompiledRegions",
+    "Support",
+    "Target",
+    "Variant",
+    "get_target",
+    "target_names",
+]

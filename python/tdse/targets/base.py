@@ -1,0 +1,158 @@
+"""The contract between targets and the rest of tdse, and the registry of targets.
+
+A target compiles regions of a graph and says beforehand which operators it can run. tdse brings
+``litert`` and ``llvm``. Another package adds one of its own by an entry point of the group
+``tdse.targets``, which names a class, or a function without arguments, that gives a ``Target``::
+
+    [project.entry-points."tdse.targets"]
+    mine = "my_package:MyTarget"
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, runtime_checkable
+
+from tdse.errors import TargetError
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region
+from tdse.runtime.plan import PlanTensor
+
+ENTRY_POINTS = "tdse.targets"
+
+_BUILT_IN = {
+    "litert": "tdse.targets.litert:LitertTarget",
+    "llvm": "tdse.targets.llvm:LlvmTarget",
+}
+
+
+@dataclass(frozen=True)
+class Support:
+    """Whether something can be done, and in one line why not."""
+
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of running an operator on a device."""
+
+    target: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.target} x{self.threads}"
+
+
+@dataclass(frozen=True)
+class CompiledRegion:
+    """A region in the form in which the executor runs it.
+
+    Attributes:
+        kind: the executor's kind: ``litert``, ``litert_interpreter`` or ``tvm``.
+        blob: for LiteRT's kinds: the ``.tflite`` slice.
+        inputs: tensor indices of the graph, in the slice's order.
+        outputs: likewise.
+        tensors: constants and intermediates of the region.
+        steps: for kind ``tvm``: kernels in the order of their calls, as (symbol, arguments). An
+            argument of 0 or more is a tensor index of the graph; -(k + 1) is ``tensors[k]``. A
+            kernel writes its last arguments.
+    """
+
+    kind: str
+    blob: bytes | None = field(repr=False)
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    tensors: tuple[PlanTensor, ...] = ()
+    steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
+class CompiledRegions:
+    """Regions that were compiled together.
+
+    Attributes:
+        regions: in the order in which they were given.
+        library: a TVM runtime module with the kernels of all of them, or None if they have none.
+    """
+
+    regions: tuple[CompiledRegion, ...]
+    library: Any = None
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A way to compile and run operators."""
+
+    name: str
+
+    def available(self) -> Support:
+        """Whether this machine has what the target needs."""
+        ...
+
+    def variants(self, cores: int) -> tuple[Variant, ...]:
+        """The ways of running an operator that differ in time on ``cores`` cores."""
+        ...
+
+    def supports(self, graph: Graph, op_index: int) -> Support:
+        """Whether the target can run the operator, and if not, why."""
+        ...
+
+    def compile(self, graph: Graph, regions: Sequence[Region], threads: int) -> CompiledRegions:
+        """Compile regions to run on ``threads`` threads each.
+
+        Raises:
+            TargetError: one of them cannot be compiled.
+        """
+        ...
+
+
+@cache
+def get_target(name: str) -> Target:
+    """The target called ``name``; the same object every time.
+
+    Raises:
+        TargetError: there is no such target, or the package that brings it cannot be imported.
+    """
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        target: Target = getattr(importlib.import_module(module), attribute)()
+        return target
+    found = _entry_points().get(name)
+    if found is None:
+        near = difflib.get_close_matches(name, target_names(), n=1)
+        raise TargetError(
+            f"there is no target {name!r}",
+            why=f"the known ones are {', '.join(target_names())}",
+            hint=f"did you mean {near[0]}?" if near else "",
+        )
+    return _load(found)
+
+
+def target_names() -> tuple[str, ...]:
+    """Names of all targets: tdse's own, and those that other packages bring."""
+    return (*_BUILT_IN, *sorted(set(_entry_points()) - set(_BUILT_IN)))
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _load(point: EntryPoint) -> Target:
+    what = f"target {point.name!r} cannot be loaded"
+    package = point.dist.name if point.dist else ""
+    try:
+        target = point.load()()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise TargetError(
+            what, where=package, why=str(error), hint=f"mend or remove the package {package}"
+        ) from error
+    if not isinstance(target, Target):
+        raise TargetError(what, where=package, why=f"{point.value} does not give a Target")
+    return target

@@ -1,0 +1,83 @@
+"""The record store keeps what it is given, for this machine and these versions only."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tdse.errors import TdseError
+from tdse.measure.conditions import Conditions, current_conditions
+from tdse.measure.records import Record, RecordStore
+
+CONDITIONS = Conditions("cpu", 2, (0, 1), "", 0.5, (("tdse", "1"),))
+RECORD = Record("abc", "litert", 2, "conv2d", (1.0, 2.5), 12.5, 0.25, 30)
+
+
+def test_a_record_survives_closing(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "records.sqlite"
+    store = RecordStore(CONDITIONS, path)
+    store.add([RECORD])
+    store.close()
+    again = RecordStore(CONDITIONS, path)
+    assert again.find(["abc", "other"]) == {("abc", "litert", 2): RECORD}
+    assert again.of_target("litert") == [RECORD]
+    assert again.of_target("llvm") == []
+
+
+def test_a_newer_record_takes_the_place_of_the_older(tmp_path: Path) -> None:
+    store = RecordStore(CONDITIONS, tmp_path / "r.sqlite")
+    newer = dataclasses.replace(RECORD, median_us=11.0)
+    store.add([RECORD])
+    store.add([newer])
+    assert store.of_target("litert") == [newer]
+
+
+@pytest.mark.parametrize(
+    "change", [{"cpu": "another"}, {"cores": 4}, {"versions": (("tdse", "2"),)}]
+)
+def test_records_of_other_conditions_are_not_found(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    path = tmp_path / "r.sqlite"
+    RecordStore(CONDITIONS, path).add([RECORD])
+    other = RecordStore(dataclasses.replace(CONDITIONS, **change), path)  # type: ignore[arg-type]
+    assert other.find(["abc"]) == {}
+
+
+def test_the_load_does_not_part_records(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    RecordStore(CONDITIONS, path).add([RECORD])
+    busy = RecordStore(dataclasses.replace(CONDITIONS, load_average=9.0), path)
+    assert busy.of_target("litert") == [RECORD]
+
+
+def test_two_stores_on_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    first, second = RecordStore(CONDITIONS, path), RecordStore(CONDITIONS, path)
+    first.add([RECORD])
+    second.add([dataclasses.replace(RECORD, signature="def")])
+    assert len(first.of_target("litert")) == 2
+
+
+def test_support_is_remembered(tmp_path: Path) -> None:
+    store = RecordStore(CONDITIONS, tmp_path / "r.sqlite")
+    assert store.find_support("abc", "llvm") is None
+    store.add_support([("abc", "llvm", False, "no such op")])
+    assert store.find_support("abc", "llvm") == (False, "no such op")
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    path.write_text("this is not a database, and long enough to be taken for one" * 50)
+    with pytest.raises(TdseError, match=r"record store cannot be opened.*delete the file"):
+        RecordStore(CONDITIONS, path)
+
+
+def test_current_conditions_tell_the_versions() -> None:
+    conditions = current_conditions()
+    versions = dict(conditions.versions)
+    assert versions["ai-edge-litert"].startswith("2.")
+    assert conditions.cores >= 1
+    assert conditions.cpu

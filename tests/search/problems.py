@@ -1,0 +1,104 @@
+"""Random placement problems, and slow, plain answers to check the search against."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import networkx
+import numpy as np
+from hypothesis import strategies as st
+
+from tdse.search import Problem, evaluate
+
+Links = list[tuple[int, int]]
+
+
+@st.composite
+def dags(draw: st.DrawFn, max_ops: int = 10, n_devices: int = 2) -> tuple[int, Links, list[int]]:
+    """Number of operators, links, and a device for each operator."""
+    n_ops = draw(st.integers(1, max_ops))
+    pairs = list(itertools.combinations(range(n_ops), 2))
+    links = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+    devices = draw(st.lists(st.integers(0, n_devices - 1), min_size=n_ops, max_size=n_ops))
+    return n_ops, sorted(links), devices
+
+
+def random_problem(
+    seed: int, n_ops: int, n_devices: int = 2, *, illegal: float = 0.15, pinned: float = 0.05
+) -> Problem:
+    """A connected random problem whose borders cost about as much as its operators."""
+    chance = np.random.default_rng(seed)
+    edges = {(int(chance.integers(max(0, op - 3), op)), op) for op in range(1, n_ops)}
+    for _ in range(n_ops // 3):
+        if n_ops > 1:
+            first, second = sorted(chance.choice(n_ops, 2, replace=False).tolist())
+            edges.add((first, second))
+    cost_us = chance.lognormal(2.0, 1.0, (n_ops, n_devices))
+    cost_us[chance.random((n_ops, n_devices)) < illegal] = math.inf
+    cost_us[:, 0] = np.where(np.isinf(cost_us).all(axis=1), 5.0, cost_us[:, 0])
+    pins = np.full(n_ops, -1)
+    for op in np.flatnonzero(chance.random(n_ops) < pinned):
+        pins[op] = chance.choice(np.flatnonzero(np.isfinite(cost_us[op])))
+    copy = chance.uniform(0, 2e-3, (n_devices, n_devices))
+    np.fill_diagonal(copy, 0)
+    return Problem(
+        n_ops=n_ops,
+        devices=tuple(f"d{index}" for index in range(n_devices)),
+        cost_us=cost_us,
+        edges=np.array([(u, v, u) for u, v in sorted(edges)], np.int32),
+        tensor_bytes=chance.integers(0, 4000, n_ops),
+        launch_us=chance.uniform(0, 6, n_devices),
+        copy_us_per_byte=copy,
+        border_us=chance.uniform(0, 2, (n_devices, n_devices)),
+        pins=pins,
+        # The model's input is read by up to three operators.
+        inputs=[(op, 0) for op in range(min(3, n_ops))],
+        outputs=[(n_ops - 1, n_ops - 1)],
+        host_border_us=chance.uniform(0, 1, n_devices),
+        host_copy_us_per_byte=chance.uniform(0, 1e-3, n_devices),
+    )
+
+
+def simple_problem(
+    cost_us: Sequence[Sequence[float]],
+    links: Sequence[tuple[int, int]],
+    *,
+    launch_us: float = 1.0,
+    border_us: float = 0.5,
+    devices: Sequence[str] = ("litert", "llvm"),
+    **more: object,
+) -> Problem:
+    """A problem with equal launches and borders, each operator making one tensor of 100 bytes."""
+    n = len(devices)
+    return Problem(
+        n_ops=len(cost_us),
+        devices=tuple(devices),
+        cost_us=np.array(cost_us, float).reshape(len(cost_us), n),
+        edges=[(u, v, u) for u, v in links],
+        tensor_bytes=[100] * len(cost_us),
+        launch_us=[launch_us] * n,
+        copy_us_per_byte=np.zeros((n, n)),
+        border_us=np.full((n, n), border_us),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def brute_force(problem: Problem) -> float:
+    """The least total of all placements, inf if none is valid."""
+    return min(
+        (evaluate(problem, choice).total_us for choice in itertools.product(*problem.choices)),
+        default=math.inf,
+    )
+
+
+def quotient(links: Links, regions: Sequence[Sequence[int]]) -> networkx.DiGraph:
+    """The graph of regions, made by networkx."""
+    region_of = {op: index for index, region in enumerate(regions) for op in region}
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(range(len(regions)))
+    graph.add_edges_from(
+        (region_of[u], region_of[v]) for u, v in links if region_of[u] != region_of[v]
+    )
+    return graph

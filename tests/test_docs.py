@@ -1,0 +1,52 @@
+"""The commands and programs in the README and the docs run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Commands that install or that run this test suite itself.
+_LEFT_OUT = ("make ", "pip ", "git ", "python3 -m venv", "sudo ", ". .venv")
+
+
+def _steps(page: Path) -> list[tuple[str, str]]:
+    steps = []
+    for language, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language == "python":
+            steps.append(("python", text))
+            continue
+        commands = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
+        steps += [("console", c) for c in commands if not c.startswith(_LEFT_OUT)]
+    return steps
+
+
+def test_there_are_pages() -> None:
+    assert len(PAGES) > 3
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if _steps(p)], ids=lambda page: page.name)
+def test_the_page_runs(page: Path, tmp_path: Path, demo_model: Path) -> None:
+    shutil.copy(demo_model, tmp_path / "model.tflite")
+    for name in ("examples", "benchmarks"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "COLUMNS": "120",
+    }
+    for language, text in _steps(page):
+        command = [sys.executable, "-c", text] if language == "python" else ["bash", "-c", text]
+        process = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert process.returncode == 0, f"{text}\n{process.stdout}\n{process.stderr}"
