@@ -11,7 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 def changed(data: bytes, change: Callable[[Any], object]) -> bytes:
     """The model after ``change`` has been called with its ``ModelT``."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    # Vectors are views of what is unpacked, so they can be written to.
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(data), 0))
     change(model)
     return packed(model)
 

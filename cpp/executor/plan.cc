@@ -20,6 +20,25 @@ constexpr uint64_t kMaxTensorBytes = uint64_t{1} << 40;
   throw std::runtime_error("the executor plan is malformed: " + why);
 }
 
+// Python takes names back as text, and fails on what is not UTF-8.
+bool IsUtf8(const std::string& text) {
+  constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};  // by continuation bytes
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<uint8_t>(text[i++]);
+    if (lead < 0x80) continue;
+    if (lead < 0xC0 || lead >= 0xF8) return false;
+    const size_t more = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
+    uint32_t code_point = lead & (0x3Fu >> more);
+    for (size_t k = 0; k < more; ++k, ++i) {
+      if (i == text.size() || (text[i] & 0xC0) != 0x80) return false;
+      code_point = code_point << 6 | (text[i] & 0x3Fu);
+    }
+    const bool is_surrogate = code_point >= 0xD800 && code_point < 0xE000;
+    if (code_point < kSmallest[more] || code_point > 0x10FFFF || is_surrogate) return false;
+  }
+  return true;
+}
+
 // A cursor that never leaves the plan.
 class Reader {
  public:
@@ -40,6 +59,7 @@ class Reader {
     Require(length);
     std::string text(reinterpret_cast<const char*>(data_ + position_), length);
     position_ += length;
+    if (!IsUtf8(text)) Malformed("a name is not text");
     return text;
   }
 

@@ -17,6 +17,14 @@ from ai_edge_litert import schema_py_generated as schema
 
 from modelkit import kernels
 from modelkit.kernels import Array
+from modelkit.quantise import (
+    DraftTensor,
+    affine,
+    as_float32,
+    as_int8_weights,
+    as_integers,
+    rounded,
+)
 from modelkit.writer import Operator, Signature, Subgraph, Tensor, write_model
 
 Activation = Literal["none", "relu", "relu6"]
@@ -39,9 +47,6 @@ INT8_VERSIONS = {
 }
 # The int8 output of SOFTMAX has a scale and a zero point fixed by TFLite's quantisation spec.
 SOFTMAX_SCALE, SOFTMAX_ZERO_POINT = 1.0 / 256.0, -128
-# Values taken from samples keep this many bits, so that the last bit of a float64 sum, which
-# differs from one processor to another, does not change the model.
-KEPT_BITS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,25 +67,6 @@ class Value:
         return (1, *self.sample.shape[1:])
 
 
-@dataclass(frozen=True)
-class _Tensor:
-    """A tensor before its type is chosen.
-
-    Attributes:
-        role: what decides its type in an int8 model.
-        data: value of a constant.
-        axis: for ``weights``: the dimension with a scale for each index, or None for one scale.
-        scaled_by: for ``bias``: the input and the weights whose scales it takes the product of.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    role: Literal["activation", "weights", "bias", "indices"]
-    data: Array | None = None
-    axis: int | None = None
-    scaled_by: tuple[int, int] = (-1, -1)
-
-
 class NetworkBuilder:
     """Adds layers to a network; ``float32`` and ``int8`` give its two models.
 
@@ -90,7 +76,7 @@ class NetworkBuilder:
 
     def __init__(self, seed: int = 0) -> None:
         self._random = np.random.default_rng(seed)
-        self._tensors: list[_Tensor] = []
+        self._tensors: list[DraftTensor] = []
         self._operators: list[Operator] = []
         self._inputs: list[Value] = []
         # Tensors that must have equal scales share a group; ranges are kept by group.
@@ -107,7 +93,7 @@ class NetworkBuilder:
     def constant(self, value: float | Array, name: str = "constant") -> Value:
         """A constant operand of ``add`` or ``mul``, of any shape that broadcasts."""
         data = np.asarray(value, np.float64)
-        tensor = self._tensor(_Tensor(name, data.shape, "activation", data))
+        tensor = self._tensor(DraftTensor(name, data.shape, "activation", data))
         self._observe(tensor, data)
         return Value(tensor, data)
 
@@ -261,7 +247,7 @@ class NetworkBuilder:
 
     def float32(self, outputs: Mapping[str, Value], description: str = "") -> bytes:
         """The network as a float32 ``.tflite``, with a signature that names its outputs."""
-        tensors = [_float32(tensor) for tensor in self._tensors]
+        tensors = [as_float32(tensor) for tensor in self._tensors]
         return self._written(tensors, self._operators, outputs, description)
 
     def int8(self, outputs: Mapping[str, Value], description: str = "") -> bytes:
@@ -288,27 +274,27 @@ class NetworkBuilder:
         signature = Signature(tuple(tensors[index].name for index in inputs), tuple(outputs))
         return write_model([subgraph], signature=signature, description=description)
 
-    def _tensor(self, tensor: _Tensor) -> int:
+    def _tensor(self, tensor: DraftTensor) -> int:
         self._tensors.append(tensor)
         return len(self._tensors) - 1
 
     def _activation(self, name: str, sample: Array) -> Value:
-        index = self._tensor(_Tensor(name, (1, *sample.shape[1:]), "activation"))
+        index = self._tensor(DraftTensor(name, (1, *sample.shape[1:]), "activation"))
         self._observe(index, sample)
         return Value(index, sample)
 
     def _indices(self, name: str, values: tuple[int, ...]) -> int:
         data = np.array(values, np.float64)
-        return self._tensor(_Tensor(name, data.shape, "indices", data))
+        return self._tensor(DraftTensor(name, data.shape, "indices", data))
 
     def _parameters(
         self, name: str, x: Value, weights: Array, axis: int | None, bias: Array
     ) -> tuple[int, int]:
         filters = self._tensor(
-            _Tensor(f"{name}/weights", weights.shape, "weights", weights, axis=axis)
+            DraftTensor(f"{name}/weights", weights.shape, "weights", weights, axis=axis)
         )
         scaled_by = (x.index, filters)
-        added = _Tensor(f"{name}/bias", bias.shape, "bias", bias, scaled_by=scaled_by)
+        added = DraftTensor(f"{name}/bias", bias.shape, "bias", bias, scaled_by=scaled_by)
         return filters, self._tensor(added)
 
     def _layer(
@@ -342,7 +328,7 @@ class NetworkBuilder:
         # A channel that hardly varies is not blown up into noise.
         factor = gain / np.maximum(deviation, 0.3 * deviation.mean() + 1e-6)
         spread = self._random.normal(scale=0.2 * gain, size=factor.shape)
-        return _kept(factor), _kept(offset + spread - plain.mean(axis=axes) * factor)
+        return rounded(factor), rounded(offset + spread - plain.mean(axis=axes) * factor)
 
     def _observe(self, index: int, sample: Array) -> None:
         self._groups[index] = index
@@ -358,25 +344,25 @@ class NetworkBuilder:
             if group in groups:
                 self._groups[index] = leader
 
-    def _quantised(self, index: int, tensor: _Tensor, done: Sequence[Tensor]) -> Tensor:
+    def _quantised(self, index: int, tensor: DraftTensor, done: Sequence[Tensor]) -> Tensor:
         """The int8 form of a tensor; ``done`` holds those of lower index."""
         scales: tuple[float, ...]
         if tensor.role == "indices":
-            return _integers(tensor, tensor.data, "int32")
+            return as_integers(tensor, tensor.data, "int32")
         if tensor.role == "weights":
-            return _quantised_weights(tensor)
+            return as_int8_weights(tensor)
         if tensor.role == "bias" and tensor.data is not None:
             activation, weights = (done[i] for i in tensor.scaled_by)
             scales = tuple(activation.scales[0] * scale for scale in weights.scales)
             zero_points = (0,) * len(scales)
-            return _integers(tensor, tensor.data / scales, "int32", scales, zero_points)
-        scale, zero_point = self._fixed.get(index) or _affine(*self._ranges[self._groups[index]])
+            return as_integers(tensor, tensor.data / scales, "int32", scales, zero_points)
+        scale, zero_point = self._fixed.get(index) or affine(*self._ranges[self._groups[index]])
         if tensor.data is None:
             return Tensor(
                 tensor.name, tensor.shape, "int8", scales=(scale,), zero_points=(zero_point,)
             )
         stored = np.clip(np.round(tensor.data / scale) + zero_point, -128, 127)
-        return _integers(tensor, stored, "int8", (scale,), (zero_point,))
+        return as_integers(tensor, stored, "int8", (scale,), (zero_point,))
 
 
 def _set_window(
@@ -392,48 +378,3 @@ def _set_window(
 
 def _activation_code(activation: Activation) -> int:
     return int(getattr(schema.ActivationFunctionType, activation.upper()))
-
-
-def _float32(tensor: _Tensor) -> Tensor:
-    if tensor.role == "indices":
-        return _integers(tensor, tensor.data, "int32")
-    data = None if tensor.data is None else tensor.data.astype(np.float32)
-    return Tensor(tensor.name, tensor.shape, "float32", data)
-
-
-def _quantised_weights(tensor: _Tensor) -> Tensor:
-    """Symmetric int8 with one scale for each index of the tensor's axis, or for all of it."""
-    data = np.asarray(tensor.data)
-    others = tuple(i for i in range(data.ndim) if i != tensor.axis)
-    largest = np.abs(data).max(axis=others if tensor.axis is not None else None, keepdims=True)
-    scales = _kept(largest / 127.0, up=True)
-    axis = tensor.axis or 0
-    values = tuple(float(scale) for scale in scales.ravel())
-    return _integers(tensor, data / scales, "int8", values, (0,) * len(values), axis)
-
-
-def _integers(
-    tensor: _Tensor,
-    data: Array | None,
-    dtype: str,
-    scales: tuple[float, ...] = (),
-    zero_points: tuple[int, ...] = (),
-    axis: int = 0,
-) -> Tensor:
-    stored = np.round(np.asarray(data)).astype(dtype)
-    return Tensor(tensor.name, tensor.shape, dtype, stored, scales, zero_points, axis)
-
-
-def _affine(low: float, high: float) -> tuple[float, int]:
-    """The int8 scale and zero point for values from ``low`` <= 0 to ``high`` >= 0."""
-    scale = float(_kept(np.array((high - low) / 255.0 or 1.0), up=True))
-    return scale, int(np.clip(round(-128.0 - low / scale), -128, 127))
-
-
-def _kept(values: Array, *, up: bool = False) -> Array:
-    """Each value rounded, or rounded up, to ``KEPT_BITS`` bits: exact in float32 too."""
-    mantissa, exponent = np.frexp(values)
-    steps = mantissa * 2.0**KEPT_BITS
-    # A value that lies on a step to within float64 noise stays on it.
-    rounded = np.ceil(steps - 1e-6) if up else np.round(steps)
-    return np.asarray(np.ldexp(rounded / 2.0**KEPT_BITS, exponent))

@@ -38,9 +38,9 @@ def _why(kind: str, context: dict[str, Any], fault: dict[str, Any]) -> str:
         case "extra_forbidden":
             return "is not a known key"
         case "greater_than_equal":
-            return f"must be at least {context['ge']}{suffix}"
+            return f"must be at least {context['ge']:g}{suffix}"
         case "greater_than":
-            return f"must be more than {context['gt']}{suffix}"
+            return f"must be more than {context['gt']:g}{suffix}"
         case "too_short":
             return f"needs at least {context['min_length']} entry"
         case "string_too_short":

@@ -23,6 +23,7 @@ from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
 from tdse.platform import Platform, discover_host, load_platform
 from tdse.search import Problem, evaluate, search
+from tdse.search.validity import check
 from tdse.search.placement import Placement, make_placement, parse_pins
 from tdse.targets import get_target
 
@@ -351,11 +352,13 @@ def _decision(
 def _contestant(
     graph: Graph, problem: Problem, name: str, threads: int, assignment: Sequence[int]
 ) -> Contestant | None:
-    """The candidate as regions, or None if it breaks a rule of the problem."""
+    """The candidate as regions, checked by Z3, or None if a target cannot run an operator."""
     if any(d not in problem.choices[op] for op, d in enumerate(assignment)):
         return None
     regions = form_regions(
         graph,
         {op: problem.devices[d] for op, d in zip(graph.placed_ops, assignment, strict=True)},
     )
+    row = {op: i for i, op in enumerate(graph.placed_ops)}
+    check(problem, assignment, [[row[op] for op in region.ops] for region in regions])
     return Contestant(name, threads, regions, evaluate(problem, assignment).total_us)

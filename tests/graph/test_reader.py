@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+
 from litert_reference import load_litert
 from modelkit import Operator, Signature, Subgraph, Tensor, write_model
 from models import CUSTOM_NAME, MODELS, RUNNABLE
 from tampering import changed
-
 from tdse.errors import ModelError
 from tdse.graph import Quantization, constant_bytes, read_tflite
 
@@ -36,17 +36,20 @@ def test_tensors_agree_with_litert(name: str, model_path: Callable[[str], Path])
         if not tensor.is_dynamic:
             assert tensor.shape == tuple(detail["shape"])
         assert tensor.size_bytes == np.prod(tensor.shape) * np.dtype(detail["dtype"]).itemsize
-        parameters = detail["quantization_parameters"]
-        if len(parameters["scales"]):
-            assert tensor.quantization == Quantization(
-                tuple(parameters["scales"].tolist()),
-                tuple(parameters["zero_points"].tolist()),
-                parameters["quantized_dimension"],
-            )
-        else:
-            assert tensor.quantization is None
+        _agrees(tensor.quantization, detail["quantization_parameters"])
     assert [detail["index"] for detail in interpreter.get_input_details()] == list(graph.inputs)
     assert [detail["index"] for detail in interpreter.get_output_details()] == list(graph.outputs)
+
+
+def _agrees(ours: Quantization | None, theirs: dict[str, Any]) -> None:
+    scales, zero_points = theirs["scales"].tolist(), theirs["zero_points"].tolist()
+    if ours is None:
+        assert not scales
+        return
+    # LiteRT repeats the one scale of a FULLY_CONNECTED's weights for each unit.
+    assert scales == list(ours.scales) * (len(scales) // len(ours.scales))
+    assert zero_points == list(ours.zero_points)
+    assert len(ours.scales) == 1 or ours.axis == theirs["quantized_dimension"]
 
 
 def test_operators_of_a_network(tiny_conv_int8: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import MODELS
 
+from models import MODELS
 from tdse.errors import ModelError, TdseError
 from tdse.graph import form_regions, read_tflite, signature, slice_model
 from tdse.graph import verify as verifier

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tdse.errors import TargetError
 from tdse.runtime import native
 from tdse.runtime.plan import BLOB_ALIGNMENT, Plan, PlanRegion, PlanTensor, Step
@@ -101,7 +102,7 @@ def test_blobs_are_aligned_and_stored_once() -> None:
 
 
 def test_names_are_escaped_in_the_description() -> None:
-    name = 'quote " backslash \\ newline \n snowman \N{SNOWMAN}'
+    name = 'quote " backslash \\ newline \n \N{SNOWMAN} \N{GRINNING FACE}'
     plan = Plan((PlanTensor(name, "int8", (3,)),), (0,), (), ())
     assert describe(plan.to_bytes())["inputs"] == [{"name": name, "dtype": "int8", "shape": [3]}]
 
@@ -204,3 +205,13 @@ def test_other_version() -> None:
     data = BYTES[:8] + struct.pack("<I", 2) + BYTES[12:]
     with pytest.raises(TargetError, match="has version 2, this library reads version 1"):
         native.create_executor(data)
+
+
+@pytest.mark.parametrize(
+    "name", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\xe2\x98"]
+)
+def test_names_are_text(name: bytes) -> None:
+    marker = "n" * len(name)
+    data = Plan((PlanTensor(marker, "int8", (3,)),), (0,), (), ()).to_bytes()
+    with pytest.raises(TargetError, match="malformed: a name is not text"):
+        native.create_executor(data.replace(marker.encode(), name))

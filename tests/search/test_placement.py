@@ -150,7 +150,9 @@ def test_all_faults_are_told_at_once(wrong):
 
 
 def test_parts_that_do_not_agree(wrong):
-    assert wrong(lambda table: table["ops"].append(table["ops"][0])) == "ops names an operator twice"
+    assert (
+        wrong(lambda table: table["ops"].append(table["ops"][0])) == "ops names an operator twice"
+    )
     assert wrong(lambda table: table["regions"].pop()) == "operator 3 is in no region"
     assert wrong(lambda table: table["regions"][1].update(index=5)) == "regions[1] has index 5"
     assert wrong(lambda table: table["regions"][1].update(ops=[2])) == (
@@ -162,6 +164,7 @@ def test_parts_that_do_not_agree(wrong):
     assert wrong(lambda table: table["regions"][1].update(target="litert")) == (
         "region 1 is for litert on cpu, its operator 3 for llvm on cpu"
     )
-    assert wrong(lambda table: table["regions"][1].update(ops=[])) == (
-        "regions[1].ops: needs at least 1 entry; "
-    )[:-2]
+    assert (
+        wrong(lambda table: table["regions"][1].update(ops=[]))
+        == ("regions[1].ops: needs at least 1 entry; ")[:-2]
+    )

@@ -153,9 +153,7 @@ def test_one_region_rule_against_brute_force(n_devices):
 def test_z3_finds_what_no_seed_meets():
     # Both ends must be on llvm, in one region: so must all between, though litert is faster.
     cost = [[math.inf, 1], [1, 50], [1, 50], [math.inf, 1]]
-    problem = simple_problem(
-        cost, [(0, 1), (1, 2), (2, 3)], single_region=np.array([False, True])
-    )
+    problem = simple_problem(cost, [(0, 1), (1, 2), (2, 3)], single_region=np.array([False, True]))
     (only,) = search(problem, seed=0, budget_s=5)
     assert only.assignment == (1, 1, 1, 1)
 

@@ -124,7 +124,7 @@ def attributes_of(options: object) -> dict[str, AttributeValue]:
         elif isinstance(value, bool | int | float):
             result[name] = value
         else:
-            result[name] = tuple(element.item() for element in value)
+            result[name] = tuple(value.tolist() if hasattr(value, "tolist") else value)
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import NamedTuple
 
 from .model import Graph, Quantization, Tensor
 from .slice import custom_options
@@ -15,11 +16,19 @@ _MAX_VALUE_ELEMENTS = 64
 _Described = list[object]
 
 
+class _Numbers(NamedTuple):
+    """Numbers by first appearance, which stand for tensors and for quantisations."""
+
+    tensors: dict[int, int]
+    quantizations: dict[Quantization, int]
+
+
 def signature(graph: Graph, op: int) -> str:
     """Hex digest that is equal for operators which take the same time and have the same support.
 
-    It covers kind, version, attributes, shapes, element types, the quantisation of activations,
-    and small integer constants; not the values of weights, names, or tensor numbers.
+    It covers kind, version, attributes, shapes, element types, how activations are quantised, and
+    small integer constants; not the values of weights and scales, names, or tensor numbers. Which
+    of the activations share one scale and zero point is part of it, as kernels differ by that.
     """
     text = json.dumps(_describe_op(graph, op), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -29,7 +38,7 @@ def _describe_op(graph: Graph, index: int) -> _Described:
     op = graph.ops[index]
     raw = unpacked(graph).subgraphs[0].operators[index]
     # Which operands are one and the same tensor matters, what the model calls it does not.
-    numbers: dict[int, int] = {}
+    numbers = _Numbers({}, {})
     results = (*op.outputs, *indices(raw.intermediates))
     return [
         op.tflite_name,
@@ -41,7 +50,7 @@ def _describe_op(graph: Graph, index: int) -> _Described:
     ]
 
 
-def _describe_input(graph: Graph, index: int, numbers: dict[int, int]) -> _Described:
+def _describe_input(graph: Graph, index: int, numbers: _Numbers) -> _Described:
     source = graph.producer.get(index, -1)
     if source in graph.constant_ops:
         output = graph.ops[source].outputs.index(index)
@@ -53,17 +62,17 @@ def _describe_input(graph: Graph, index: int, numbers: dict[int, int]) -> _Descr
     return _describe_tensor(graph, index, numbers)
 
 
-def _describe_tensor(graph: Graph, index: int, numbers: dict[int, int]) -> _Described:
+def _describe_tensor(graph: Graph, index: int, numbers: _Numbers) -> _Described:
     if index < 0:
         return []
     tensor = graph.tensors[index]
     form = _describe_form(graph, index, numbers)
-    return [*form, tensor.is_variable, _describe_quantization(tensor.quantization)]
+    return [*form, tensor.is_variable, _describe_quantization(tensor.quantization, numbers.quantizations)]
 
 
-def _describe_form(graph: Graph, index: int, numbers: dict[int, int]) -> _Described:
+def _describe_form(graph: Graph, index: int, numbers: _Numbers) -> _Described:
     tensor = graph.tensors[index]
-    number = numbers.setdefault(index, len(numbers))
+    number = numbers.tensors.setdefault(index, len(numbers.tensors))
     return [number, tensor.dtype, tensor.shape, tensor.is_dynamic]
 
 
@@ -84,7 +93,10 @@ def _describe_constant(graph: Graph, tensor: Tensor) -> _Described:
     return [form, raw.sparsity is not None, value]
 
 
-def _describe_quantization(quantization: Quantization | None) -> _Described:
+def _describe_quantization(
+    quantization: Quantization | None, numbers: dict[Quantization, int]
+) -> _Described:
     if quantization is None:
         return []
-    return [quantization.scales, quantization.zero_points, quantization.axis]
+    number = numbers.setdefault(quantization, len(numbers))
+    return [number, len(quantization.scales), quantization.axis]

@@ -15,7 +15,7 @@ from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.timing import time_model
-from tdse.runtime.assemble import Assembly, compile_regions
+from tdse.runtime.assemble import Assembly, Compiled, compile_regions
 from tdse.runtime.model import Model
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough
@@ -70,15 +70,15 @@ def measure_ops(
                 return done
             if progress is not None:
                 progress(done, len(work), f"{graph.ops[item.op].label} on {target}")
-            _measure_one(graph, item, compiled.alone(position), values, store)
+            _measure_one(compiled, position, item, values, store)
             done += 1
     if progress is not None:
         progress(done, len(work), "")
     return done
 
 
-def region_model(graph: Graph, assembly: Assembly) -> Model:
-    """The executor of a region alone as a model, tensors named by their graph index."""
+def region_model(assembly: Assembly) -> Model:
+    """The executor of a region alone as a model; its tensors are named by their position."""
     plan = assembly.plan
     return Model(
         assembly.module(),
@@ -88,19 +88,20 @@ def region_model(graph: Graph, assembly: Assembly) -> Model:
 
 
 def _measure_one(
-    graph: Graph,
+    compiled: Compiled,
+    position: int,
     item: Work,
-    assembly: Assembly,
     values: Mapping[int, Array],
     store: RecordStore,
 ) -> None:
+    graph, result = compiled.graph, compiled.results[position]
     op = graph.ops[item.op]
     key = signature(graph, item.op)
-    inputs, reference = _reference(graph, item.op, values)
+    inputs = [values[index] for index in result.inputs]
     try:
-        model = region_model(graph, assembly)
+        model = region_model(compiled.alone(position))
         if item.target != "litert":
-            gap = difference(model.run(inputs), reference)
+            gap = difference(model.run(inputs), [values[index] for index in result.outputs])
             if not gap.is_allowed:
                 store.add_support([(key, item.target, False, f"its result differs by {gap}")])
                 return
@@ -122,18 +123,6 @@ def _measure_one(
             )
         ]
     )
-
-
-def _reference(
-    graph: Graph, op: int, values: Mapping[int, Array]
-) -> tuple[list[Array], list[Array]]:
-    """Inputs of the operator's slice, and what LiteRT makes of them."""
-    from tdse.graph.slice import slice_model
-    from tdse.runtime.litert import run_litert
-
-    piece = slice_model(graph, [op])
-    inputs = [values[index] for index in piece.inputs]
-    return inputs, run_litert(piece.data, inputs)
 
 
 def _batches(work: Sequence[Work]) -> list[tuple[str, int, list[Work]]]:

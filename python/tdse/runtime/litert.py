@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tdse.targets.quiet import quiet_stderr
+
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
@@ -30,10 +32,12 @@ def make_interpreter(
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     resolver = OpResolverType.BUILTIN_REF if reference_kernels else OpResolverType.AUTO
-    interpreter = Interpreter(
-        model_content=data, num_threads=threads, experimental_op_resolver_type=resolver
-    )
-    interpreter.allocate_tensors()
+    # LiteRT logs to standard error what it also raises, and that it uses XNNPACK.
+    with quiet_stderr():
+        interpreter = Interpreter(
+            model_content=data, num_threads=threads, experimental_op_resolver_type=resolver
+        )
+        interpreter.allocate_tensors()
     return interpreter
 
 

@@ -165,8 +165,7 @@ def _split_region(message: str) -> tuple[str, str]:
 
 
 def _message(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    return str(error).strip() or type(error).__name__
 
 
 def _litert_interpreter(model: bytes, threads: int, sizes: Sequence[int]) -> Any:

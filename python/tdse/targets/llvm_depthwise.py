@@ -1,0 +1,349 @@
+"""Depthwise convolutions on 8-bit tensors in integer arithmetic.
+
+TVM imports them as float32 arithmetic between a dequantisation and a quantisation. Here the
+products are summed in int32, as LiteRT does it, and scaled to the output's quantisation in
+float32, as XNNPACK does it.
+
+The kernel first brings a band of input rows into a form in which taps of neighbouring columns lie
+side by side: the word of column x and channel c holds the values of (x, c), (x + 1, c), ... of a
+group of taps, which one instruction multiplies by as many weights and adds to a sum::
+
+    group of 4 taps, 2 channels:  a0 b0 a1 b1 a2 b2 a3 b3 a4 b4
+                              ->  (a0 a1 a2 a3) (b0 b1 b2 b3) (a1 a2 a3 a4) (b1 b2 b3 b4)
+
+A row of words is then read as one vector over columns and channels alike, whatever the number of
+channels: the weights are repeated until their period is a multiple of the vector's length.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+from tvm.script import tirx as T
+
+from tdse.graph.model import Graph, Op, Tensor
+from tdse.graph.unpack import constant_bytes
+
+from .llvm_isa import Isa
+
+# A band of rows in words should stay in the second-level cache.
+_BAND_BYTES = 256 * 1024
+
+# Larger windows are rare, and their unrolled kernels take long to compile.
+_MOST_TAPS = 128
+
+_ACTIVATIONS = {
+    "none": (-math.inf, math.inf),
+    "relu": (0.0, math.inf),
+    "relu6": (0.0, 6.0),
+    "relu_n1_to_1": (-1.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """Geometry of a depthwise convolution with one filter for each channel.
+
+    Attributes:
+        height, width, channels: of the input [1, height, width, channels].
+        kernel: height and width of the window.
+        stride: of rows and columns.
+        padding: rows above and columns left of the input.
+        output: height and width.
+        dtype: ``int8`` or ``uint8``, of input and output.
+    """
+
+    height: int
+    width: int
+    channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    output: tuple[int, int]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How words are multiplied.
+
+    Attributes:
+        taps: values in a word of 32 bits: 4 or 2.
+        lanes: words in a vector.
+        instruction: what multiplies words and adds them up, or empty for plain arithmetic.
+    """
+
+    taps: int
+    lanes: int
+    instruction: str
+
+
+def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
+    """The geometry of an operator, or None if it is not of the form that is built here."""
+    if op.kind != "depthwise_conv2d" or not graph.data or len(op.inputs) < 2:
+        return None
+    x, w, y = (graph.tensors[t] for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
+    bias = graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
+    if not _types_fit(x, w, y, bias) or x.is_dynamic or y.is_dynamic or len(x.shape) != 4:
+        return None
+    stride = int(op.attributes["stride_h"]), int(op.attributes["stride_w"])
+    dilation = op.attributes.get("dilation_h_factor", 1), op.attributes.get("dilation_w_factor", 1)
+    if (
+        x.shape[0] != 1
+        or w.shape[3] != x.shape[3]
+        or y.shape[3] != x.shape[3]
+        or dilation != (1, 1)
+        or stride[1] not in (1, 2)
+        or math.prod(w.shape[1:3]) > _MOST_TAPS
+        or op.attributes.get("fused_activation_function", "none") not in _ACTIVATIONS
+        or y.shape[2] * y.shape[3] < 16
+    ):
+        return None
+    same = op.attributes["padding"] == "same"
+    kernel = w.shape[1], w.shape[2]
+    padding = [
+        max((y.shape[1 + i] - 1) * stride[i] + kernel[i] - x.shape[1 + i], 0) // 2 if same else 0
+        for i in (0, 1)
+    ]
+    return Depthwise(
+        height=x.shape[1],
+        width=x.shape[2],
+        channels=x.shape[3],
+        kernel=kernel,
+        stride=stride,
+        padding=(padding[0], padding[1]),
+        output=(y.shape[1], y.shape[2]),
+        dtype=x.dtype,
+    )
+
+
+def arithmetic_for(graph: Graph, op: Op, isa: Isa) -> Arithmetic:
+    """The fastest arithmetic that ``isa`` has for the operator's weights."""
+    weights = graph.tensors[op.inputs[1]]
+    assert weights.quantization is not None
+    if isa.vnni and weights.dtype == "int8" and not any(weights.quantization.zero_points):
+        return Arithmetic(4, 16, "llvm.x86.avx512.vpdpbusd.512")
+    if isa.avx512:
+        return Arithmetic(2, 16, "llvm.x86.avx512.pmaddw.d.512")
+    if isa.avx2:
+        return Arithmetic(2, 8, "llvm.x86.avx2.pmadd.wd")
+    return Arithmetic(2, 8, "")
+
+
+def depthwise_arguments(
+    graph: Graph, op: Op, shape: Depthwise, how: Arithmetic
+) -> tuple[npt.NDArray[Any], ...]:
+    """The constants of the kernel: weights, biases, factors, and limits."""
+    x, w, y = (graph.tensors[t] for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
+    assert x.quantization and w.quantization and y.quantization
+    kh, kw, c = *shape.kernel, shape.channels
+    weights = np.frombuffer(constant_bytes(graph, w.index), w.dtype).reshape(kh, kw, c)
+    weights = weights.astype(np.int32) - np.array(w.quantization.zero_points, np.int32)
+    bias = np.zeros(c, np.int64)
+    if len(op.inputs) > 2 and op.inputs[2] >= 0:
+        bias += np.frombuffer(constant_bytes(graph, op.inputs[2]), np.int32)
+    zero_in, zero_out = x.quantization.zero_points[0], y.quantization.zero_points[0]
+    scale_in, scale_out = (np.float32(t.quantization.scales[0]) for t in (x, y))
+    factors = scale_in * np.array(w.quantization.scales, np.float32) / scale_out
+    if how.taps == 4:
+        # Four-byte products take unsigned inputs, so that of a zero is not zero.
+        zero = zero_in + (128 if shape.dtype == "int8" else 0)
+        bias -= zero * weights.sum((0, 1), dtype=np.int64)
+    else:
+        zero = zero_in
+    channel = np.arange(_period(shape, how) + how.lanes) % c
+    groups = -(-kw // how.taps)
+    words = np.zeros((kh, groups, len(channel), how.taps), np.int32)
+    for column in range(kw):
+        words[:, column // how.taps, :, column % how.taps] = weights[:, column][:, channel]
+    narrow = words.astype(np.int8 if how.taps == 4 else np.int16)
+    limits = np.iinfo(shape.dtype)
+    low, high = _ACTIVATIONS[str(op.attributes.get("fused_activation_function", "none"))]
+    low, high = (
+        np.clip(np.rint(v / scale_out) + zero_out, limits.min, limits.max) - zero_out
+        for v in (low, high)
+    )
+    return (
+        narrow.reshape(-1).view(np.int32),
+        bias.astype(np.int32)[channel],
+        np.broadcast_to(factors, c).astype(np.float32)[channel],
+        np.array([zero, zero_out], np.int32),
+        np.array([low, high], np.float32),
+    )
+
+
+def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.PrimFunc:
+    """A kernel (input, weights, biases, factors, zero points, limits, output).
+
+    Quantisation is in the arguments, so that operators of equal shapes share a kernel.
+    """
+    h, w, c = shape.height, shape.width, shape.channels
+    (kh, kw), (sh, sw), (top, left), (oh, ow) = (
+        shape.kernel,
+        shape.stride,
+        shape.padding,
+        shape.output,
+    )
+    taps, lanes = how.taps, how.lanes
+    groups = -(-kw // taps)
+    # Words of a row lie as many columns apart as the stride, so that outputs are neighbours.
+    group_step = taps // sw * c
+    columns = ow + (groups - 1) * taps // sw
+    padded = max((columns - 1) * sw + taps, left + w)
+    row = _round_up(columns * c, lanes)
+    band = max(1, min(oh, (_BAND_BYTES // (row * 4) - kh) // sh + 1))
+    band_rows = (band - 1) * sh + kh
+    period = _period(shape, how)
+    stored = period + lanes
+    vectors, full, rest = period // lanes, ow * c // lanes, ow * c % lanes
+    value = "uint8" if taps == 4 else "int16"
+
+    def prepared(byte: Any, zero: Any) -> Any:
+        if taps != 4:
+            return T.Cast("int16", T.Cast("int32", byte) - zero)
+        if shape.dtype == "uint8":
+            return byte
+        return T.bitwise_xor(T.reinterpret("uint8", byte), T.uint8(128))
+
+    def word(line: Any, at: Any) -> Any:
+        unsigned = [line[at + t * c] for t in range(taps)]
+        if taps == 2:
+            unsigned = [T.reinterpret("uint16", v) for v in unsigned]
+        result = T.Cast("int32", unsigned[0])
+        for t in range(1, taps):
+            moved = T.shift_left(T.Cast("int32", unsigned[t]), T.int32(32 // taps * t))
+            result = T.bitwise_or(result, moved)
+        return result
+
+    def outputs(
+        words: Any, weights: Any, bias: Any, factors: Any, start: Any, at: Any, bounds: Any
+    ) -> Any:
+        """One vector of outputs; `start` is of its words, `at` of its weights."""
+        total = bias[T.Ramp(at, 1, lanes)]
+        for ky in range(kh):
+            for g in range(groups):
+                total = _multiply_add(
+                    total,
+                    words[T.Ramp(start + ky * row + g * group_step, 1, lanes)],
+                    weights[T.Ramp(at + (ky * groups + g) * stored, 1, lanes)],
+                    how,
+                    isa,
+                )
+        low, high, zero = bounds
+        scaled = T.Cast(f"float32x{lanes}", total) * factors[T.Ramp(at, 1, lanes)]
+        scaled = T.max(T.min(scaled, T.Broadcast(high, lanes)), T.Broadcast(low, lanes))
+        rounded = T.Cast(f"int32x{lanes}", T.nearbyint(scaled)) + T.Broadcast(zero, lanes)
+        return T.Cast(f"{shape.dtype}x{lanes}", rounded)
+
+    @T.prim_func(s_tir=True, private=True)
+    def depthwise(
+        x: T.Buffer((1, h, w, c), shape.dtype),
+        weights: T.Buffer((kh * groups * stored,), "int32"),
+        bias: T.Buffer((stored,), "int32"),
+        factors: T.Buffer((stored,), "float32"),
+        zeros: T.Buffer((2,), "int32"),
+        limits: T.Buffer((2,), "float32"),
+        y: T.Buffer((1, oh, ow, c), shape.dtype),
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        source = T.decl_buffer((h * w * c,), shape.dtype, data=x.data)
+        result = T.decl_buffer((oh * ow * c,), shape.dtype, data=y.data)
+        line = T.sblock_alloc_buffer((padded * c,), value)
+        words = T.sblock_alloc_buffer((band_rows * row,), "int32")
+        fill = T.bind(T.Cast(value, zeros[0] if taps == 4 else T.int32(0)))
+        bounds = (T.bind(limits[0]), T.bind(limits[1]), T.bind(zeros[1]))
+        for i in range(padded * c):
+            line[i] = fill
+        for first in range((oh + band - 1) // band):
+            for r in range((T.min(band, oh - first * band) - 1) * sh + kh):
+                if top <= first * band * sh + r and first * band * sh + r < top + h:
+                    for i in range(w * c):
+                        line[left * c + i] = prepared(
+                            source[(first * band * sh + r - top) * (w * c) + i], zeros[0]
+                        )
+                else:
+                    for i in range(w * c):
+                        line[left * c + i] = fill
+                if sw == 1:
+                    for i in range(columns * c):
+                        words[r * row + i] = word(line, i)
+                else:
+                    for i, channel in T.grid(columns, c):
+                        words[r * row + i * c + channel] = word(line, i * sw * c + channel)
+            for r in range(T.min(band, oh - first * band)):
+                for phase in range(vectors):
+                    for i in range((full - phase + vectors - 1) // vectors):
+                        result[
+                            T.Ramp(
+                                (first * band + r) * (ow * c) + (i * vectors + phase) * lanes,
+                                1,
+                                lanes,
+                            )
+                        ] = outputs(
+                            words,
+                            weights,
+                            bias,
+                            factors,
+                            r * sh * row + (i * vectors + phase) * lanes,
+                            phase * lanes,
+                            bounds,
+                        )
+                if rest > 0:
+                    # The last vector of a row overlaps the one before it.
+                    result[
+                        T.Ramp((first * band + r) * (ow * c) + ow * c - lanes, 1, lanes)
+                    ] = outputs(
+                        words,
+                        weights,
+                        bias,
+                        factors,
+                        r * sh * row + ow * c - lanes,
+                        (ow * c - lanes) % period,
+                        bounds,
+                    )
+
+    return depthwise
+
+
+def _types_fit(x: Tensor, w: Tensor, y: Tensor, bias: Tensor | None) -> bool:
+    quantized = x.quantization and w.quantization and y.quantization
+    return bool(
+        quantized
+        and x.dtype == y.dtype
+        and x.dtype in ("int8", "uint8")
+        and w.dtype in ("int8", "uint8")
+        and w.is_constant
+        and not x.is_constant
+        and (bias is None or (bias.is_constant and bias.dtype == "int32"))
+    )
+
+
+def _period(shape: Depthwise, how: Arithmetic) -> int:
+    return math.lcm(shape.channels, how.lanes)
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _multiply_add(total: Any, words: Any, weights: Any, how: Arithmetic, isa: Isa) -> Any:
+    """``total`` plus the products of the values in each word."""
+    wide, halves = f"int32x{how.lanes}", f"int16x{2 * how.lanes}"
+    if how.taps == 4:
+        if isa.llvm_major >= 22:
+            # Since LLVM 22 the operands are vectors of bytes.
+            words, weights = T.reinterpret("uint8x64", words), T.reinterpret("int8x64", weights)
+        return T.call_llvm_pure_intrin(wide, how.instruction, total, words, weights)
+    if how.instruction:
+        words, weights = T.reinterpret(halves, words), T.reinterpret(halves, weights)
+        return total + T.call_llvm_pure_intrin(wide, how.instruction, words, weights)
+    sixteen = T.Broadcast(T.int32(16), how.lanes)
+    for move in (lambda v: T.shift_left(v, sixteen), lambda v: v):
+        low, high = (T.shift_right(move(v), sixteen) for v in (words, weights))
+        total = total + low * high
+    return total

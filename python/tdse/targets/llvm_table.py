@@ -1,0 +1,203 @@
+"""Elementwise operators on 8-bit tensors as look-ups in a table of 256 bytes.
+
+The table holds what LiteRT itself makes of each of the 256 values, so the result is exact, also
+for operators that TVM cannot import.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+from tvm.script import tirx as T
+
+from tdse.graph.model import Graph, Op
+from tdse.graph.slice import slice_model
+from tdse.runtime.litert import invoke, make_interpreter
+
+from .llvm_isa import Isa
+
+ENTRIES = 256
+
+# Kinds that treat each element alone and alike.
+_ELEMENTWISE = frozenset(
+    {
+        "abs",
+        "ceil",
+        "cos",
+        "elu",
+        "exp",
+        "floor",
+        "gelu",
+        "hard_swish",
+        "leaky_relu",
+        "log",
+        "logistic",
+        "neg",
+        "quantize",
+        "relu",
+        "relu6",
+        "relu_0_to_1",
+        "relu_n1_to_1",
+        "round",
+        "rsqrt",
+        "sign",
+        "sin",
+        "sqrt",
+        "square",
+        "tanh",
+    }
+)
+_BYTES = ("int8", "uint8")
+
+
+def is_table_op(graph: Graph, op: Op) -> bool:
+    """Whether an operator maps each byte of its one input to a byte of its one output."""
+    if op.kind not in _ELEMENTWISE or op.is_custom:
+        return False
+    if len(op.inputs) != 1 or len(op.outputs) != 1 or op.inputs[0] < 0:
+        return False
+    given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    return (
+        given.dtype in _BYTES
+        and result.dtype in _BYTES
+        and given.shape == result.shape
+        and math.prod(given.shape) > 0
+        and not (given.is_constant or given.is_dynamic or result.is_dynamic)
+    )
+
+
+def table_values(graph: Graph, op_index: int) -> npt.NDArray[Any] | None:
+    """What LiteRT makes of each byte, or None if the operator is none that a table can replace.
+
+    Returns:
+        256 entries of the output's type; entry ``b`` is the result for the input with the bit
+        pattern ``b``, so that negative int8 values come last.
+
+    Raises:
+        RuntimeError, ValueError: LiteRT cannot run the operator.
+    """
+    op = graph.ops[op_index]
+    if not graph.data or not is_table_op(graph, op):
+        return None
+    given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    interpreter = make_interpreter(slice_model(graph, [op_index]).data)
+    size = math.prod(given.shape)
+    table = np.empty(ENTRIES, result.dtype)
+    for start in range(0, ENTRIES, size):
+        # Every position takes part, so that a kernel's vector code and its rest are both seen.
+        values = (start + np.arange(size)) % ENTRIES
+        (output,) = invoke(
+            interpreter, [values.astype(np.uint8).view(given.dtype).reshape(given.shape)]
+        )
+        table[values] = output.reshape(-1)
+    return table
+
+
+def table_argument(table: npt.NDArray[Any], isa: Isa) -> npt.NDArray[np.uint8]:
+    """The table as the kernel of ``isa`` takes it."""
+    plain = table.view(np.uint8)
+    if isa.vbmi or not isa.avx2:
+        return plain
+    # A 256-bit shuffle looks up in each half of a register on its own.
+    return np.repeat(plain.reshape(16, 1, 16), 2, axis=1).reshape(-1)
+
+
+def table_kernel(
+    shape: tuple[int, ...], dtype_in: str, dtype_out: str, isa: Isa
+) -> tvm.tirx.PrimFunc:
+    """A kernel (input, table, output) that replaces each byte by its entry of the table.
+
+    Args:
+        shape: of input and output.
+        dtype_in: ``int8`` or ``uint8``.
+        dtype_out: likewise.
+        isa: what it is built for.
+    """
+    if isa.vbmi:
+        return _kernel(shape, dtype_in, dtype_out, 64, 256, _permute)
+    if isa.avx2:
+        return _kernel(shape, dtype_in, dtype_out, 32, 512, _shuffle)
+    return _plain_kernel(shape, dtype_in, dtype_out)
+
+
+def _kernel(
+    shape: tuple[int, ...], dtype_in: str, dtype_out: str, lanes: int, table_bytes: int, look_up: Any
+) -> tvm.tirx.PrimFunc:
+    size = math.prod(shape)
+    full = size // lanes
+    rest = size - full * lanes
+    # Entry of byte b: with a doubled table, 16 of every 32 bytes repeat the 16 before.
+    doubled = table_bytes == 2 * ENTRIES
+
+    @T.prim_func(s_tir=True, private=True)
+    def table(
+        x: T.Buffer(shape, dtype_in),
+        t: T.Buffer((table_bytes,), "uint8"),
+        y: T.Buffer(shape, dtype_out),
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        source = T.decl_buffer((size,), "uint8", data=x.data)
+        result = T.decl_buffer((size,), "uint8", data=y.data)
+        for i in range(full):
+            bytes_in = T.bind(source[T.Ramp(i * lanes, 1, lanes)])
+            result[T.Ramp(i * lanes, 1, lanes)] = look_up(t, bytes_in)
+        for i in range(rest):
+            byte = T.bind(T.Cast("int32", source[full * lanes + i]))
+            result[full * lanes + i] = t[byte + byte // 16 * 16 if doubled else byte]
+
+    return table
+
+
+def _plain_kernel(shape: tuple[int, ...], dtype_in: str, dtype_out: str) -> tvm.tirx.PrimFunc:
+    size = math.prod(shape)
+
+    @T.prim_func(s_tir=True, private=True)
+    def table(
+        x: T.Buffer(shape, dtype_in),
+        t: T.Buffer((ENTRIES,), "uint8"),
+        y: T.Buffer(shape, dtype_out),
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        source = T.decl_buffer((size,), "uint8", data=x.data)
+        result = T.decl_buffer((size,), "uint8", data=y.data)
+        for i in range(size):
+            result[i] = t[T.Cast("int32", source[i])]
+
+    return table
+
+
+def _permute(table: Any, index: Any) -> Any:
+    """64 look-ups with AVX-512 VBMI: one permutation for each half of the table."""
+
+    def half(start: int) -> Any:
+        low, high = table[T.Ramp(start, 1, 64)], table[T.Ramp(start + 64, 1, 64)]
+        return T.call_llvm_pure_intrin(
+            "uint8x64", "llvm.x86.avx512.vpermi2var.qi.512", low, index, high
+        )
+
+    is_high = index >= T.Broadcast(T.uint8(128), 64)
+    return T.Select(is_high, half(128), half(0))
+
+
+def _shuffle(table: Any, index: Any) -> Any:
+    """32 look-ups with AVX2: a shuffle for each 16 entries, chosen by the upper four bits."""
+    # The low nibble selects in a shuffle; a set top bit would give 0 instead.
+    nibble = T.bitwise_and(index, T.Broadcast(T.uint8(15), 32))
+    parts = [
+        T.call_llvm_pure_intrin(
+            "uint8x32", "llvm.x86.avx2.pshuf.b", table[T.Ramp(32 * k, 1, 32)], nibble
+        )
+        for k in range(16)
+    ]
+    for bit in (4, 5, 6, 7):
+        # The compiler tests the top bit, so the bit is moved there.
+        moved = T.shift_left(index, T.Broadcast(T.uint8(7 - bit), 32)) if bit < 7 else index
+        is_set = moved >= T.Broadcast(T.uint8(128), 32)
+        parts = [
+            T.Select(is_set, high, low) for low, high in zip(parts[::2], parts[1::2], strict=True)
+        ]
+    return parts[0]

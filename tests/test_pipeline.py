@@ -1,0 +1,211 @@
+"""The whole way on small models: from a file to an artefact that runs, and back to a placement."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from litert_reference import random_inputs, run_litert
+
+import tdse
+from tdse.errors import PlacementError, UsageError
+from tdse.measure.conditions import current_conditions
+from tdse.measure.records import RecordStore
+from tdse.place import Options, decide
+from tdse.search.placement import load_placement
+
+pytestmark = pytest.mark.tvm
+ModelPath = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One record store for this module, so that later tests need not measure again."""
+    directory = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(directory))
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def artefact(tiny_conv_int8: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("artefact") / "out"
+    tdse.compile(tiny_conv_int8, out=out, budget_s=20)
+    return out
+
+
+def _same_as_litert(out: Path, model: Path) -> None:
+    loaded = tdse.load(out)
+    inputs = random_inputs(model.read_bytes(), seed=3)
+    for ours, reference in zip(loaded.run(inputs), run_litert(model.read_bytes(), inputs), strict=True):
+        if reference.dtype.kind == "f":
+            assert np.abs(ours - reference).max() <= 1e-4 * np.abs(reference).max()
+        else:
+            assert np.abs(ours.astype(int) - reference.astype(int)).max() <= 1
+
+
+def test_the_artefact_is_complete(artefact: Path) -> None:
+    assert sorted(p.name for p in artefact.iterdir()) == [
+        "metadata.json",
+        "model.so",
+        "placement.json",
+    ]
+    metadata = json.loads((artefact / "metadata.json").read_text())
+    timed = [row for row in metadata["contest"] if "measured_us" in row]
+    assert {"litert x1"} <= {row["name"] for row in timed}
+    winner = next(row for row in timed if row["won"])
+    assert winner["measured_us"] <= 1.03 * min(row["measured_us"] for row in timed)
+
+
+@pytest.mark.parametrize("name", ["tiny_conv_int8", "tiny_float", "two_inputs_two_outputs"])
+def test_results_are_litert_s(name: str, model_path: ModelPath, tmp_path: Path) -> None:
+    model = model_path(name)
+    tdse.compile(model, out=tmp_path / "out", budget_s=20)
+    _same_as_litert(tmp_path / "out", model)
+
+
+@pytest.mark.parametrize("name", ["resource_variable", "conditional", "float16_weights"])
+def test_awkward_models_run(name: str, model_path: ModelPath, tmp_path: Path) -> None:
+    model = model_path(name)
+    result = tdse.compile(model, out=tmp_path / "out", budget_s=10)
+    if name != "float16_weights":
+        assert [region.target for region in result.placement.regions] == ["litert"]
+    _same_as_litert(tmp_path / "out", model)
+
+
+def test_pins_are_obeyed(tiny_conv_int8: Path, tmp_path: Path) -> None:
+    result = tdse.compile(
+        tiny_conv_int8, out=tmp_path / "out", pins=["hard_swish=llvm", "conv2d=litert"], budget_s=20
+    )
+    placed = {op.label.partition(":")[2]: op.target for op in result.placement.ops}
+    assert placed["hard_swish"] == "llvm"
+    assert placed["conv2d"] == "litert"
+    # Tables only on llvm: every bit is LiteRT's.
+    _same_as_litert(tmp_path / "out", tiny_conv_int8)
+
+
+def test_tables_are_bit_exact(tiny_conv_int8: Path, tmp_path: Path) -> None:
+    pins = ["hard_swish=llvm", *(f"{kind}=litert" for kind in _kinds(tiny_conv_int8))]
+    result = tdse.compile(tiny_conv_int8, out=tmp_path / "out", pins=pins, budget_s=20)
+    assert result.difference.is_exact
+    data = tiny_conv_int8.read_bytes()
+    loaded = tdse.load(tmp_path / "out")
+    for seed in range(5):
+        inputs = random_inputs(data, seed=seed)
+        assert np.array_equal(loaded.run(inputs)[0], run_litert(data, inputs)[0])
+
+
+def _kinds(model: Path) -> list[str]:
+    from tdse.graph.reader import read_tflite
+
+    return sorted({op.kind for op in read_tflite(model).ops} - {"hard_swish"})
+
+
+def test_a_pin_that_cannot_be_obeyed_says_why(model_path: ModelPath, tmp_path: Path) -> None:
+    with pytest.raises(PlacementError, match="cannot be pinned to llvm.*placed whole"):
+        tdse.compile(
+            model_path("resource_variable"), out=tmp_path / "o", pins=["0=llvm"], budget_s=5
+        )
+    with pytest.raises(UsageError, match="there is no operator"):
+        tdse.compile(model_path("tiny_float"), out=tmp_path / "o", pins=["relu9=llvm"], budget_s=5)
+
+
+def test_a_placement_is_repeated(artefact: Path, tiny_conv_int8: Path, tmp_path: Path) -> None:
+    given = artefact / "placement.json"
+    result = tdse.compile(tiny_conv_int8, out=tmp_path / "again", placement=given)
+    assert result.placement.regions == load_placement(given).regions
+    inputs = random_inputs(tiny_conv_int8.read_bytes(), seed=7)
+    first, second = tdse.load(artefact).run(inputs), tdse.load(tmp_path / "again").run(inputs)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_a_placement_of_another_model_is_refused(
+    artefact: Path, tiny_float: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PlacementError, match="of another model"):
+        tdse.compile(tiny_float, out=tmp_path / "o", placement=artefact / "placement.json")
+
+
+def test_strict_refuses_a_model_that_is_placed_whole(
+    model_path: ModelPath, tmp_path: Path
+) -> None:
+    with pytest.raises(PlacementError, match="placed whole"):
+        tdse.compile(
+            model_path("resource_variable"), out=tmp_path / "o", strict=True, budget_s=5
+        )
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_search_is_repeatable(tiny_conv_int8: Path, artefact: Path) -> None:
+    from tdse.graph.reader import read_tflite
+
+    graph = read_tflite(tiny_conv_int8)
+    first, second = (decide(graph, Options(budget_s=20, seed=5)) for _ in range(2))
+    named = [[(c.name, c.regions) for c in d.contest.contestants] for d in (first, second)]
+    assert named[0] == named[1]
+    assert first.measured == second.measured == 0
+
+
+def test_a_failed_run_leaves_the_old_artefact(
+    artefact: Path, tiny_conv_int8: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (artefact / "model.so").read_bytes()
+    monkeypatch.setattr("tdse.pipeline.write_json", lambda path, value: _no_space())
+    with pytest.raises(tdse.TdseError, match="cannot be written"):
+        tdse.compile(
+            tiny_conv_int8, out=artefact, placement=artefact / "placement.json"
+        )
+    assert (artefact / "model.so").read_bytes() == before
+    assert [p.name for p in artefact.parent.iterdir()] == ["out"]
+
+
+def _no_space() -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_the_artefact_is_an_ordinary_tvm_module(artefact: Path, tiny_conv_int8: Path) -> None:
+    data = tiny_conv_int8.read_bytes()
+    inputs = random_inputs(data, seed=1)
+    np.save(artefact.parent / "x.npy", inputs[0])
+    code = (
+        "import numpy as np, tvm, sys\n"
+        "from tvm import relax\n"
+        "import tdse.runtime.native as native; native.register()\n"
+        f"lib = tvm.runtime.load_module({str(artefact / 'model.so')!r})\n"
+        "vm = relax.VirtualMachine(lib, tvm.cpu())\n"
+        f"x = np.load({str(artefact.parent / 'x.npy')!r})\n"
+        f"np.save({str(artefact.parent / 'y.npy')!r}, vm['main'](tvm.runtime.tensor(x)).numpy())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    result = np.load(artefact.parent / "y.npy")
+    (artefact.parent / "x.npy").unlink()
+    (artefact.parent / "y.npy").unlink()
+    assert np.array_equal(result, tdse.load(artefact).run(inputs)[0])
+
+
+def test_bench_of_an_artefact(artefact: Path) -> None:
+    from tdse.bench import bench
+
+    report = bench(artefact, against=("litert",), launches=2, seconds=0.3)
+    assert {row.name for row in report.rows} >= {"tdse", "litert x1"}
+    assert report.correctness.ours.steps <= 1
+    assert sum(region.ops for region in report.regions) == len(
+        load_placement(artefact / "placement.json").ops
+    )
+
+
+def test_equal_operators_are_measured_once(branches: Path, tmp_path: Path) -> None:
+    from tdse.graph.reader import read_tflite
+    from tdse.graph.signature import signature
+
+    graph = read_tflite(branches)
+    decide(graph, Options(budget_s=20, threads=1))
+    store = RecordStore(current_conditions())
+    signatures = {signature(graph, op) for op in graph.placed_ops}
+    records = store.find(signatures)
+    assert len([key for key in records if key[1] == "litert"]) == len(signatures)
