@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from litert_reference import random_inputs, run_litert
 
 import tdse
+from litert_reference import random_inputs, run_litert
 from tdse.errors import PlacementError, UsageError
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
@@ -42,7 +42,9 @@ def artefact(tiny_conv_int8: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def _same_as_litert(out: Path, model: Path) -> None:
     loaded = tdse.load(out)
     inputs = random_inputs(model.read_bytes(), seed=3)
-    for ours, reference in zip(loaded.run(inputs), run_litert(model.read_bytes(), inputs), strict=True):
+    for ours, reference in zip(
+        loaded.run(inputs), run_litert(model.read_bytes(), inputs), strict=True
+    ):
         if reference.dtype.kind == "f":
             assert np.abs(ours - reference).max() <= 1e-4 * np.abs(reference).max()
         else:
@@ -131,13 +133,9 @@ def test_a_placement_of_another_model_is_refused(
         tdse.compile(tiny_float, out=tmp_path / "o", placement=artefact / "placement.json")
 
 
-def test_strict_refuses_a_model_that_is_placed_whole(
-    model_path: ModelPath, tmp_path: Path
-) -> None:
+def test_strict_refuses_a_model_that_is_placed_whole(model_path: ModelPath, tmp_path: Path) -> None:
     with pytest.raises(PlacementError, match="placed whole"):
-        tdse.compile(
-            model_path("resource_variable"), out=tmp_path / "o", strict=True, budget_s=5
-        )
+        tdse.compile(model_path("resource_variable"), out=tmp_path / "o", strict=True, budget_s=5)
     assert not (tmp_path / "o").exists()
 
 
@@ -157,9 +155,7 @@ def test_a_failed_run_leaves_the_old_artefact(
     before = (artefact / "model.so").read_bytes()
     monkeypatch.setattr("tdse.pipeline.write_json", lambda path, value: _no_space())
     with pytest.raises(tdse.TdseError, match="cannot be written"):
-        tdse.compile(
-            tiny_conv_int8, out=artefact, placement=artefact / "placement.json"
-        )
+        tdse.compile(tiny_conv_int8, out=artefact, placement=artefact / "placement.json")
     assert (artefact / "model.so").read_bytes() == before
     assert [p.name for p in artefact.parent.iterdir()] == ["out"]
 

@@ -220,9 +220,9 @@ def read_inputs(artefact: Model, path: str | os.PathLike[str]) -> list[list[Arra
             stacks.append(array)
         else:
             raise UsageError(
-                f"the array for input {info.name!r} has shape {array.shape} and dtype {array.dtype}",
+                f"input {info.name!r} is given as {array.dtype} of shape {array.shape}",
                 where=str(path),
-                why=f"the model takes {info.shape} and {info.dtype}",
+                why=f"the model takes {info.dtype} of shape {info.shape}",
                 hint="convert it, or stack several inputs along a new first axis",
             )
     if len({len(stack) for stack in stacks}) > 1:

@@ -1,4 +1,4 @@
-"""The contest of the best candidates and the simplest ones: built, checked, timed, the fastest kept."""
+"""The contest: the best candidates and the simplest, built, checked and timed; one is kept."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class CompileResult:
     metadata: Mapping[str, Any]
 
 
-def compile(  # noqa: A001 - the public name
+def compile(
     model: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],

@@ -23,8 +23,8 @@ from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
 from tdse.platform import Platform, discover_host, load_platform
 from tdse.search import Problem, evaluate, search
-from tdse.search.validity import check
 from tdse.search.placement import Placement, make_placement, parse_pins
+from tdse.search.validity import check
 from tdse.targets import get_target
 
 # Share of the budget for measuring operators; the rest is for building and timing candidates.

@@ -1,1 +1,1 @@
-"""The commands ``tdsec`` and ``tdse``: they read the arguments and print; the library does the work."""
+"""The commands ``tdsec`` and ``tdse``: they parse and print; the library does the work."""

@@ -67,7 +67,11 @@ def _describe_tensor(graph: Graph, index: int, numbers: _Numbers) -> _Described:
         return []
     tensor = graph.tensors[index]
     form = _describe_form(graph, index, numbers)
-    return [*form, tensor.is_variable, _describe_quantization(tensor.quantization, numbers.quantizations)]
+    return [
+        *form,
+        tensor.is_variable,
+        _describe_quantization(tensor.quantization, numbers.quantizations),
+    ]
 
 
 def _describe_form(graph: Graph, index: int, numbers: _Numbers) -> _Described:

@@ -95,8 +95,7 @@ def compile_regions(
         else:
             result = target.compile(graph, mine, threads)
         compiled.update(zip(positions, result.regions, strict=True))
-        if result.library is not None:
-            libraries.append(result.library)
+        libraries.extend(result.libraries)
     results = tuple(compiled[i] for i in range(len(regions)))
     return Compiled(graph, tuple(regions), results, tuple(libraries), threads)
 

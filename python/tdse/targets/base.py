@@ -79,11 +79,12 @@ class CompiledRegions:
 
     Attributes:
         regions: in the order in which they were given.
-        library: a TVM runtime module with the kernels of all of them, or None if they have none.
+        libraries: TVM runtime modules with the kernels of all of them. A target that is given
+            the bodies of operators returns at most one, which can be exported.
     """
 
     regions: tuple[CompiledRegion, ...]
-    library: Any = None
+    libraries: tuple[Any, ...] = ()
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,7 @@ def depthwise_arguments(
     )
 
 
+@cache
 def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.PrimFunc:
     """A kernel (input, weights, biases, factors, zero points, limits, output).
 
@@ -295,16 +297,16 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
                         )
                 if rest > 0:
                     # The last vector of a row overlaps the one before it.
-                    result[
-                        T.Ramp((first * band + r) * (ow * c) + ow * c - lanes, 1, lanes)
-                    ] = outputs(
-                        words,
-                        weights,
-                        bias,
-                        factors,
-                        r * sh * row + ow * c - lanes,
-                        (ow * c - lanes) % period,
-                        bounds,
+                    result[T.Ramp((first * band + r) * (ow * c) + ow * c - lanes, 1, lanes)] = (
+                        outputs(
+                            words,
+                            weights,
+                            bias,
+                            factors,
+                            r * sh * row + ow * c - lanes,
+                            (ow * c - lanes) % period,
+                            bounds,
+                        )
                     )
 
     return depthwise

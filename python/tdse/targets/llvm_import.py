@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import gc
+import math
+from typing import Any
+
 import flatbuffers
+import numpy as np
 import tflite
 import tvm
+import tvm_ffi
 from ai_edge_litert import schema_py_generated as schema
+from tvm import relax
 from tvm.relax.frontend.tflite import from_tflite
 
 from tdse.errors import ModelError, TargetError
-from tdse.graph.model import Graph
+from tdse.graph.model import Graph, Op, Tensor
 from tdse.graph.slice import Slice, slice_model
+from tdse.graph.unpack import constant_bytes
 
+from .llvm_inline import Inliner, UnsupportedError, check_types, tensor_type, variable
 from .quiet import quiet_stderr
+
+# Kinds that only move, choose or compare elements, so that they do the same to stored integers as
+# to the real numbers these stand for, as long as all their tensors are quantised alike. TVM
+# refuses most of them for quantised tensors, and computes the others in float32.
+_MOVING = frozenset(
+    {
+        "arg_max",
+        "arg_min",
+        "depth_to_space",
+        "expand_dims",
+        "gather",
+        "gather_nd",
+        "max_pool2d",
+        "maximum",
+        "minimum",
+        "mirror_pad",
+        "pack",
+        "reduce_max",
+        "reduce_min",
+        "reshape",
+        "resize_nearest_neighbor",
+        "reverse_v2",
+        "select",
+        "select_v2",
+        "slice",
+        "space_to_depth",
+        "split",
+        "split_v",
+        "squeeze",
+        "strided_slice",
+        "tile",
+        "topk_v2",
+        "transpose",
+        "unpack",
+    }
+)
 
 # What the importer raises where it meets something that it was not written for. It has no error
 # of its own, so this is every kind of error that stems from a value.
@@ -52,13 +97,23 @@ def import_op(graph: Graph, op_index: int) -> tvm.IRModule:
         piece = slice_model(graph, [op_index])
     except ModelError as error:
         raise TargetError(what, where=graph.name, why=error.why) from error
-    data = piece.data if _names_are_unique(graph, op_index) else _with_unique_names(piece)
+    if _is_plain_pad(graph, op):
+        return _pad(graph, op)
+    plain = _is_plain_move(graph, op)
+    data = piece.data
+    if plain or not _names_are_unique(graph, op_index):
+        data = _rewritten(piece, drop_quantization=plain)
     # A failed import leaves a block builder behind, which logs a warning when it is destroyed.
     with quiet_stderr():
         try:
-            return from_tflite(tflite.Model.GetRootAsModel(data, 0))
+            module = from_tflite(tflite.Model.GetRootAsModel(data, 0))
+            return _conformed(graph, op_index, module)
+        except UnsupportedError as error:
+            reason = str(error)
         except IMPORT_ERRORS as error:
             reason = reason_of(error)
+        # It is part of a reference cycle, and would otherwise be destroyed later.
+        gc.collect()
     raise TargetError(what, where=graph.name, why=reason)
 
 
@@ -99,6 +154,76 @@ def op_border(graph: Graph, ops: tuple[int, ...]) -> tuple[tuple[int, ...], tupl
     return tuple(inputs), tuple(outputs)
 
 
+def _conformed(graph: Graph, op_index: int, module: tvm.IRModule) -> tvm.IRModule:
+    """The module, its results cast and reshaped to the types that the model's tensors have.
+
+    Raises:
+        UnsupportedError: a result has another number of elements.
+    """
+    inputs, outputs = op_border(graph, (op_index,))
+    result = module["main"].body.body
+    types = result.ty.fields if isinstance(result.ty, relax.TupleType) else [result.ty]
+    if len(types) == len(outputs) and all(
+        tvm_ffi.structural_equal(given, tensor_type(graph, t))
+        for given, t in zip(types, outputs, strict=True)
+    ):
+        return module
+    builder = relax.BlockBuilder()
+    parameters = [variable(graph, t) for t in inputs]
+    with builder.function("main", parameters):
+        with builder.dataflow():
+            results = Inliner(builder, module).inline(parameters)
+            conformed = [
+                _cast(builder, value, graph.tensors[t])
+                for value, t in zip(results, outputs, strict=False)
+            ]
+            check_types(graph, conformed, outputs)
+            returned = builder.emit_output(
+                conformed[0] if len(conformed) == 1 else relax.Tuple(conformed)
+            )
+        builder.emit_func_output(returned)
+    return builder.get()
+
+
+def _cast(builder: relax.BlockBuilder, value: Any, tensor: Tensor) -> Any:
+    if not isinstance(value.ty, relax.TensorType) or not isinstance(
+        value.ty.shape, relax.ShapeExpr
+    ):
+        raise UnsupportedError("its body returns a tensor whose shape is not known")
+    sizes = [int(size) for size in value.ty.shape.values]
+    if str(value.ty.dtype) != tensor.dtype:
+        value = builder.emit(relax.op.astype(value, tensor.dtype))
+    if tuple(sizes) != tensor.shape and math.prod(sizes) == math.prod(tensor.shape):
+        value = builder.emit(relax.op.reshape(value, tensor.shape))
+    return value
+
+
+def _is_plain_pad(graph: Graph, op: Op) -> bool:
+    """A PAD of a quantised tensor with what stands for zero, by known amounts."""
+    if op.kind != "pad" or len(op.inputs) != 2 or not graph.tensors[op.inputs[1]].is_constant:
+        return False
+    x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    return (
+        x.quantization is not None
+        and x.quantization == y.quantization
+        and len(x.quantization.zero_points) == 1
+    )
+
+
+def _pad(graph: Graph, op: Op) -> tvm.IRModule:
+    x, amounts = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
+    assert x.quantization is not None
+    widths = np.frombuffer(constant_bytes(graph, amounts.index), amounts.dtype).tolist()
+    zero = float(x.quantization.zero_points[0])
+    builder = relax.BlockBuilder()
+    parameter = variable(graph, x.index)
+    with builder.function("main", [parameter]):
+        with builder.dataflow():
+            padded = builder.emit_output(relax.op.nn.pad(parameter, widths, "constant", zero))
+        builder.emit_func_output(padded)
+    return builder.get()
+
+
 def _names_are_unique(graph: Graph, op_index: int) -> bool:
     """The importer tells tensors apart by name."""
     op = graph.ops[op_index]
@@ -111,10 +236,22 @@ def _names_are_unique(graph: Graph, op_index: int) -> bool:
     return len(names) == len(tensors) and "" not in names
 
 
-def _with_unique_names(piece: Slice) -> bytes:
+def _is_plain_move(graph: Graph, op: Op) -> bool:
+    """Whether the operator can be imported as if its quantised tensors held plain integers."""
+    if op.kind not in _MOVING or op.attributes.get("fused_activation_function", "none") != "none":
+        return False
+    tensors = [graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0]
+    quantized = [t.quantization for t in tensors if t.quantization is not None]
+    return bool(quantized) and all(q == quantized[0] for q in quantized)
+
+
+def _rewritten(piece: Slice, *, drop_quantization: bool) -> bytes:
+    """The slice with unique tensor names, and perhaps without quantisation."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(piece.data, 0))
     for index, tensor in enumerate(model.subgraphs[0].tensors):
         tensor.name = f"t{index}"
+        if drop_quantization:
+            tensor.quantization = None
     builder = flatbuffers.Builder(len(piece.data))
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())

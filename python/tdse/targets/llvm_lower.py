@@ -7,18 +7,18 @@ remains after lowering must be calls of TIR kernels, which the executor makes it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 
 from .llvm_import import IMPORT_ERRORS, op_border, reason_of
+from .llvm_inline import Inliner, UnsupportedError, check_types, variable
 from .llvm_isa import Isa
 from .llvm_schedule import schedule_kernel
 from .quiet import quiet_stderr
@@ -26,13 +26,12 @@ from .quiet import quiet_stderr
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Local:
-    """A tensor between two kernels; equal only to itself."""
+    """A tensor between two kernels."""
 
     dtype: str
     shape: tuple[int, ...]
-    number: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ Argument = int | Local | Constant
 class KernelCall:
     """One call of a kernel; it writes its last arguments."""
 
-    function: tvm.tirx.PrimFunc
+    function: tirx.PrimFunc
     arguments: tuple[Argument, ...]
 
 
@@ -74,14 +73,10 @@ def lower_bodies(
             joined, outputs = _join(graph, ops, bodies)
             module = _lowered(joined, isa)
             return _calls(module, op_border(graph, tuple(ops))[0], outputs)
-        except _UnsupportedError as error:
+        except UnsupportedError as error:
             reason = str(error)
     labels = ", ".join(graph.ops[op].label for op in ops[:3])
     raise TargetError(f"TVM cannot lower {labels}", where=graph.name, why=reason)
-
-
-class _UnsupportedError(Exception):
-    """A part of a function that has no counterpart in a sequence of kernels."""
 
 
 def _lowered(module: tvm.IRModule, isa: Isa) -> tvm.IRModule:
@@ -89,7 +84,7 @@ def _lowered(module: tvm.IRModule, isa: Isa) -> tvm.IRModule:
         with isa.target:
             return _PASSES(module)
     except IMPORT_ERRORS as error:
-        raise _UnsupportedError(reason_of(error)) from None
+        raise UnsupportedError(reason_of(error)) from None
 
 
 _PASSES = tvm.transform.Sequential(
@@ -119,143 +114,27 @@ def _join(
         def main(t6): b = relu(t6); d = tanh(b); return (d,)
     """
     inputs, outputs = op_border(graph, tuple(ops))
-    values: dict[int, Any] = {t: _variable(graph, t) for t in inputs}
+    values: dict[int, Any] = {t: variable(graph, t) for t in inputs}
     builder = relax.BlockBuilder()
     with builder.function("main", list(values.values())):
         with builder.dataflow():
             for op in ops:
                 given, made = op_border(graph, (op,))
-                inliner = _Inliner(builder, bodies[op])
+                inliner = Inliner(builder, bodies[op])
                 results = inliner.inline([values[t] for t in given])
-                if len(results) != len(made):
-                    raise _UnsupportedError(
-                        f"its body returns {len(results)} tensors and not {len(made)}"
-                    )
+                check_types(graph, results, made)
                 values.update(zip(made, results, strict=True))
             returned = builder.emit_output(relax.Tuple([values[t] for t in outputs]))
         builder.emit_func_output(returned)
     return builder.get(), outputs
 
 
-def _variable(graph: Graph, index: int) -> relax.Var:
-    tensor = graph.tensors[index]
-    return relax.Var(f"t{index}", relax.TensorType(tensor.shape, tensor.dtype))
-
-
-@dataclass
-class _Inliner:
-    """Copies a body into a function under construction, computing what is constant on the way."""
-
-    builder: relax.BlockBuilder
-    body: Any
-    values: dict[Any, Any] = field(default_factory=dict)
-
-    def inline(self, arguments: Sequence[Any]) -> list[Any]:
-        """Copy the body, called with ``arguments``, and return the values of its results."""
-        is_module = isinstance(self.body, tvm.IRModule)
-        function = self.body["main"] if is_module else self.body
-        if len(function.params) != len(arguments):
-            raise _UnsupportedError(
-                f"its body takes {len(function.params)} tensors and not {len(arguments)}"
-            )
-        self.values.update(zip(function.params, arguments, strict=True))
-        for block in function.body.blocks:
-            for binding in block.bindings:
-                if not isinstance(binding, relax.VarBinding):
-                    raise _UnsupportedError(f"its body has a {type(binding).__name__}")
-                self.values[binding.var] = self._copy(binding.value)
-        return self._flat(self._value(function.body.body))
-
-    def _copy(self, value: Any) -> Any:
-        if isinstance(value, relax.If | relax.Function):
-            raise _UnsupportedError("its body has control flow")
-        if isinstance(value, relax.TupleGetItem):
-            of = self._value(value.tuple_value)
-            if isinstance(of, relax.Tuple):
-                return of.fields[value.index]
-            return self.builder.emit(relax.TupleGetItem(of, value.index))
-        if not isinstance(value, relax.Call):
-            return self._value(value)
-        arguments = [self._value(argument) for argument in value.args]
-        folded = _fold(value, arguments)
-        if folded is not None:
-            return folded
-        return self.builder.emit(
-            relax.Call(self._operation(value.op), arguments, value.attrs, value.ty_args)
-        )
-
-    def _value(self, value: Any) -> Any:
-        if isinstance(value, relax.Var):
-            return self.values[value]
-        if isinstance(value, relax.Tuple):
-            return relax.Tuple([self._value(item) for item in value.fields])
-        if isinstance(value, tvm.ir.GlobalVar):
-            return self._operation(value)
-        return value
-
-    def _operation(self, operation: Any) -> Any:
-        if not isinstance(operation, tvm.ir.GlobalVar):
-            return operation
-        if operation not in self.values:
-            if not isinstance(self.body, tvm.IRModule):
-                raise _UnsupportedError(f"its body calls {operation.name_hint}")
-            function = self.body[operation]
-            if not isinstance(function, tvm.tirx.PrimFunc):
-                raise _UnsupportedError(f"its body calls the function {operation.name_hint}")
-            self.values[operation] = self.builder.add_func(function, operation.name_hint)
-        return self.values[operation]
-
-    def _flat(self, value: Any) -> list[Any]:
-        if isinstance(value, relax.Tuple):
-            return list(value.fields)
-        if isinstance(value.ty, relax.TupleType):
-            count = len(value.ty.fields)
-            return [self.builder.emit(relax.TupleGetItem(value, i)) for i in range(count)]
-        return [value]
-
-
-def _fold(call: relax.Call, arguments: Sequence[Any]) -> tvm.ir.GenericConst | None:
-    """The value of a call on constants, for what the importer does to weights.
-
-    TVM's own constant folding compiles a kernel for each, which takes many times as long.
-    """
-    name = getattr(call.op, "name", "")
-    if name not in ("relax.dequantize", "relax.reshape", "relax.permute_dims", "relax.astype"):
-        return None
-    tensors = [a for a in arguments if not isinstance(a, relax.ShapeExpr)]
-    if not all(isinstance(a, tvm.ir.GenericConst) for a in tensors):
-        return None
-    arrays = [a.value.numpy() for a in tensors]
-    data = arrays[0]
-    if name == "relax.dequantize":
-        if str(call.attrs.out_dtype) != "float32" or data.dtype.kind not in "iu":
-            return None
-        rank, axis = data.ndim, int(call.attrs.axis)
-        scale, zero = (
-            a.reshape([-1 if i == axis % rank else 1 for i in range(rank)]) if a.size > 1 else a
-            for a in arrays[1:]
-        )
-        wide = np.int64 if data.dtype == np.int32 else np.int32
-        result = (data.astype(wide) - zero).astype(np.float32) * scale.astype(np.float32)
-    elif name == "relax.reshape":
-        result = data.reshape([int(v) for v in arguments[1].values])
-    elif name == "relax.permute_dims":
-        axes = call.attrs.axes
-        result = data.transpose(None if axes is None else [int(v) for v in axes])
-    else:
-        result = data.astype(str(call.attrs.dtype))
-    return relax.const(np.ascontiguousarray(result), str(result.dtype))
-
-
-def _calls(
-    module: tvm.IRModule, inputs: Sequence[int], outputs: Sequence[int]
-) -> list[KernelCall]:
+def _calls(module: tvm.IRModule, inputs: Sequence[int], outputs: Sequence[int]) -> list[KernelCall]:
     """The kernel calls of a lowered ``main``, its results written to ``outputs``."""
     main = module["main"]
     values: dict[Any, Any] = dict(zip(main.params, inputs, strict=True))
     calls: list[KernelCall] = []
-    kernels: dict[str, tvm.tirx.PrimFunc] = {}
-    locals_made = 0
+    kernels: dict[str, tirx.PrimFunc] = {}
 
     def value_of(expression: Any) -> Any:
         if isinstance(expression, tvm.ir.GenericConst):
@@ -266,7 +145,7 @@ def _calls(
             return value_of(expression.tuple_value)[expression.index]
         if isinstance(expression, relax.Var):
             return values[expression]
-        raise _UnsupportedError(f"it needs {_name_of(expression)}")
+        raise UnsupportedError(f"it needs {_name_of(expression)}")
 
     for block in main.body.blocks:
         for binding in block.bindings:
@@ -275,16 +154,13 @@ def _calls(
                 values[binding.var] = value_of(value)
                 continue
             if len(value.args) > 2:
-                raise _UnsupportedError("a kernel has shapes that are not known")
+                raise UnsupportedError("a kernel has shapes that are not known")
             name = value.args[0].name_hint
             if name not in kernels:
                 kernels[name] = schedule_kernel(module[value.args[0]])
             types = value.ty_args[0]
             is_tuple = isinstance(types, relax.TupleType)
-            made = []
-            for kind in types.fields if is_tuple else [types]:
-                made.append(_local(kind, locals_made))
-                locals_made += 1
+            made = [_local(kind) for kind in (types.fields if is_tuple else [types])]
             arguments = [value_of(argument) for argument in value.args[1].fields]
             calls.append(KernelCall(kernels[name], (*arguments, *made)))
             values[binding.var] = made if is_tuple else made[0]
@@ -310,7 +186,7 @@ def _with_outputs(
         for call in calls
     ]
     for result, _ in copies:
-        raise _UnsupportedError(f"a result is {type(result).__name__.lower()} and not computed")
+        raise UnsupportedError(f"a result is {type(result).__name__.lower()} and not computed")
     return done
 
 
@@ -324,13 +200,13 @@ def _name_of(expression: Any) -> str:
     return type(expression).__name__
 
 
-def _local(kind: Any, number: int) -> Local:
+def _local(kind: Any) -> Local:
     shape = kind.shape
     if not isinstance(shape, relax.ShapeExpr):
-        raise _UnsupportedError("a tensor has a shape that is not known")
+        raise UnsupportedError("a tensor has a shape that is not known")
     sizes = []
     for size in shape.values:
-        if not isinstance(size, tvm.tirx.IntImm):
-            raise _UnsupportedError("a tensor has a shape that is not known")
+        if not isinstance(size, tirx.IntImm):
+            raise UnsupportedError("a tensor has a shape that is not known")
         sizes.append(int(size))
-    return Local(str(kind.dtype), tuple(sizes), number)
+    return Local(str(kind.dtype), tuple(sizes))

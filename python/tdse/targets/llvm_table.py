@@ -7,6 +7,7 @@ for operators that TVM cannot import.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ def table_argument(table: npt.NDArray[Any], isa: Isa) -> npt.NDArray[np.uint8]:
     return np.repeat(plain.reshape(16, 1, 16), 2, axis=1).reshape(-1)
 
 
+@cache
 def table_kernel(
     shape: tuple[int, ...], dtype_in: str, dtype_out: str, isa: Isa
 ) -> tvm.tirx.PrimFunc:
@@ -125,7 +127,12 @@ def table_kernel(
 
 
 def _kernel(
-    shape: tuple[int, ...], dtype_in: str, dtype_out: str, lanes: int, table_bytes: int, look_up: Any
+    shape: tuple[int, ...],
+    dtype_in: str,
+    dtype_out: str,
+    lanes: int,
+    table_bytes: int,
+    look_up: Any,
 ) -> tvm.tirx.PrimFunc:
     size = math.prod(shape)
     full = size // lanes

@@ -1,0 +1,229 @@
+"""TVM's own code for the CPU, compiled with LLVM.
+
+An operator becomes one or a few kernels that the executor calls in order, without TVM's virtual
+machine. Operators on 8-bit tensors that a table can replace, and depthwise convolutions, have
+kernels of their own; the rest is what TVM makes of the operator. Kernels run on one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+
+from tdse.errors import TargetError
+from tdse.graph.model import Graph, Op
+from tdse.graph.regions import Region
+from tdse.runtime.plan import PlanTensor
+
+from .base import CompiledRegion, CompiledRegions, Support, Variant
+from .llvm_build import KernelSet
+from .llvm_concat import concat_axis, concat_kernel
+from .llvm_depthwise import arithmetic_for, depthwise_arguments, depthwise_kernel, depthwise_of
+from .llvm_import import import_op, op_border
+from .llvm_isa import Isa, host_isa
+from .llvm_lower import Constant, KernelCall, Local, lower_bodies
+from .llvm_pool import pool_arguments, pool_kernel, pool_of
+from .llvm_support import support_form
+from .llvm_table import is_table_op, table_argument, table_kernel, table_values
+
+__all__ = ["LlvmTarget", "import_op", "table_values"]
+
+# A Relax function, or a module with a function `main`, for each of some operators.
+Bodies = Mapping[int, Any]
+
+
+class LlvmTarget:
+    """Kernels compiled with TVM and LLVM.
+
+    Args:
+        isa: the processor to compile for; the one of this machine by default.
+    """
+
+    name = "llvm"
+
+    def __init__(self, isa: Isa | None = None) -> None:
+        self._given_isa = isa
+        self._support: dict[str, Support] = {}
+        self._kernels = KernelSet()
+
+    def available(self) -> Support:
+        """Whether the installed TVM compiles with LLVM."""
+        if not tvm.runtime.enabled("llvm"):
+            return Support(False, "the installed apache-tvm is built without LLVM")
+        return Support(True)
+
+    def variants(self, cores: int) -> tuple[Variant, ...]:
+        """One thread: the kernels are not divided among threads."""
+        return (Variant(self.name, 1),)
+
+    def supports(self, graph: Graph, op_index: int) -> Support:
+        """Whether the operator becomes kernels that LLVM compiles, and if not, TVM's reason."""
+        if graph.whole_reason:
+            return Support(False, f"the model can only run whole: {graph.whole_reason}")
+        form = support_form(graph, op_index)
+        if form not in self._support:
+            self._support[form] = self._try_op(graph, op_index)
+        return self._support[form]
+
+    def compile(self, graph: Graph, regions: Sequence[Region], threads: int) -> CompiledRegions:
+        """Compile ``regions`` from TVM's import of their operators.
+
+        Kernels that this process has compiled before are taken from then, so that candidates
+        which have much in common, and operators that were measured, are cheap to build.
+
+        Args:
+            graph: a model that was read from a flatbuffer.
+            regions: in any order.
+            threads: taken as 1, whatever it is.
+
+        Raises:
+            TargetError: TVM cannot import, lower or compile an operator; ``why`` is its reason.
+        """
+        return self._compile(graph, regions, lambda op: import_op(graph, op), self._kernels)
+
+    def compile_bodies(
+        self, graph: Graph, regions: Sequence[Region], bodies: Bodies, threads: int
+    ) -> CompiledRegions:
+        """Compile ``regions`` into one library, from bodies that the caller has.
+
+        Args:
+            graph: the model; where it was read from a flatbuffer, operators that have kernels of
+                their own get these, and their bodies are not looked at.
+            regions: in any order.
+            bodies: for each operator of ``regions``, a Relax function, or a module with a function
+                ``main``, that takes the inputs of the operator's slice and returns its outputs.
+            threads: taken as 1, whatever it is.
+
+        Raises:
+            TargetError: TVM cannot lower or compile an operator; ``why`` is its reason.
+        """
+        return self._compile(graph, regions, bodies.__getitem__, KernelSet())
+
+    @property
+    def _isa(self) -> Isa:
+        return self._given_isa or host_isa()
+
+    def _try_op(self, graph: Graph, op_index: int) -> Support:
+        kernels = KernelSet()
+        try:
+            for call in self._lower(graph, (op_index,), lambda op: import_op(graph, op)):
+                kernels.add(call.function)
+            kernels.check(self._isa)
+        except TargetError as error:
+            return Support(False, error.why or error.what)
+        return Support(True)
+
+    def _compile(
+        self,
+        graph: Graph,
+        regions: Sequence[Region],
+        body_of: Callable[[int], Any],
+        kernels: KernelSet,
+    ) -> CompiledRegions:
+        compiled = tuple(
+            _assemble(graph, region, self._lower(graph, region.ops, body_of), kernels)
+            for region in regions
+        )
+        symbols = (symbol for region in compiled for symbol, _ in region.steps)
+        return CompiledRegions(compiled, kernels.build(symbols, self._isa))
+
+    def _lower(
+        self, graph: Graph, ops: Sequence[int], body_of: Callable[[int], Any]
+    ) -> list[KernelCall]:
+        """Kernel calls of some operators; TVM sees those between two own kernels together."""
+        calls: list[KernelCall] = []
+        waiting: list[int] = []
+
+        def lower_waiting() -> None:
+            if waiting:
+                bodies = {op: body_of(op) for op in waiting}
+                calls.extend(lower_bodies(graph, waiting, bodies, self._isa))
+                waiting.clear()
+
+        for op in ops:
+            own = self._own_call(graph, graph.ops[op])
+            if own is None:
+                waiting.append(op)
+            else:
+                lower_waiting()
+                calls.append(own)
+        lower_waiting()
+        return calls
+
+    def _own_call(self, graph: Graph, op: Op) -> KernelCall | None:
+        """The call of a kernel that is written for the operator's kind, if there is one."""
+        isa = self._isa
+        if not graph.data:
+            return None
+        if is_table_op(graph, op):
+            table = _table_or_none(graph, op)
+            if table is not None:
+                given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+                function = table_kernel(given.shape, given.dtype, result.dtype, isa)
+                constant = Constant(table_argument(table, isa))
+                return KernelCall(function, (given.index, constant, result.index))
+        shape = depthwise_of(graph, op)
+        if shape is not None:
+            how = arithmetic_for(graph, op, isa)
+            constants = map(Constant, depthwise_arguments(graph, op, shape, how))
+            function = depthwise_kernel(shape, how, isa)
+            return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
+        window = pool_of(graph, op)
+        if window is not None:
+            constants = map(Constant, pool_arguments(window))
+            return KernelCall(pool_kernel(window), (op.inputs[0], *constants, op.outputs[0]))
+        axis = concat_axis(graph, op)
+        if axis is not None:
+            tensors = [graph.tensors[t] for t in op.inputs]
+            function = concat_kernel([t.shape for t in tensors], axis, tensors[0].dtype)
+            return KernelCall(function, (*op.inputs, op.outputs[0]))
+        return None
+
+
+def _table_or_none(graph: Graph, op: Op) -> npt.NDArray[Any] | None:
+    try:
+        return table_values(graph, op.index)
+    except (RuntimeError, ValueError):
+        # LiteRT does not run this operator, so there is nothing to be equal to.
+        return None
+
+
+def _assemble(
+    graph: Graph, region: Region, calls: Iterable[KernelCall], kernels: KernelSet
+) -> CompiledRegion:
+    """The region's kernel calls in the executor's terms."""
+    inputs, outputs = op_border(graph, region.ops)
+    tensors: list[PlanTensor] = []
+    position: dict[object, int] = {}
+
+    def argument(value: int | Local | Constant) -> int:
+        if isinstance(value, int):
+            return value
+        # Constants are told apart by what they hold, so that equal ones are stored once.
+        key = _constant_key(value) if isinstance(value, Constant) else value
+        if key not in position:
+            position[key] = -len(tensors) - 1
+            tensors.append(_plan_tensor(value, f"region{region.index}_{len(tensors)}"))
+        return position[key]
+
+    steps = tuple(
+        (kernels.add(call.function), tuple(argument(value) for value in call.arguments))
+        for call in calls
+    )
+    return CompiledRegion("tvm", None, inputs, outputs, tuple(tensors), steps)
+
+
+def _constant_key(constant: Constant) -> tuple[str, tuple[int, ...], bytes]:
+    value = constant.value
+    return str(value.dtype), value.shape, np.ascontiguousarray(value).tobytes()
+
+
+def _plan_tensor(value: Local | Constant, name: str) -> PlanTensor:
+    if isinstance(value, Local):
+        return PlanTensor(name, value.dtype, value.shape)
+    array = np.ascontiguousarray(value.value)
+    return PlanTensor(name, str(array.dtype), value.value.shape, array.tobytes())

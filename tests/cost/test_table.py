@@ -1,0 +1,64 @@
+"""Where each figure of the cost table comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tdse.cost.features import FEATURE_NAMES, features
+from tdse.cost.model import train
+from tdse.cost.table import MEASURED, MODELLED, NOT_LEGAL, PREDICTED, UNKNOWN, cost_table
+from tdse.graph.reader import read_tflite
+from tdse.graph.signature import signature
+from tdse.measure.records import Record
+
+
+def _record(key: str, target: str, row: tuple[float, ...], time_us: float) -> Record:
+    return Record(key, target, 1, "any", row, time_us, 0.0, 10)
+
+
+def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Path) -> None:
+    graph = read_tflite(tiny_conv_int8)
+    ops = graph.placed_ops
+    signatures = {op: signature(graph, op) for op in ops}
+    first, second, third = ops[0], ops[1], ops[2]
+    legal = {
+        "litert": {op: True for op in ops},
+        "llvm": {op: op != second for op in ops},
+    }
+    records = {
+        (signatures[first], "litert", 1): _record(signatures[first], "litert", (), 100.0),
+    }
+    rows = [features(graph, graph.ops[op], 1) for op in ops]
+    learnt = train([_record(str(i), "llvm", rows[i % len(rows)], 50.0) for i in range(40)])
+    table = cost_table(
+        graph,
+        signatures=signatures,
+        legal=legal,
+        threads={"litert": 1, "llvm": 1},
+        launch_us={"litert": 1.0, "llvm": 0.5},
+        records=records,
+        models={"litert": None, "llvm": learnt},
+    )
+    assert table.source[0] == (MEASURED, PREDICTED)
+    assert table.cost_us[0, 0] == 99.0
+    np.testing.assert_allclose(table.cost_us[0, 1], 49.5, rtol=0.05)
+    # Nothing is known of the second operator, and it may only run on LiteRT.
+    assert table.source[1] == (MODELLED, NOT_LEGAL)
+    assert 0 < table.cost_us[1, 0] < np.inf
+    assert np.isinf(table.cost_us[1, 1])
+    # The third has a prediction on one target, which is enough.
+    assert third == ops[2]
+    assert table.source[2] == (UNKNOWN, PREDICTED)
+    assert np.isinf(table.cost_us[2, 0])
+
+
+def test_every_feature_has_a_name(tiny_conv_int8: Path) -> None:
+    graph = read_tflite(tiny_conv_int8)
+    for op in graph.ops:
+        row = dict(zip(FEATURE_NAMES, features(graph, op, 2), strict=True))
+        assert row["threads"] == 2.0
+        assert sum(value for name, value in row.items() if name.startswith("is_")) in (1.0, 2.0)
+    stem = dict(zip(FEATURE_NAMES, features(graph, graph.ops[0], 1), strict=True))
+    assert (stem["kernel_height"], stem["stride_width"], stem["output_channels"]) == (3.0, 2.0, 8.0)
