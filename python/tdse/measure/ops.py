@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tdse.cost.features import features
@@ -63,9 +63,7 @@ def measure_ops(
     for target, threads, batch in _batches(work):
         if time.monotonic() > deadline:
             break
-        regions = [Region(i, target, (item.op,)) for i, item in enumerate(batch)]
-        compiled = compile_regions(graph, regions, threads=threads)
-        for position, item in enumerate(batch):
+        for item, compiled, position in _compiled(graph, target, threads, batch, store):
             if time.monotonic() > deadline:
                 return done
             if progress is not None:
@@ -85,6 +83,28 @@ def region_model(assembly: Assembly) -> Model:
         input_names=[str(i) for i in range(len(plan.inputs))],
         output_names=[str(i) for i in range(len(plan.outputs))],
     )
+
+
+def _compiled(
+    graph: Graph, target: str, threads: int, batch: Sequence[Work], store: RecordStore
+) -> Iterator[tuple[Work, Compiled, int]]:
+    """The batch compiled, each operator with its position; one by one where that fails."""
+    regions = [Region(i, target, (item.op,)) for i, item in enumerate(batch)]
+    try:
+        compiled = compile_regions(graph, regions, threads=threads)
+    except TargetError as error:
+        if len(batch) > 1:
+            for item in batch:
+                yield from _compiled(graph, target, threads, [item], store)
+        else:
+            _refuse(graph, batch[0], error, store)
+        return
+    for position, item in enumerate(batch):
+        yield item, compiled, position
+
+
+def _refuse(graph: Graph, item: Work, error: TargetError, store: RecordStore) -> None:
+    store.add_support([(signature(graph, item.op), item.target, False, error.why or error.what)])
 
 
 def _measure_one(
@@ -107,7 +127,7 @@ def _measure_one(
                 return
         timing = time_model(model, inputs)
     except TargetError as error:
-        store.add_support([(key, item.target, False, error.why or error.what)])
+        _refuse(graph, item, error, store)
         return
     store.add(
         [

@@ -55,6 +55,7 @@ def register() -> None:
         if litert is not None:
             tvm_ffi.get_global_func("tdse.set_litert_library")(str(litert))
         tvm_ffi.register_global_func("tdse.litert_interpreter", _litert_interpreter, override=True)
+        tvm_ffi.register_global_func("tdse.litert_call", _litert_call, override=True)
         _library = library
 
 
@@ -175,3 +176,10 @@ def _litert_interpreter(model: bytes, threads: int, sizes: Sequence[int]) -> Any
     from tdse.runtime.interpreter import InterpreterRegion
 
     return tvm_ffi.convert(InterpreterRegion(bytes(model), threads, sizes).run)
+
+
+def _litert_call(constant: Any, *tensors: Any) -> None:
+    """An operator that LiteRT runs in a Relax module that was not partitioned."""
+    from tdse.runtime.litert_call import litert_call
+
+    litert_call(constant, *tensors)

@@ -54,6 +54,7 @@ class Depthwise:
         height, width, channels: of the input [1, height, width, channels].
         kernel: height and width of the window.
         stride: of rows and columns.
+        dilation: of rows and columns; distance of a window's taps.
         padding: rows above and columns left of the input.
         output: height and width.
         dtype: ``int8`` or ``uint8``, of input and output.
@@ -64,6 +65,7 @@ class Depthwise:
     channels: int
     kernel: tuple[int, int]
     stride: tuple[int, int]
+    dilation: tuple[int, int]
     padding: tuple[int, int]
     output: tuple[int, int]
     dtype: str
@@ -93,13 +95,13 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
     if not _types_fit(x, w, y, bias) or x.is_dynamic or y.is_dynamic or len(x.shape) != 4:
         return None
     stride = int(op.attributes["stride_h"]), int(op.attributes["stride_w"])
-    dilation = op.attributes.get("dilation_h_factor", 1), op.attributes.get("dilation_w_factor", 1)
+    dilation = int(op.attributes["dilation_h_factor"]), int(op.attributes["dilation_w_factor"])
     if (
         x.shape[0] != 1
         or w.shape[3] != x.shape[3]
         or y.shape[3] != x.shape[3]
-        or dilation != (1, 1)
         or stride[1] not in (1, 2)
+        or (dilation[1] > 1 and stride[1] > 1)
         or math.prod(w.shape[1:3]) > _MOST_TAPS
         or op.attributes.get("fused_activation_function", "none") not in _ACTIVATIONS
         or y.shape[2] * y.shape[3] < 16
@@ -107,8 +109,9 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
         return None
     same = op.attributes["padding"] == "same"
     kernel = w.shape[1], w.shape[2]
+    reach = [(kernel[i] - 1) * dilation[i] + 1 for i in (0, 1)]
     padding = [
-        max((y.shape[1 + i] - 1) * stride[i] + kernel[i] - x.shape[1 + i], 0) // 2 if same else 0
+        max((y.shape[1 + i] - 1) * stride[i] + reach[i] - x.shape[1 + i], 0) // 2 if same else 0
         for i in (0, 1)
     ]
     return Depthwise(
@@ -117,6 +120,7 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
         channels=x.shape[3],
         kernel=kernel,
         stride=stride,
+        dilation=dilation,
         padding=(padding[0], padding[1]),
         output=(y.shape[1], y.shape[2]),
         dtype=x.dtype,
@@ -185,21 +189,19 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
     Quantisation is in the arguments, so that operators of equal shapes share a kernel.
     """
     h, w, c = shape.height, shape.width, shape.channels
-    (kh, kw), (sh, sw), (top, left), (oh, ow) = (
-        shape.kernel,
-        shape.stride,
-        shape.padding,
-        shape.output,
-    )
+    (kh, kw), (sh, sw), (dh, dw) = shape.kernel, shape.stride, shape.dilation
+    (top, left), (oh, ow) = shape.padding, shape.output
     taps, lanes = how.taps, how.lanes
     groups = -(-kw // taps)
     # Words of a row lie as many columns apart as the stride, so that outputs are neighbours.
-    group_step = taps // sw * c
-    columns = ow + (groups - 1) * taps // sw
-    padded = max((columns - 1) * sw + taps, left + w)
+    group_step = taps * dw // sw * c
+    columns = ow + (groups - 1) * taps * dw // sw
     row = _round_up(columns * c, lanes)
-    band = max(1, min(oh, (_BAND_BYTES // (row * 4) - kh) // sh + 1))
-    band_rows = (band - 1) * sh + kh
+    # The columns of a line are sorted by their remainder modulo the stride.
+    phase = -(-max((columns - 1) * sw + (taps - 1) * dw + 1, left + w) // sw) * c
+    reach = (kh - 1) * dh + 1
+    band = max(1, min(oh, (_BAND_BYTES // (row * 4) - reach) // sh + 1))
+    band_rows = (band - 1) * sh + reach
     period = _period(shape, how)
     stored = period + lanes
     vectors, full, rest = period // lanes, ow * c // lanes, ow * c % lanes
@@ -213,7 +215,7 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
         return T.bitwise_xor(T.reinterpret("uint8", byte), T.uint8(128))
 
     def word(line: Any, at: Any) -> Any:
-        unsigned = [line[at + t * c] for t in range(taps)]
+        unsigned = [line[t * dw % sw * phase + t * dw // sw * c + at] for t in range(taps)]
         if taps == 2:
             unsigned = [T.reinterpret("uint16", v) for v in unsigned]
         result = T.Cast("int32", unsigned[0])
@@ -231,7 +233,7 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
             for g in range(groups):
                 total = _multiply_add(
                     total,
-                    words[T.Ramp(start + ky * row + g * group_step, 1, lanes)],
+                    words[T.Ramp(start + ky * dh * row + g * group_step, 1, lanes)],
                     weights[T.Ramp(at + (ky * groups + g) * stored, 1, lanes)],
                     how,
                     isa,
@@ -255,34 +257,39 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
         T.func_attr({"tirx.noalias": True})
         source = T.decl_buffer((h * w * c,), shape.dtype, data=x.data)
         result = T.decl_buffer((oh * ow * c,), shape.dtype, data=y.data)
-        line = T.sblock_alloc_buffer((padded * c,), value)
+        line = T.sblock_alloc_buffer((phase * sw,), value)
         words = T.sblock_alloc_buffer((band_rows * row,), "int32")
         fill = T.bind(T.Cast(value, zeros[0] if taps == 4 else T.int32(0)))
         bounds = (T.bind(limits[0]), T.bind(limits[1]), T.bind(zeros[1]))
-        for i in range(padded * c):
+        for i in range(phase * sw):
             line[i] = fill
         for first in range((oh + band - 1) // band):
-            for r in range((T.min(band, oh - first * band) - 1) * sh + kh):
+            for r in range((T.min(band, oh - first * band) - 1) * sh + reach):
                 if top <= first * band * sh + r and first * band * sh + r < top + h:
-                    for i in range(w * c):
-                        line[left * c + i] = prepared(
-                            source[(first * band * sh + r - top) * (w * c) + i], zeros[0]
-                        )
+                    if sw == 1:
+                        for i in range(w * c):
+                            line[left * c + i] = prepared(
+                                source[(first * band * sh + r - top) * (w * c) + i], zeros[0]
+                            )
+                    else:
+                        for i, channel in T.grid(w, c):
+                            line[
+                                (left + i) % sw * phase + (left + i) // sw * c + channel
+                            ] = prepared(
+                                source[((first * band * sh + r - top) * w + i) * c + channel],
+                                zeros[0],
+                            )
                 else:
-                    for i in range(w * c):
-                        line[left * c + i] = fill
-                if sw == 1:
-                    for i in range(columns * c):
-                        words[r * row + i] = word(line, i)
-                else:
-                    for i, channel in T.grid(columns, c):
-                        words[r * row + i * c + channel] = word(line, i * sw * c + channel)
+                    for i in range(phase * sw):
+                        line[i] = fill
+                for i in range(columns * c):
+                    words[r * row + i] = word(line, i)
             for r in range(T.min(band, oh - first * band)):
-                for phase in range(vectors):
-                    for i in range((full - phase + vectors - 1) // vectors):
+                for v in range(vectors):
+                    for i in range((full - v + vectors - 1) // vectors):
                         result[
                             T.Ramp(
-                                (first * band + r) * (ow * c) + (i * vectors + phase) * lanes,
+                                (first * band + r) * (ow * c) + (i * vectors + v) * lanes,
                                 1,
                                 lanes,
                             )
@@ -291,8 +298,8 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
                             weights,
                             bias,
                             factors,
-                            r * sh * row + (i * vectors + phase) * lanes,
-                            phase * lanes,
+                            r * sh * row + (i * vectors + v) * lanes,
+                            v * lanes,
                             bounds,
                         )
                 if rest > 0:

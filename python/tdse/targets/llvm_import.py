@@ -172,7 +172,7 @@ def _conformed(graph: Graph, op_index: int, module: tvm.IRModule) -> tvm.IRModul
     parameters = [variable(graph, t) for t in inputs]
     with builder.function("main", parameters):
         with builder.dataflow():
-            results = Inliner(builder, module).inline(parameters)
+            results = Inliner(builder, module, is_lowering=False).inline(parameters)
             conformed = [
                 _cast(builder, value, graph.tensors[t])
                 for value, t in zip(results, outputs, strict=False)

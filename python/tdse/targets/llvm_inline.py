@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,10 @@ import tvm_ffi
 from tvm import relax, te, tirx
 
 from tdse.graph.model import Graph
+
+
+# Integers that float32 holds exactly, and so their differences.
+_SMALL_INTEGERS = ("int8", "uint8", "int16")
 
 
 class UnsupportedError(Exception):
@@ -52,10 +56,17 @@ def has_type(value: Any, graph: Graph, index: int) -> bool:
 
 @dataclass
 class Inliner:
-    """Copies a body into a function under construction, computing what is constant on the way."""
+    """Copies a body into a function under construction.
+
+    Attributes:
+        builder: of the function.
+        body: a Relax function, or a module with a function ``main``.
+        is_lowering: compute what is constant, and replace (de)quantisations by kernels.
+    """
 
     builder: relax.BlockBuilder
     body: Any
+    is_lowering: bool
     values: dict[Any, Any] = field(default_factory=dict)
 
     def inline(self, arguments: Sequence[Any]) -> list[Any]:
@@ -85,11 +96,13 @@ class Inliner:
         if not isinstance(value, relax.Call):
             return self._value(value)
         arguments = [self._value(argument) for argument in value.args]
-        folded = _fold(value, arguments)
-        if folded is not None:
-            return folded
-        if _is_plain_quantize(value, arguments):
-            return _emit_quantize(self.builder, arguments, str(value.attrs.out_dtype))
+        if self.is_lowering:
+            folded = _fold(value, arguments)
+            if folded is not None:
+                return folded
+            emitted = _emit_quantization(self.builder, value, arguments)
+            if emitted is not None:
+                return emitted
         return self.builder.emit(
             relax.Call(self._operation(value.op), arguments, value.attrs, value.ty_args)
         )
@@ -157,38 +170,56 @@ def _fold(call: relax.Call, arguments: Sequence[Any]) -> tvm.ir.GenericConst | N
     return relax.const(np.ascontiguousarray(result), str(result.dtype))
 
 
-def _is_plain_quantize(call: relax.Call, arguments: Sequence[Any]) -> bool:
-    """A quantisation from float32 to at most 16 bits with one scale for the whole tensor."""
-    if getattr(call.op, "name", "") != "relax.quantize":
-        return False
+def _emit_quantization(
+    builder: relax.BlockBuilder, call: relax.Call, arguments: Sequence[Any]
+) -> Any:
+    """The kernel of a (de)quantisation with one scale for the whole tensor; None for other calls.
+
+    TVM writes scale and zero point into the kernel. Here they are an argument, so that operators
+    that differ in nothing else share a kernel. Halves are rounded to even, for which processors
+    have an instruction, while TVM calls a function of the C library for each element.
+    """
+    name = getattr(call.op, "name", "")
+    if name not in ("relax.quantize", "relax.dequantize"):
+        return None
     data, scale, zero = arguments
-    return (
-        str(call.attrs.out_dtype) in ("int8", "uint8", "int16")
-        and str(data.ty.dtype) == "float32"
-        and all(
-            isinstance(v, tvm.ir.GenericConst) and v.value.numpy().size == 1 for v in (scale, zero)
-        )
+    if not all(
+        isinstance(v, tvm.ir.GenericConst) and v.value.numpy().size == 1 for v in (scale, zero)
+    ):
+        return None
+    dtypes = str(data.ty.dtype), str(call.attrs.out_dtype)
+    factor = scale.value.numpy().astype(np.float32).reshape(())
+    offset = zero.value.numpy().astype(np.float32).reshape(())
+    if name == "relax.quantize" and dtypes[0] == "float32" and dtypes[1] in _SMALL_INTEGERS:
+        values, function = (np.float32(1.0) / factor, offset), _quantize(dtypes[1])
+    elif name == "relax.dequantize" and dtypes[1] == "float32" and dtypes[0] in _SMALL_INTEGERS:
+        values, function = (factor, offset), _dequantize
+    else:
+        return None
+    # Tensors without dimensions: with an index, TVM would not see an elementwise kernel to fuse.
+    parameters = [relax.const(np.asarray(v, np.float32), "float32") for v in values]
+    return builder.emit_te(
+        function, data, *parameters, primfunc_name_hint=name.removeprefix("relax.")
     )
 
 
-def _emit_quantize(builder: relax.BlockBuilder, arguments: Sequence[Any], dtype: str) -> Any:
-    """Quantise by a multiplication, and round halves to even.
-
-    Processors have an instruction for that, while TVM's own lowering calls a function of the C
-    library for each element. Results differ by one step where a value lies between two.
-    """
-    data, scale, zero = arguments
-    factor = np.float32(1.0) / scale.value.numpy().astype(np.float32).reshape(())
-    offset = float(zero.value.numpy().reshape(()))
+def _quantize(dtype: str) -> Callable[[te.Tensor, te.Tensor, te.Tensor], te.Tensor]:
     limits = np.iinfo(dtype)
 
-    def quantize(x: te.Tensor) -> te.Tensor:
+    def quantize(x: te.Tensor, factor: te.Tensor, offset: te.Tensor) -> te.Tensor:
         def element(*at: Any) -> Any:
-            stored = te.nearbyint(x(*at) * tirx.const(float(factor), "float32"))
-            stored = stored + tirx.const(offset, "float32")
+            stored = te.nearbyint(x(*at) * factor()) + offset()
             low, high = (tirx.const(float(v), "float32") for v in (limits.min, limits.max))
             return te.max(te.min(stored, high), low).astype(dtype)
 
         return te.compute(x.shape, element, name="quantized")
 
-    return builder.emit_te(quantize, data, primfunc_name_hint="quantize")
+    return quantize
+
+
+def _dequantize(x: te.Tensor, factor: te.Tensor, offset: te.Tensor) -> te.Tensor:
+    return te.compute(
+        x.shape,
+        lambda *at: (x(*at).astype("float32") - offset()) * factor(),
+        name="dequantized",
+    )

@@ -120,7 +120,7 @@ def _join(
         with builder.dataflow():
             for op in ops:
                 given, made = op_border(graph, (op,))
-                inliner = Inliner(builder, bodies[op])
+                inliner = Inliner(builder, bodies[op], is_lowering=True)
                 results = inliner.inline([values[t] for t in given])
                 check_types(graph, results, made)
                 values.update(zip(made, results, strict=True))

@@ -6,6 +6,7 @@ not the last bit of speed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ from tvm.s_tir.schedule import SBlockRV, ScheduleError
 
 # Longest vector that an innermost loop is cut into, in elements.
 _LANES = 64
+
+# Elements of a tensor of parameters, such as a scale and a zero point.
+_SMALL = 4
 
 
 def schedule_kernel(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
@@ -68,12 +72,14 @@ def _is_elementwise(schedule: Schedule, block: SBlockRV) -> bool:
 
 
 def _is_flat(schedule: Schedule, block: SBlockRV) -> bool:
-    """Whether all tensors that a block touches have the shape of its loops."""
+    """Whether all tensors that a block touches have the shape of its loops, or are small."""
     statement = schedule.get(block)
     extents = [int(v.dom.extent) for v in statement.iter_vars]
     for region in (*statement.reads, *statement.writes):
         starts = [r.min for r in region.region]
         shape = [int(s) for s in region.source.shape]
+        if math.prod(shape) <= _SMALL and all(isinstance(s, tvm.tirx.IntImm) for s in starts):
+            continue
         if shape != extents or not all(
             start.same_as(v.var) for start, v in zip(starts, statement.iter_vars, strict=True)
         ):

@@ -1,0 +1,114 @@
+"""The attributes that make a Relax module one of tdse: their names, and how they are read.
+
+Of the module:
+
+===================== ========================================================================
+``tdse.model``        the bytes of the model file
+``tdse.model_name``   its name, for messages
+``tdse.model_sha256`` hex digest of the bytes
+``tdse.placement``    after ``Partition``: the placement as JSON
+===================== ========================================================================
+
+Of the function of an operator:
+
+===================== ========================================================================
+``tdse.op``           index of the operator in the model
+``tdse.kind``         its kind, for example ``conv2d``
+``tdse.label``        its name for people, for example ``12:conv2d``
+``tdse.origin``       where it came from, for example ``tflite:12``
+``tdse.litert``       only where LiteRT runs it in an unpartitioned module: why TVM does not
+===================== ========================================================================
+
+A model that cannot be cut has one function for all its operators, with ``tdse.ops`` in the place of
+``tdse.op``.
+
+Of the function of a region:
+
+===================== ========================================================================
+``Codegen``           the target's name, where TVM looks for it
+``tdse.region``       position in the order in which the regions run
+``tdse.target``       the target's name
+``tdse.device``       the platform's device
+``tdse.threads``      threads that it may use
+``tdse.ops``          indices of its operators, ascending
+===================== ========================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import tvm
+
+from tdse.errors import ModelError, TdseError
+from tdse.graph.model import Graph
+from tdse.graph.reader import read_tflite
+
+MODEL = "tdse.model"
+MODEL_NAME = "tdse.model_name"
+MODEL_SHA256 = "tdse.model_sha256"
+PLACEMENT = "tdse.placement"
+
+OP = "tdse.op"
+OPS = "tdse.ops"
+KIND = "tdse.kind"
+LABEL = "tdse.label"
+ORIGIN = "tdse.origin"
+LITERT = "tdse.litert"
+
+CODEGEN = "Codegen"
+REGION = "tdse.region"
+TARGET = "tdse.target"
+DEVICE = "tdse.device"
+THREADS = "tdse.threads"
+
+
+def attribute(owner: Any, name: str) -> Any:
+    """An attribute of a module or function, or None."""
+    attributes = owner.attrs
+    return attributes[name] if attributes is not None and name in attributes else None
+
+
+def op_indices(function: Any) -> tuple[int, ...]:
+    """The operators of an operator's function; empty for any other function."""
+    op = attribute(function, OP)
+    if op is not None:
+        return (int(op),)
+    ops = attribute(function, OPS)
+    return () if ops is None or is_region(function) else tuple(int(i) for i in ops)
+
+
+def is_region(function: Any) -> bool:
+    """Whether the function is that of a region."""
+    return attribute(function, REGION) is not None
+
+
+def is_partitioned(module: tvm.IRModule) -> bool:
+    """Whether ``Partition`` has been run on the module."""
+    return attribute(module, PLACEMENT) is not None
+
+
+def graph_of(module: tvm.IRModule) -> Graph:
+    """The graph of the model that the module was imported from, read from its attributes.
+
+    Raises:
+        TdseError: the module was not made by ``from_tflite``, or its model has been changed.
+    """
+    data = attribute(module, MODEL)
+    if data is None or attribute(module, MODEL_SHA256) is None:
+        raise TdseError(
+            "the IRModule was not made by tdse",
+            why=f"it has no attribute {MODEL}",
+            hint='make one with tdse.relax.from_tflite("model.tflite")',
+        )
+    data = bytes(data)
+    name = str(attribute(module, MODEL_NAME) or "")
+    if hashlib.sha256(data).hexdigest() != str(attribute(module, MODEL_SHA256)):
+        raise ModelError(
+            f"the attribute {MODEL} of the IRModule was changed",
+            where=name,
+            why=f"its digest is not {MODEL_SHA256}",
+            hint="import the model again",
+        )
+    return read_tflite(data, name)

@@ -1,0 +1,179 @@
+"""Import a ``.tflite`` into Relax, one function per operator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from tdse.errors import ModelError
+from tdse.graph.model import Graph
+from tdse.graph.reader import read_tflite
+from tdse.graph.slice import Slice, slice_model, whole_model
+from tdse.runtime import native
+from tdse.targets.litert import demand_runs
+
+from . import attributes
+from .bodies import OpBody, op_body
+from .names import Names, identifier
+
+# Element types of TFLite tensors that have no counterpart in Relax.
+_NOT_IN_RELAX = ("string", "resource", "variant")
+
+
+def from_tflite(source: str | os.PathLike[str] | bytes | Graph) -> tvm.IRModule:
+    """The model as a Relax module whose ``main`` calls one private function per operator.
+
+    Before, a model of two operators::
+
+        image -> 0:relu -> 1:topk_v2 -> values, indices
+
+    After, without the attributes::
+
+        @R.function(private=True)
+        def op0_relu(image): ...
+
+        @R.function(private=True)
+        def op1_topk_v2(t1): ...
+
+        @R.function
+        def main(image):
+            with R.dataflow():
+                t1 = cls.op0_relu(image)
+                lv = cls.op1_topk_v2(t1)
+                t2 = lv[0]
+                t3 = lv[1]
+                R.output(t2, t3)
+            return (t2, t3)
+
+    A function takes and returns the tensors that the operator's slice does. Its body is TVM's own
+    import of the operator. Where TVM cannot import it, the body calls ``tdse.litert_call`` with
+    the slice, and the attribute ``tdse.litert`` says why; LiteRT then serves it. The module is
+    complete: it also runs when it is compiled with ``tvm.compile`` as it is. ``attributes.py``
+    lists the attributes.
+
+    Operators on constants only have no function; the function of what reads them contains them. A
+    model that cannot be cut, for example one with control flow, becomes one function.
+
+    Args:
+        source: path of a ``.tflite``, its bytes, or a graph that was read from it.
+
+    Raises:
+        ModelError: it is not a model that LiteRT runs, or it has an input or output that Relax
+            cannot express.
+    """
+    native.register()
+    graph = _graph(source)
+    demand_runs(graph)
+    _demand_border(graph)
+    names = Names()
+    builder = relax.BlockBuilder()
+    pieces = _pieces(graph)
+    functions = [
+        _add_body(builder, graph, piece, op_body(graph, piece), names) for piece in pieces
+    ]
+    _add_main(builder, graph, pieces, functions, names)
+    module = builder.get().with_attrs(
+        {
+            attributes.MODEL: graph.data,
+            attributes.MODEL_NAME: graph.name,
+            attributes.MODEL_SHA256: graph.sha256,
+        }
+    )
+    relax.analysis.well_formed(module)
+    return module
+
+
+def _graph(source: str | os.PathLike[str] | bytes | Graph) -> Graph:
+    if isinstance(source, Graph):
+        return source
+    return read_tflite(source if isinstance(source, bytes) else Path(source))
+
+
+def _demand_border(graph: Graph) -> None:
+    for index in (*graph.inputs, *graph.outputs):
+        tensor = graph.tensors[index]
+        if tensor.dtype in _NOT_IN_RELAX:
+            raise ModelError(
+                f"Relax cannot express the tensor {tensor.name!r}",
+                where=graph.name,
+                why=f"its elements are of type {tensor.dtype}",
+            )
+    computed = {t for op in graph.placed_ops for t in graph.ops[op].outputs}
+    for index in graph.outputs:
+        if index not in computed and index not in graph.inputs:
+            raise ModelError(
+                f"output {graph.tensors[index].name!r} is computed by no operator",
+                where=graph.name,
+                why="it is a constant of the model",
+                hint="remove this output from the model",
+            )
+
+
+def _pieces(graph: Graph) -> list[Slice]:
+    if graph.whole_reason:
+        return [whole_model(graph)]
+    return [slice_model(graph, [op]) for op in graph.placed_ops]
+
+
+def _add_body(
+    builder: relax.BlockBuilder, graph: Graph, piece: Slice, body: OpBody, names: Names
+) -> tvm.ir.GlobalVar:
+    if graph.whole_reason:
+        name, label = "whole_model", "whole_model"
+        given: dict[str, Any] = {
+            attributes.OPS: list(piece.ops),
+            attributes.KIND: label,
+            attributes.LABEL: label,
+            attributes.ORIGIN: "tflite",
+        }
+    else:
+        op = graph.ops[piece.ops[0]]
+        name = f"op{op.index}_{identifier(op.kind)}"
+        given = {
+            attributes.OP: op.index,
+            attributes.KIND: op.kind,
+            attributes.LABEL: op.label,
+            attributes.ORIGIN: f"tflite:{op.index}",
+        }
+    if body.litert_reason:
+        given[attributes.LITERT] = body.litert_reason
+    return body.add_to(builder, names.unique(name), given)
+
+
+def _add_main(
+    builder: relax.BlockBuilder,
+    graph: Graph,
+    pieces: Sequence[Slice],
+    functions: Sequence[tvm.ir.GlobalVar],
+    names: Names,
+) -> None:
+    values: dict[int, Any] = {}
+    parameters = []
+    for index, name in zip(graph.inputs, graph.input_names, strict=True):
+        tensor = graph.tensors[index]
+        type_ = relax.TensorType(tensor.shape, tensor.dtype)
+        parameters.append(relax.Var(names.unique(name), type_))
+        values[index] = parameters[-1]
+    with builder.function("main", parameters):
+        with builder.dataflow():
+
+            def emit(value: Any, tensor: int) -> None:
+                name = names.unique(f"t{tensor}")
+                is_output = tensor in graph.outputs
+                values[tensor] = (builder.emit_output if is_output else builder.emit)(value, name)
+
+            for piece, function in zip(pieces, functions, strict=True):
+                call = relax.Call(function, [values[t] for t in piece.inputs])
+                if len(piece.outputs) == 1:
+                    emit(call, piece.outputs[0])
+                    continue
+                results = builder.emit(call)
+                for i, tensor in enumerate(piece.outputs):
+                    emit(relax.TupleGetItem(results, i), tensor)
+        returned = [values[t] for t in graph.outputs]
+        builder.emit_func_output(returned[0] if len(returned) == 1 else relax.Tuple(returned))
