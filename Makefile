@@ -13,7 +13,7 @@ CPP_FILES := $(shell find cpp -name '*.cc' -o -name '*.h')
 INSTALLED_FILES := $(shell find python/tdse cpp -type f -not -path '*/.*' -not -name '*.pyc' \
 	-not -name '*.so') pyproject.toml setup.py CMakeLists.txt
 
-.PHONY: help demo test lint types format lock clean
+.PHONY: help demo test coverage lint types format lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -24,6 +24,12 @@ demo: $(VENV)/installed $(DEMO)/mobilenet_v3_small.tflite ## Place a model on th
 
 test: $(VENV)/installed ## Run the tests; PYTEST_ARGS="-k slice" chooses among them
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# By directory: coverage.py would import the packages, and numpy with them, once too often.
+COVERED := $(addprefix $(VENV)/lib/python3.11/site-packages/tdse/,graph platform search)
+coverage: $(VENV)/installed ## Run the tests of graph, platform and search; fail below 90 % of lines
+	$(BIN)/python -m pytest --quiet tests/graph tests/platform tests/search \
+		$(addprefix --cov=,$(COVERED)) --cov-fail-under=90
 
 lint: $(VENV)/dependencies ## Check style and formatting
 	$(BIN)/ruff check $(PYTHON_DIRECTORIES) setup.py

@@ -29,7 +29,6 @@ def explain(
 
     Raises:
         PlatformError, UsageError: the platform or a target is not known.
-        ModelError: an operator runs on no target.
     """
     names = chosen_targets(load_platform(platform), targets)
     store = RecordStore(current_conditions())

@@ -60,11 +60,7 @@ def chosen_targets(platform: Platform, wanted: Sequence[str] | None) -> tuple[st
 
 
 def find_legality(graph: Graph, targets: Sequence[str], store: RecordStore) -> Legality:
-    """Ask each target about each operator, equal operators once; answers are remembered.
-
-    Raises:
-        ModelError: LiteRT cannot run an operator and no other target can either.
-    """
+    """Ask each target about each operator, equal operators once; answers are remembered."""
     signatures = {op: signature(graph, op) for op in graph.placed_ops}
     support: dict[str, dict[int, Support]] = {}
     for name in targets:
@@ -82,12 +78,15 @@ def find_legality(graph: Graph, targets: Sequence[str], store: RecordStore) -> L
                 answers[key] = Support(*remembered)
         store.add_support(fresh)
         support[name] = {op: answers[key] for op, key in signatures.items()}
-    legality = Legality(tuple(targets), support, signatures)
-    _demand_all_supported(graph, legality)
-    return legality
+    return Legality(tuple(targets), support, signatures)
 
 
-def _demand_all_supported(graph: Graph, legality: Legality) -> None:
+def demand_all_supported(graph: Graph, legality: Legality) -> None:
+    """Refuse a model with an operator that runs on no target.
+
+    Raises:
+        ModelError: naming the operator, with each target's reason.
+    """
     nowhere = [
         op
         for op in graph.placed_ops

@@ -16,7 +16,7 @@ from tdse.cost.table import CostTable, cost_table
 from tdse.errors import PlacementError, PlatformError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region, form_regions
-from tdse.legality import Legality, chosen_targets, find_legality
+from tdse.legality import Legality, chosen_targets, demand_all_supported, find_legality
 from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
 from tdse.measure.launch import measure_launch
@@ -119,6 +119,7 @@ def decide(graph: Graph, options: Options, *, progress: Progress | None = None) 
     try:
         say("legality", 0, 1, "")
         legality = find_legality(graph, targets, store)
+        demand_all_supported(graph, legality)
         pins = parse_pins(
             options.pins,
             [graph.ops[op].label for op in graph.placed_ops],

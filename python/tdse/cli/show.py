@@ -27,7 +27,7 @@ def devices(report: Mapping[str, Any]) -> None:
         size = f", {memory / 2**30:.1f} GiB" if memory else ""
         console.print(f"  {device['name']}: {device['model_name']}, {device['cores']} cores{size}")
         for target in device["targets"]:
-            state = "ready" if target["available"] else f"not available: {target['reason']}"
+            state = "ready here" if target["available"] else f"not here: {target['reason']}"
             console.print(f"    {target['name']}: {state}")
 
 

@@ -80,7 +80,7 @@ def _explain(arguments: Arguments) -> None:
         print_json({"ops": [asdict(row) for row in rows]})
         return
     for row in rows:
-        print(f"{row.label}: {', '.join(row.allowed)}")
+        print(f"{row.label}: {', '.join(row.allowed) or 'nowhere'}")
         for target, reason in row.refused:
             print(f"    not {target}: {reason}")
 

@@ -7,8 +7,8 @@
     lib = tdse.relax.build(mod)                     # a tvm.runtime.Module
 """
 
-#from .build import build, wrap_in_vm
+from .build import build, wrap_in_vm
 from .from_tflite import from_tflite
-#from .partition import Partition
+from .partition import Partition
 
 __all__ = ["Partition", "build", "from_tflite", "wrap_in_vm"]

@@ -1,0 +1,142 @@
+"""Compile a partitioned module into one runtime module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from tdse.errors import ArtefactError, TdseError
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region
+from tdse.runtime import native
+from tdse.runtime.assemble import assemble
+
+from . import attributes
+from .bodies import BodiesInModule
+from .calls import read_calls
+from .names import Names
+
+
+def build(module: tvm.IRModule) -> tvm.runtime.Module:
+    """Compile the regions of a partitioned module and join them.
+
+    Regions of ``litert`` are cut out of the model that the module carries; those of other targets
+    are compiled from the bodies in the module.
+
+    Before, what ``Partition`` gives::
+
+        def main(image):
+            with R.dataflow():
+                t1 = cls.region0_litert(image)
+                t2 = cls.region1_llvm(t1)
+                R.output(t2)
+            return t2
+
+    After, the ``main`` of the result; ``tdse_main`` runs the regions::
+
+        def main(image):
+            gv = R.call_dps_packed("tdse_main", (image,), out_ty=...)
+            return gv
+
+    Args:
+        module: as ``Partition`` returns it.
+
+    Returns:
+        The runtime module of a Relax executable, the executor with all regions imported into it.
+        It can be exported, and run by ``relax.VirtualMachine``; after ``load_module`` in a
+        process where tdse is installed as well.
+
+    Raises:
+        TdseError: the module is not partitioned, or was not made by tdse.
+        TargetError: a region cannot be compiled.
+    """
+    graph = attributes.graph_of(module)
+    if not attributes.is_partitioned(module):
+        raise TdseError(
+            "the IRModule is not partitioned",
+            where=graph.name,
+            why=f"it has no attribute {attributes.PLACEMENT}",
+            hint="run tdse.relax.Partition() on it first",
+        )
+    regions, threads = _regions(module)
+    bodies = BodiesInModule(module, _op_functions(module), graph.name)
+    return wrap_in_vm(assemble(graph, regions, threads=threads, bodies=bodies), graph)
+
+
+def wrap_in_vm(executor: Any, graph: Graph) -> tvm.runtime.Module:
+    """A runtime module for ``relax.VirtualMachine`` whose ``main`` is one call of ``executor``.
+
+    Args:
+        executor: a module of kind ``tdse_executor``.
+        graph: gives inputs and outputs, their names, types and shapes.
+    """
+    names = Names()
+    types = [relax.TensorType(t.shape, t.dtype) for t in map(graph.tensors.__getitem__, graph.inputs)]
+    parameters = [
+        relax.Var(names.unique(name), type_)
+        for name, type_ in zip(graph.input_names, types, strict=True)
+    ]
+    builder = relax.BlockBuilder()
+    with builder.function("main", parameters):
+        call = relax.call_dps_packed(
+            "tdse_main",
+            relax.Tuple(parameters),
+            [relax.TensorType(graph.tensors[t].shape, graph.tensors[t].dtype) for t in graph.outputs],
+        )
+        builder.emit_func_output(builder.emit(call))
+    library = tvm.compile(builder.get(), target="llvm").mod
+    library.import_module(executor)
+    return library
+
+
+def executor_of(library: tvm.runtime.Module) -> Any:
+    """The executor in what ``build`` returned: a module of kind ``tdse_executor``.
+
+    Raises:
+        ArtefactError: there is none.
+    """
+    executor = native.find_executor(library)
+    if executor is None:
+        raise ArtefactError(
+            "the runtime module holds no executor",
+            why="it was not made by tdse.relax.build",
+        )
+    return executor
+
+
+def _regions(module: tvm.IRModule) -> tuple[list[Region], int]:
+    """The regions in the order in which they run, and the thread count of all of them."""
+    regions, threads = [], set()
+    for function in module.functions.values():
+        if attributes.is_region(function):
+            index = int(attributes.attribute(function, attributes.REGION))
+            target = str(attributes.attribute(function, attributes.TARGET))
+            ops = tuple(int(op) for op in attributes.attribute(function, attributes.OPS))
+            regions.append(Region(index, target, ops))
+            threads.add(int(attributes.attribute(function, attributes.THREADS)))
+    if not regions:
+        raise TdseError(
+            "the IRModule has no functions of regions", hint="run tdse.relax.Partition() again"
+        )
+    if len(threads) > 1:
+        counts = " and ".join(str(n) for n in sorted(threads))
+        raise TdseError(
+            f"regions have thread counts {counts}",
+            why="all regions of a module have the same",
+            hint=f"give every region the same {attributes.THREADS}",
+        )
+    return sorted(regions, key=lambda region: region.index), threads.pop()
+
+
+def _op_functions(module: tvm.IRModule) -> dict[int, tvm.ir.GlobalVar]:
+    """The functions of operators that the functions of regions call."""
+    found = {}
+    for variable, function in module.functions_items():
+        if not attributes.is_region(function):
+            continue
+        for call in read_calls(function, variable.name_hint).calls:
+            for op in attributes.op_indices(module[call.function]):
+                found[op] = call.function
+    return found

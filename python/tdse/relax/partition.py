@@ -1,0 +1,198 @@
+"""The pass that groups operators into regions, each for one target."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tvm
+import tvm_ffi
+
+from tdse import errors
+from tdse.errors import PlacementError, TdseError, UsageError
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region, check_regions
+from tdse.place import demand_host, place
+from tdse.platform import load_platform
+from tdse.search.placement import Placement, load_placement
+from tdse.targets import get_target
+
+from . import attributes
+from .calls import read_calls
+from .region_functions import with_regions
+
+
+@dataclass(frozen=True)
+class _Options:
+    platform: str
+    placement: Placement | str | os.PathLike[str] | None
+    pins: tuple[str, ...]
+    threads: int | None
+    budget_s: float
+    seed: int
+
+
+@tvm.transform.module_pass(opt_level=0, name="tdse.Partition")
+class _PartitionPass:
+    """What TVM runs; ``error`` is what it raised last."""
+
+    def __init__(self, options: _Options) -> None:
+        self.options = options
+        self.error: TdseError | None = None
+
+    def transform_module(self, module: tvm.IRModule, context: Any) -> tvm.IRModule:
+        try:
+            return _partition(module, self.options)
+        except TdseError as error:
+            self.error = error
+            raise
+
+
+class Partition(_PartitionPass):
+    """Group the calls of operators in ``main`` into region functions, each for one target.
+
+    Which operator goes where is measured and searched for, or taken from ``placement``. Only the
+    calls in ``main`` and the attributes of the functions that it calls are looked at, never a
+    body.
+
+    Before, with the functions of the operators left out::
+
+BEFORE
+
+    After, with operator 1 placed on ``llvm`` and the others on ``litert``::
+
+AFTER
+
+    The functions of the operators stay as they are. The attributes of the module stay, and
+    ``tdse.placement`` is added, the placement as JSON.
+
+    Args:
+        platform: ``host``, a preset, or a platform file.
+        placement: take this one, or this file's, instead of searching.
+        pins: ``OP=TARGET`` texts; OP is an index, a label or a kind.
+        threads: threads of every region; None to try 1 up to the number of cores.
+        budget_s: seconds for measuring operators and timing candidates.
+        seed: of everything random.
+
+    Raises:
+        UsageError: ``pins`` or ``threads`` are given beside ``placement``, or are wrong.
+        TdseError: the module was not made by ``from_tflite``, or is partitioned already; when the
+            pass is run.
+        PlatformError: the platform is not this machine; when the pass is run.
+        PlacementError: a pin or the given placement cannot be obeyed; when the pass is run.
+    """
+
+    def __init__(
+        self,
+        platform: str = "host",
+        *,
+        placement: Placement | str | os.PathLike[str] | None = None,
+        pins: Sequence[str] = (),
+        threads: int | None = None,
+        budget_s: float = 60.0,
+        seed: int = 0,
+    ) -> None:
+        if placement is not None and (pins or threads is not None):
+            raise UsageError(
+                "a placement leaves nothing to pin or to choose",
+                hint="give placement, or pins and threads",
+            )
+        super().__init__(_Options(platform, placement, tuple(pins), threads, budget_s, seed))
+
+    def __call__(self, module: tvm.IRModule) -> tvm.IRModule:
+        """Run the pass on ``module``."""
+        self._inst.error = None
+        try:
+            return super().__call__(module)
+        except TdseError:
+            # On its way through TVM, an error keeps its class and text, but not its fields.
+            if self._inst.error is not None:
+                raise self._inst.error from None
+            raise
+
+
+def _partition(module: tvm.IRModule, options: _Options) -> tvm.IRModule:
+    if attributes.is_partitioned(module):
+        raise TdseError(
+            "the IRModule is partitioned already",
+            why=f"it has the attribute {attributes.PLACEMENT}",
+            hint="run tdse.relax.Partition on what from_tflite gives",
+        )
+    graph = attributes.graph_of(module)
+    owners = _call_positions(module, graph)
+    placement = _placement(graph, options)
+    members = [sorted({owners[op] for op in region.ops}) for region in placement.regions]
+    return with_regions(module, placement, members)
+
+
+def _call_positions(module: tvm.IRModule, graph: Graph) -> dict[int, int]:
+    """The position of the call in ``main`` that computes each operator.
+
+    Raises:
+        TdseError: an operator is not computed by exactly one call.
+    """
+    found: dict[int, int] = {}
+    hint = "run tdse.relax.Partition right after from_tflite"
+    for position, call in enumerate(read_calls(module["main"], "main").calls):
+        name = call.function.name_hint
+        ops = attributes.op_indices(module[call.function])
+        if not ops:
+            raise TdseError(f"main calls {name}, which is no operator of the model", hint=hint)
+        for op in ops:
+            if op in found:
+                raise TdseError(f"main calls {name}, whose operator it computes twice", hint=hint)
+            found[op] = position
+    for op in graph.placed_ops:
+        if op not in found:
+            raise TdseError(f"main does not call the function of {graph.ops[op].label}", hint=hint)
+    return found
+
+
+def _placement(graph: Graph, options: _Options) -> Placement:
+    given = options.placement
+    if given is None:
+        return place(
+            graph,
+            platform=options.platform,
+            threads=options.threads,
+            budget_s=options.budget_s,
+            pins=options.pins,
+            seed=options.seed,
+        )
+    demand_host(load_platform(options.platform))
+    placement = given if isinstance(given, Placement) else load_placement(Path(given))
+    _check_placement(graph, placement)
+    return placement
+
+
+def _check_placement(graph: Graph, placement: Placement) -> None:
+    """Refuse a placement that is not of this model, or that cannot be built.
+
+    Raises:
+        PlacementError: with the reason.
+        TargetError: it names a target that does not exist.
+    """
+    if placement.model_sha256 != graph.sha256:
+        raise PlacementError(
+            "the placement is of another model",
+            where=placement.model_name,
+            why=f"its sha256 is {placement.model_sha256[:12]}..., "
+            f"that of the IRModule's model {graph.sha256[:12]}...",
+            hint="leave the placement out to make one",
+        )
+    for region in placement.regions:
+        get_target(region.target)
+    check_regions(graph, [Region(r.index, r.target, tuple(r.ops)) for r in placement.regions])
+
+
+def _register_errors() -> None:
+    """Have TVM pass tdse's errors on as what they are, also out of a ``Sequential``."""
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, TdseError):
+            tvm_ffi.register_error(f"tdse.errors.{kind.__name__}", kind)
+
+
+_register_errors()

@@ -1,0 +1,171 @@
+"""One-operator models, and runs of compiled regions, for the tests of targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from modelkit import Operator, Subgraph, Tensor, write_model
+from tdse.graph.model import Graph
+from tdse.graph.reader import read_tflite
+from tdse.graph.regions import Region
+from tdse.runtime.assemble import Compiled
+from tdse.runtime.model import Model
+from tdse.targets import CompiledRegions
+
+Value = np.ndarray[Any, Any]
+
+RANDOM = np.random.default_rng(7)
+
+
+def byte_tensor(
+    name: str, shape: tuple[int, ...], dtype: str = "int8", scale: float = 0.05, zero: int = -3
+) -> Tensor:
+    """A quantised tensor; for uint8, the zero point is moved up by 128."""
+    return Tensor(name, shape, dtype, scales=(scale,), zero_points=(_zero(dtype, zero),))
+
+
+def one_op(
+    code: str,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    options: object | None = None,
+    version: int = 1,
+) -> Graph:
+    """The graph of a single operator; tensors without data are inputs of the model."""
+    tensors = [*inputs, *outputs]
+    count = len(inputs)
+    operator = Operator(
+        code, tuple(range(count)), tuple(range(count, len(tensors))), options, version
+    )
+    given = tuple(i for i in range(count) if inputs[i].data is None)
+    made = tuple(range(count, len(tensors)))
+    return read_tflite(write_model([Subgraph(tensors, [operator], given, made)]), name=code.lower())
+
+
+def unary(code: str, shape: tuple[int, ...], dtype: str = "int8") -> Graph:
+    """An elementwise operator on bytes whose input ranges from about -4 to 4."""
+    result = byte_tensor("y", shape, dtype, 0.02, -10)
+    if code in ("LOGISTIC", "TANH"):
+        # TFLite fixes the quantisation of these results.
+        scale, zero = (1 / 256, -128) if code == "LOGISTIC" else (1 / 128, 0)
+        result = byte_tensor("y", shape, dtype, scale, zero)
+    if code == "LEAKY_RELU":
+        return one_op(code, [byte_tensor("x", shape, dtype)], [result], _leaky(), 2)
+    options = {"HARD_SWISH": schema.HardSwishOptionsT, "QUANTIZE": schema.QuantizeOptionsT}.get(
+        code
+    )
+    given = byte_tensor("x", shape, dtype, 0.03)
+    return one_op(code, [given], [result], options and options(), 2)
+
+
+def depthwise(
+    height: int,
+    width: int,
+    channels: int,
+    kernel: tuple[int, int] = (3, 3),
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: str = "same",
+    activation: str = "none",
+    dtype: str = "int8",
+    with_bias: bool = True,
+) -> Graph:
+    """A quantised depthwise convolution with random weights; per channel for int8."""
+    options = schema.DepthwiseConv2DOptionsT()
+    options.strideH = options.strideW = stride
+    options.dilationHFactor = options.dilationWFactor = dilation
+    options.depthMultiplier = 1
+    options.padding = getattr(schema.Padding, padding.upper())
+    options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation.upper())
+    per_channel = dtype == "int8"
+    scales = tuple(RANDOM.uniform(0.005, 0.02, channels if per_channel else 1))
+    zeros = (0,) * channels if per_channel else (117,)
+    limits = np.iinfo(dtype)
+    weights = RANDOM.integers(limits.min + 1, limits.max, (1, *kernel, channels)).astype(dtype)
+    x = byte_tensor("x", (1, height, width, channels), dtype, 0.05)
+    filters = Tensor("w", weights.shape, dtype, weights, scales, zeros, 3)
+    inputs = [x, filters]
+    if with_bias:
+        values = RANDOM.integers(-500, 500, channels).astype(np.int32)
+        bias_scales = tuple(0.05 * s for s in scales)
+        inputs.append(Tensor("b", (channels,), "int32", values, bias_scales, (0,) * len(scales)))
+    reach = [(k - 1) * dilation + 1 for k in kernel]
+    out = [
+        _windows(size, r, stride, padding) for size, r in zip((height, width), reach, strict=True)
+    ]
+    # Wide enough for most sums, so that few results are clamped.
+    y = byte_tensor("y", (1, *out, channels), dtype, 0.06 * math.sqrt(math.prod(kernel)), 4)
+    return one_op("DEPTHWISE_CONV_2D", inputs, [y], options, 3)
+
+
+def pool(
+    code: str,
+    shape: tuple[int, int, int],
+    window: tuple[int, int],
+    stride: int,
+    padding: str,
+    dtype: str = "int8",
+) -> Graph:
+    """AVERAGE_POOL_2D or MAX_POOL_2D on bytes."""
+    options = schema.Pool2DOptionsT()
+    options.filterHeight, options.filterWidth = window
+    options.strideH = options.strideW = stride
+    options.padding = getattr(schema.Padding, padding.upper())
+    out = [_windows(s, w, stride, padding) for s, w in zip(shape[:2], window, strict=True)]
+    x = byte_tensor("x", (1, *shape), dtype)
+    y = replace(x, name="y", shape=(1, *out, shape[2]))
+    return one_op(code, [x], [y], options, 2)
+
+
+def run_on(
+    target: Any, graph: Graph, inputs: Sequence[Value], regions: Sequence[Region] | None = None
+) -> list[Value]:
+    """Compile a graph for ``target``, as one region unless told otherwise, and run it."""
+    whole = (Region(0, target.name, graph.placed_ops),)
+    compiled: CompiledRegions = target.compile(graph, regions or whole, 1)
+    return run_compiled(graph, regions or whole, compiled, inputs)
+
+
+def run_compiled(
+    graph: Graph, regions: Sequence[Region], compiled: CompiledRegions, inputs: Sequence[Value]
+) -> list[Value]:
+    """Run regions that a target has compiled, in the executor."""
+    done = Compiled(graph, tuple(regions), compiled.regions, compiled.libraries, 1)
+    module = done.whole().module()
+    names = [[str(i) for i in range(len(group))] for group in (graph.inputs, graph.outputs)]
+    results = Model(module, input_names=names[0], output_names=names[1]).run(list(inputs))
+    return [np.asarray(value) for value in results]
+
+
+def random_values(graph: Graph) -> list[Value]:
+    """Inputs over the whole range of bytes, and from -2 to 2 for floats."""
+    values: list[Value] = []
+    for tensor in (graph.tensors[index] for index in graph.inputs):
+        if tensor.dtype == "float32":
+            values.append(RANDOM.uniform(-2, 2, tensor.shape).astype(np.float32))
+        else:
+            limits = np.iinfo(tensor.dtype)
+            drawn = RANDOM.integers(limits.min, limits.max, tensor.shape, endpoint=True)
+            values.append(drawn.astype(tensor.dtype))
+    return values
+
+
+def _windows(size: int, window: int, stride: int, padding: str) -> int:
+    return -(-(size if padding == "same" else size - window + 1) // stride)
+
+
+def _zero(dtype: str, zero: int) -> int:
+    return zero + 128 if dtype == "uint8" else zero
+
+
+def _leaky() -> schema.LeakyReluOptionsT:
+    options = schema.LeakyReluOptionsT()
+    options.alpha = 0.1
+    return options
