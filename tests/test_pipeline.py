@@ -109,7 +109,7 @@ def _kinds(model: Path) -> list[str]:
 
 
 def test_a_pin_that_cannot_be_obeyed_says_why(model_path: ModelPath, tmp_path: Path) -> None:
-    with pytest.raises(PlacementError, match="cannot be pinned to llvm.*placed whole"):
+    with pytest.raises(PlacementError, match=r"cannot be pinned to llvm.*placed whole"):
         tdse.compile(
             model_path("resource_variable"), out=tmp_path / "o", pins=["0=llvm"], budget_s=5
         )

@@ -288,12 +288,13 @@ def _default_tvm_build(graph: Graph, scratch: Path) -> tuple[Path | None, str]:
     import tvm
     from tvm.relax.frontend.tflite import from_tflite
 
-    from tdse.targets.llvm import host_target, quiet_stderr
+    from tdse.targets.llvm_isa import host_isa
+    from tdse.targets.quiet import quiet_stderr
 
     try:
         with quiet_stderr():
             module = from_tflite(tflite.Model.GetRootAsModel(graph.data, 0))
-            library = tvm.compile(module, target=host_target())
+            library = tvm.compile(module, target=host_isa().target)
         path = scratch / "tvm_default.so"
         library.export_library(str(path))
     # TVM's importer raises whatever its assertions and lookups happen to raise.

@@ -36,15 +36,18 @@ def one_op(
     outputs: Sequence[Tensor],
     options: object | None = None,
     version: int = 1,
+    left_out: int = 0,
 ) -> Graph:
-    """The graph of a single operator; tensors without data are inputs of the model."""
+    """The graph of a single operator; tensors without data are inputs of the model.
+
+    ``left_out`` is the number of optional inputs at the end that are not given.
+    """
     tensors = [*inputs, *outputs]
     count = len(inputs)
-    operator = Operator(
-        code, tuple(range(count)), tuple(range(count, len(tensors))), options, version
-    )
+    operands = (*range(count), *[-1] * left_out)
     given = tuple(i for i in range(count) if inputs[i].data is None)
     made = tuple(range(count, len(tensors)))
+    operator = Operator(code, operands, made, options, version)
     return read_tflite(write_model([Subgraph(tensors, [operator], given, made)]), name=code.lower())
 
 
@@ -102,7 +105,7 @@ def depthwise(
     ]
     # Wide enough for most sums, so that few results are clamped.
     y = byte_tensor("y", (1, *out, channels), dtype, 0.06 * math.sqrt(math.prod(kernel)), 4)
-    return one_op("DEPTHWISE_CONV_2D", inputs, [y], options, 3)
+    return one_op("DEPTHWISE_CONV_2D", inputs, [y], options, 3, left_out=3 - len(inputs))
 
 
 def pool(

@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tdse.errors import TdseError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
     from tdse.contest import Progress as Report
+
+
+_FILE_WIDTH = 120
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +48,13 @@ def run(prog: str, command: Callable[[], None], *, as_json: bool, debug: bool) -
         sys.stderr.close()
         return 1
     return 0
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal, or wide enough for a table in a file."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _FILE_WIDTH, highlight=False)
 
 
 def print_json(value: Any) -> None:

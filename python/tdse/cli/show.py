@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 from rich.table import Table
 
 from tdse.bench import Report, Row
-from tdse.cli.common import print_json
+from tdse.cli.common import console, print_json
+from tdse.measure.race import Result
+from tdse.measure.stats import Ratio
 
 # A table of regions longer than this shows the slowest ones.
 _MOST_REGIONS = 12
@@ -20,15 +21,15 @@ _MOST_REGIONS = 12
 
 def devices(report: Mapping[str, Any]) -> None:
     """Print what ``describe_devices`` found."""
-    console = Console()
-    console.print(f"platform {report['platform']} ({report['source']})")
+    out = console()
+    out.print(f"platform {report['platform']} ({report['source']})")
     for device in report["devices"]:
         memory = device["memory_bytes"]
         size = f", {memory / 2**30:.1f} GiB" if memory else ""
-        console.print(f"  {device['name']}: {device['model_name']}, {device['cores']} cores{size}")
+        out.print(f"  {device['name']}: {device['model_name']}, {device['cores']} cores{size}")
         for target in device["targets"]:
             state = "ready here" if target["available"] else f"not here: {target['reason']}"
-            console.print(f"    {target['name']}: {state}")
+            out.print(f"    {target['name']}: {state}")
 
 
 def outputs(
@@ -61,15 +62,19 @@ def outputs(
 
 def bench(report: Report) -> None:
     """Print times, regions and correctness."""
-    console = Console()
+    out = console()
     table = Table(
         title=f"{report.model}: whole calls, in turns, {report.launches} process launches"
     )
     for name in ("", "median ms", "p90", "p99", "time / tdse", "load ms", "first ms", "memory MB"):
         table.add_column(name, justify="left" if not name else "right")
     for row in report.rows:
-        table.add_row(row.name, *_cells(row))
-    console.print(table)
+        if row.result is not None:
+            table.add_row(row.name, *_cells(row.result, row.against))
+    out.print(table)
+    for row in report.rows:
+        if row.result is None:
+            out.print(f"{row.name}: not timed: {row.why_not}")
     regions = sorted(report.regions, key=lambda region: -region.median_us)
     table = Table(title=f"{len(regions)} regions, measured inside the module")
     for name in ("region", "ops", "median us", "share"):
@@ -86,17 +91,17 @@ def bench(report: Report) -> None:
             f"{sum(region.median_us for region in rest):.1f}",
             f"{sum(region.share for region in rest):.1%}",
         )
-    console.print(table)
+    out.print(table)
     check = report.correctness
-    console.print(f"results against LiteRT on {check.inputs} inputs: {check.ours}")
+    out.print(f"results against LiteRT on {check.inputs} inputs: {check.ours}")
     if check.litert_itself is not None:
-        console.print(f"LiteRT's reference kernels against its default ones: {check.litert_itself}")
-    console.print(
+        out.print(f"LiteRT's reference kernels against its default ones: {check.litert_itself}")
+    out.print(
         f"largest element of the first output agrees on {check.argmax_agrees} of {check.inputs}"
     )
     best = report.best_litert
     if best is not None:
-        console.print(f"against LiteRT at its best ({best.name}): {best.against} times as fast")
+        out.print(f"against LiteRT at its best ({best.name}): {best.against} times as fast")
 
 
 def bench_json(report: Report) -> dict[str, Any]:
@@ -125,16 +130,13 @@ def bench_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _cells(row: Row) -> list[str]:
-    if row.result is None:
-        return [row.why_not, "", "", "", "", "", ""]
-    result = row.result
+def _cells(result: Result, against: Ratio | None) -> list[str]:
     laps = result.laps
     return [
         f"{result.median_us / 1000:.3f}",
         f"{result.percentile_us(90) / 1000:.3f}",
         f"{result.percentile_us(99) / 1000:.3f}",
-        str(row.against),
+        str(against),
         f"{np.median([lap.load_us for lap in laps]) / 1000:.1f}",
         f"{np.median([lap.first_us for lap in laps]) / 1000:.2f}",
         f"{np.median([lap.resident_bytes for lap in laps]) / 1e6:.1f}",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from tdse.cli.common import Parser, print_json, progress_bar, run
+from tdse.cli.common import Parser, console, print_json, progress_bar, run
 from tdse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,17 +87,15 @@ def _explain(arguments: Arguments) -> None:
 
 
 def _print_result(result: CompileResult) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from tdse.measure.stats import ratio
 
-    console = Console()
-    decision = result.decision
-    if decision is not None:
-        contest = decision.contest
+    out = console()
+    if result.decision is not None:
+        contest = result.decision.contest
         table = Table(title="Candidates, timed in turns in several processes")
-        for name in ("candidate", "regions", "predicted ms", "measured ms", "against the winner"):
+        for name in ("candidate", "regions", "predicted ms", "measured ms", "time / winner's"):
             table.add_column(name, justify="left" if name == "candidate" else "right")
         best = contest.results[contest.winner.name].medians_us
         for contestant in contest.contestants:
@@ -107,17 +106,18 @@ def _print_result(result: CompileResult) -> None:
                 str(len(contestant.regions)),
                 "-" if predicted is None else f"{predicted / 1000:.3f}",
                 "not timed" if timed is None else f"{timed.median_us / 1000:.3f}",
-                contestant.not_timed if timed is None else f"{ratio(timed.medians_us, best)}",
+                "" if timed is None else str(ratio(timed.medians_us, best)),
             )
-        console.print(table)
+        out.print(table)
+        for contestant in contest.contestants:
+            if contestant.not_timed:
+                out.print(f"{contestant.name} was not timed: {contestant.not_timed}")
     placement = result.placement
-    counts: dict[str, int] = {}
-    for op in placement.ops:
-        counts[op.target] = counts.get(op.target, 0) + 1
-    spread = ", ".join(f"{n} ops on {target}" for target, n in counts.items())
-    console.print(
+    counts = Counter(op.target for op in placement.ops)
+    spread = ", ".join(f"{n} ops on {target}" for target, n in sorted(counts.items()))
+    out.print(
         f"{result.out}: {spread}, {len(placement.regions)} regions, "
-        f"threads: {placement.threads}, against LiteRT: {result.difference}"
+        f"threads: {placement.threads}; regions against LiteRT's: {result.difference}"
     )
 
 

@@ -60,7 +60,7 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
             why=f"it has no attribute {attributes.PLACEMENT}",
             hint="run tdse.relax.Partition() on it first",
         )
-    regions, threads = _regions(module)
+    regions, threads = _regions(module, graph)
     bodies = BodiesInModule(module, _op_functions(module), graph.name)
     return wrap_in_vm(assemble(graph, regions, threads=threads, bodies=bodies), graph)
 
@@ -73,7 +73,9 @@ def wrap_in_vm(executor: Any, graph: Graph) -> tvm.runtime.Module:
         graph: gives inputs and outputs, their names, types and shapes.
     """
     names = Names()
-    types = [relax.TensorType(t.shape, t.dtype) for t in map(graph.tensors.__getitem__, graph.inputs)]
+    types = [
+        relax.TensorType(t.shape, t.dtype) for t in map(graph.tensors.__getitem__, graph.inputs)
+    ]
     parameters = [
         relax.Var(names.unique(name), type_)
         for name, type_ in zip(graph.input_names, types, strict=True)
@@ -83,7 +85,10 @@ def wrap_in_vm(executor: Any, graph: Graph) -> tvm.runtime.Module:
         call = relax.call_dps_packed(
             "tdse_main",
             relax.Tuple(parameters),
-            [relax.TensorType(graph.tensors[t].shape, graph.tensors[t].dtype) for t in graph.outputs],
+            [
+                relax.TensorType(graph.tensors[t].shape, graph.tensors[t].dtype)
+                for t in graph.outputs
+            ],
         )
         builder.emit_func_output(builder.emit(call))
     library = tvm.compile(builder.get(), target="llvm").mod
@@ -106,9 +111,10 @@ def executor_of(library: tvm.runtime.Module) -> Any:
     return executor
 
 
-def _regions(module: tvm.IRModule) -> tuple[list[Region], int]:
+def _regions(module: tvm.IRModule, graph: Graph) -> tuple[list[Region], int]:
     """The regions in the order in which they run, and the thread count of all of them."""
-    regions, threads = [], set()
+    regions: list[Region] = []
+    threads: set[int] = set()
     for function in module.functions.values():
         if attributes.is_region(function):
             index = int(attributes.attribute(function, attributes.REGION))
@@ -116,18 +122,22 @@ def _regions(module: tvm.IRModule) -> tuple[list[Region], int]:
             ops = tuple(int(op) for op in attributes.attribute(function, attributes.OPS))
             regions.append(Region(index, target, ops))
             threads.add(int(attributes.attribute(function, attributes.THREADS)))
-    if not regions:
+    if {op for region in regions for op in region.ops} != set(graph.placed_ops):
         raise TdseError(
-            "the IRModule has no functions of regions", hint="run tdse.relax.Partition() again"
+            "the regions of the IRModule are not all of the model",
+            where=graph.name,
+            why="a pass has removed one since it was partitioned",
+            hint="build what tdse.relax.Partition gives",
         )
     if len(threads) > 1:
         counts = " and ".join(str(n) for n in sorted(threads))
         raise TdseError(
             f"regions have thread counts {counts}",
+            where=graph.name,
             why="all regions of a module have the same",
             hint=f"give every region the same {attributes.THREADS}",
         )
-    return sorted(regions, key=lambda region: region.index), threads.pop()
+    return sorted(regions, key=lambda region: region.index), threads.pop() if threads else 1
 
 
 def _op_functions(module: tvm.IRModule) -> dict[int, tvm.ir.GlobalVar]:

@@ -73,9 +73,7 @@ def from_tflite(source: str | os.PathLike[str] | bytes | Graph) -> tvm.IRModule:
     names = Names()
     builder = relax.BlockBuilder()
     pieces = _pieces(graph)
-    functions = [
-        _add_body(builder, graph, piece, op_body(graph, piece), names) for piece in pieces
-    ]
+    functions = [_add_body(builder, graph, piece, op_body(graph, piece), names) for piece in pieces]
     _add_main(builder, graph, pieces, functions, names)
     module = builder.get().with_attrs(
         {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 import keyword
 import re
 
 # Words that printed IR uses itself, so that a variable of that name could not be read back.
-_TAKEN = frozenset({"I", "R", "T", "Module", "cls", "metadata", "main", *dir(builtins)})
+_TAKEN = frozenset({"I", "R", "T", "Module", "cls", "main", "metadata"})
 
 
 class Names:
@@ -36,4 +35,6 @@ def identifier(text: str) -> str:
     name = re.sub(r"[^0-9A-Za-z]+", "_", text).strip("_")
     if not name:
         return "x"
-    return f"x{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
+    if keyword.iskeyword(name):
+        return f"{name}_"
+    return f"x{name}" if name[0].isdigit() else name

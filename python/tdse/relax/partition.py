@@ -54,35 +54,35 @@ class _PartitionPass:
 class Partition(_PartitionPass):
     """Group the calls of operators in ``main`` into region functions, each for one target.
 
-    Which operator goes where is measured and searched for, or taken from ``placement``. Only the
-    calls in ``main`` and the attributes of the functions that it calls are looked at, never a
-    body.
+        Which operator goes where is measured and searched for, or taken from ``placement``. Only the
+        calls in ``main`` and the attributes of the functions that it calls are looked at, never a
+        body.
 
-    Before, with the functions of the operators left out::
+        Before, with the functions of the operators left out::
 
-BEFORE
+    BEFORE
 
-    After, with operator 1 placed on ``llvm`` and the others on ``litert``::
+        After, with operator 1 placed on ``llvm`` and the others on ``litert``::
 
-AFTER
+    AFTER
 
-    The functions of the operators stay as they are. The attributes of the module stay, and
-    ``tdse.placement`` is added, the placement as JSON.
+        The functions of the operators stay as they are. The attributes of the module stay, and
+        ``tdse.placement`` is added, the placement as JSON.
 
-    Args:
-        platform: ``host``, a preset, or a platform file.
-        placement: take this one, or this file's, instead of searching.
-        pins: ``OP=TARGET`` texts; OP is an index, a label or a kind.
-        threads: threads of every region; None to try 1 up to the number of cores.
-        budget_s: seconds for measuring operators and timing candidates.
-        seed: of everything random.
+        Args:
+            platform: ``host``, a preset, or a platform file.
+            placement: take this one, or this file's, instead of searching.
+            pins: ``OP=TARGET`` texts; OP is an index, a label or a kind.
+            threads: threads of every region; None to try 1 up to the number of cores.
+            budget_s: seconds for measuring operators and timing candidates.
+            seed: of everything random.
 
-    Raises:
-        UsageError: ``pins`` or ``threads`` are given beside ``placement``, or are wrong.
-        TdseError: the module was not made by ``from_tflite``, or is partitioned already; when the
-            pass is run.
-        PlatformError: the platform is not this machine; when the pass is run.
-        PlacementError: a pin or the given placement cannot be obeyed; when the pass is run.
+        Raises:
+            UsageError: ``pins`` or ``threads`` are given beside ``placement``, or are wrong.
+            TdseError: the module was not made by ``from_tflite``, or is partitioned already; when the
+                pass is run.
+            PlatformError: the platform is not this machine; when the pass is run.
+            PlacementError: a pin or the given placement cannot be obeyed; when the pass is run.
     """
 
     def __init__(

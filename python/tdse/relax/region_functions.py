@@ -55,9 +55,7 @@ def with_regions(
     return builder.get().with_attrs(given)
 
 
-def _border(
-    calls: Calls, members: Sequence[int]
-) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+def _border(calls: Calls, members: Sequence[int]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
     """Values that enter a set of calls, in the order of first use, and that leave it."""
     inside = set(members)
     inputs = {

@@ -273,11 +273,11 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
                             )
                     else:
                         for i, channel in T.grid(w, c):
-                            line[
-                                (left + i) % sw * phase + (left + i) // sw * c + channel
-                            ] = prepared(
-                                source[((first * band * sh + r - top) * w + i) * c + channel],
-                                zeros[0],
+                            line[(left + i) % sw * phase + (left + i) // sw * c + channel] = (
+                                prepared(
+                                    source[((first * band * sh + r - top) * w + i) * c + channel],
+                                    zeros[0],
+                                )
                             )
                 else:
                     for i in range(phase * sw):
