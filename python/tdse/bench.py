@@ -288,8 +288,8 @@ def _default_tvm_build(graph: Graph, scratch: Path) -> tuple[Path | None, str]:
     import tvm
     from tvm.relax.frontend.tflite import from_tflite
 
+    from tdse.quiet import quiet_stderr
     from tdse.targets.llvm_isa import host_isa
-    from tdse.targets.quiet import quiet_stderr
 
     try:
         with quiet_stderr():

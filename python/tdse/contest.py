@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tdse.assemble import Compiled
 from tdse.errors import PlacementError, TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region, check_regions
@@ -16,7 +17,6 @@ from tdse.measure.accuracy import Difference
 from tdse.measure.activations import Array, random_inputs
 from tdse.measure.race import Entry, Result, race
 from tdse.measure.stats import ratio
-from tdse.runtime.assemble import Compiled
 from tdse.verify import verified_regions
 
 _LAUNCHES = 3

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tdse
+from tdse.assemble import compile_regions
 from tdse.contest import Progress
 from tdse.cost.table import MEASURED, NOT_LEGAL
 from tdse.errors import PlacementError, UsageError
@@ -32,7 +33,6 @@ from tdse.runtime.artefact import (
     replacing,
     write_json,
 )
-from tdse.runtime.assemble import compile_regions
 from tdse.search.placement import Placement, load_placement
 from tdse.verify import check_against_litert
 

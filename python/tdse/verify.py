@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tdse.assemble import Compiled, compile_regions
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.measure.accuracy import Difference, difference, worst
 from tdse.measure.activations import Array
 from tdse.measure.ops import region_model
-from tdse.runtime.assemble import Compiled, compile_regions
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def test_files_that_are_no_models(tmp_path: Path, tiny_float: Path) -> None:
     assert not out.exists()
 
 
-@pytest.mark.parametrize("name", ["dynamic_shape", "future_op", "custom_op"])
+@pytest.mark.parametrize("name", ["dynamic_output", "future_op", "custom_op"])
 def test_models_that_cannot_be_run(name: str, model_path: ModelPath, tmp_path: Path) -> None:
     _refused(1, name, model_path(name), "-o", tmp_path / "out", cache=tmp_path)
 

@@ -11,10 +11,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from modelkit import Operator, Subgraph, Tensor, write_model
+from tdse.assemble import Compiled
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
-from tdse.runtime.assemble import Compiled
 from tdse.runtime.model import Model
 from tdse.targets import CompiledRegions
 
@@ -36,18 +36,13 @@ def one_op(
     outputs: Sequence[Tensor],
     options: object | None = None,
     version: int = 1,
-    left_out: int = 0,
 ) -> Graph:
-    """The graph of a single operator; tensors without data are inputs of the model.
-
-    ``left_out`` is the number of optional inputs at the end that are not given.
-    """
+    """The graph of a single operator; tensors without data are inputs of the model."""
     tensors = [*inputs, *outputs]
     count = len(inputs)
-    operands = (*range(count), *[-1] * left_out)
     given = tuple(i for i in range(count) if inputs[i].data is None)
     made = tuple(range(count, len(tensors)))
-    operator = Operator(code, operands, made, options, version)
+    operator = Operator(code, tuple(range(count)), made, options, version)
     return read_tflite(write_model([Subgraph(tensors, [operator], given, made)]), name=code.lower())
 
 
@@ -60,11 +55,10 @@ def unary(code: str, shape: tuple[int, ...], dtype: str = "int8") -> Graph:
         result = byte_tensor("y", shape, dtype, scale, zero)
     if code == "LEAKY_RELU":
         return one_op(code, [byte_tensor("x", shape, dtype)], [result], _leaky(), 2)
-    options = {"HARD_SWISH": schema.HardSwishOptionsT, "QUANTIZE": schema.QuantizeOptionsT}.get(
-        code
-    )
-    given = byte_tensor("x", shape, dtype, 0.03)
-    return one_op(code, [given], [result], options and options(), 2)
+    tables = {"HARD_SWISH": schema.HardSwishOptionsT, "QUANTIZE": schema.QuantizeOptionsT}
+    options = tables[code]() if code in tables else None
+    version = 1 if code == "HARD_SWISH" else 2
+    return one_op(code, [byte_tensor("x", shape, dtype, 0.03)], [result], options, version)
 
 
 def depthwise(
@@ -78,7 +72,6 @@ def depthwise(
     padding: str = "same",
     activation: str = "none",
     dtype: str = "int8",
-    with_bias: bool = True,
 ) -> Graph:
     """A quantised depthwise convolution with random weights; per channel for int8."""
     options = schema.DepthwiseConv2DOptionsT()
@@ -94,18 +87,16 @@ def depthwise(
     weights = RANDOM.integers(limits.min + 1, limits.max, (1, *kernel, channels)).astype(dtype)
     x = byte_tensor("x", (1, height, width, channels), dtype, 0.05)
     filters = Tensor("w", weights.shape, dtype, weights, scales, zeros, 3)
-    inputs = [x, filters]
-    if with_bias:
-        values = RANDOM.integers(-500, 500, channels).astype(np.int32)
-        bias_scales = tuple(0.05 * s for s in scales)
-        inputs.append(Tensor("b", (channels,), "int32", values, bias_scales, (0,) * len(scales)))
+    values = RANDOM.integers(-500, 500, channels).astype(np.int32)
+    bias_scales = tuple(0.05 * s for s in scales)
+    bias = Tensor("b", (channels,), "int32", values, bias_scales, (0,) * len(scales))
     reach = [(k - 1) * dilation + 1 for k in kernel]
     out = [
         _windows(size, r, stride, padding) for size, r in zip((height, width), reach, strict=True)
     ]
     # Wide enough for most sums, so that few results are clamped.
     y = byte_tensor("y", (1, *out, channels), dtype, 0.06 * math.sqrt(math.prod(kernel)), 4)
-    return one_op("DEPTHWISE_CONV_2D", inputs, [y], options, 3, left_out=3 - len(inputs))
+    return one_op("DEPTHWISE_CONV_2D", [x, filters, bias], [y], options, 3)
 
 
 def pool(

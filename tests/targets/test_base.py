@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
+from types import ModuleType
 
 import pytest
 
@@ -37,17 +39,18 @@ def not_a_target() -> str:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entry points of another package: one target, one that is none, one that is missing."""
-    points = [
-        EntryPoint("own", f"{__name__}:OwnTarget", base.ENTRY_POINTS),
-        EntryPoint("odd", f"{__name__}:not_a_target", base.ENTRY_POINTS),
-        EntryPoint("gone", "no_such_package_of_targets:Target", base.ENTRY_POINTS),
-        EntryPoint("litert", f"{__name__}:OwnTarget", base.ENTRY_POINTS),
-    ]
+    """Entry points of another package: targets, something else, and what is not there."""
+    package = ModuleType("package_of_targets")
+    package.__dict__.update(OwnTarget=OwnTarget, not_a_target=not_a_target)
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    values = {
+        "own": "package_of_targets:OwnTarget",
+        "odd": "package_of_targets:not_a_target",
+        "gone": "no_such_package_of_targets:Target",
+        "litert": "package_of_targets:OwnTarget",
+    }
+    points = [EntryPoint(name, value, base.ENTRY_POINTS) for name, value in values.items()]
     monkeypatch.setattr(base, "entry_points", lambda group: points)
-    monkeypatch.setitem(__import__("sys").modules, __name__, __import__("types").ModuleType("m"))
-    module = __import__("sys").modules[__name__]
-    module.OwnTarget, module.not_a_target = OwnTarget, not_a_target  # type: ignore[attr-defined]
     get_target.cache_clear()
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tdse.assemble import Assembly, Compiled, compile_regions
 from tdse.cost.features import features
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
@@ -15,7 +16,6 @@ from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.timing import time_model
-from tdse.runtime.assemble import Assembly, Compiled, compile_regions
 from tdse.runtime.model import Model
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough

@@ -14,8 +14,9 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.slice import Slice
+from tdse.quiet import quiet_stderr
 from tdse.targets.llvm_import import IMPORT_ERRORS, import_op, reason_of
-from tdse.targets.quiet import quiet_stderr
+from tdse.targets.llvm_inline import tensor_type, variable
 
 from . import attributes
 
@@ -50,10 +51,10 @@ class OpBody:
             for text, old in zip(self.parameters, main.params, strict=True)
         }
         parameters = list(renamed.values())
-        for variable, function in self.module.functions_items():
-            if variable.name_hint != "main":
+        for old, function in self.module.functions_items():
+            if old.name_hint != "main":
                 kernel = function.without_attr("global_symbol")
-                renamed[variable] = builder.add_func(kernel, f"{name}_{variable.name_hint}")
+                renamed[old] = builder.add_func(kernel, f"{name}_{old.name_hint}")
         body = _Renamer(renamed).visit_expr(main.body)
         function = relax.Function(parameters, body, main.ret_ty)
         return builder.add_func(function.with_attrs(dict(given)), name)
@@ -62,17 +63,7 @@ class OpBody:
 def op_body(graph: Graph, piece: Slice) -> OpBody:
     """The body of the operator of ``piece``, or of all operators of a model that is not cut.
 
-    Before, an operator that TVM cannot import::
-
-        t4 -> 7:svdf -> t6
-
-    After::
-
-        def main(t4):
-            with R.dataflow():
-                t6 = R.call_dps_packed("tdse.litert_call", (slice, t4), out_ty=...)
-                R.output(t6)
-            return t6
+    Where TVM cannot import the operator, the body is as in ``op1_svdf`` of ``from_tflite``.
     """
     parameters = tuple(f"t{index}" for index in piece.inputs)
     if graph.whole_reason:
@@ -108,8 +99,7 @@ class BodiesInModule(Mapping[int, tvm.IRModule]):
         Raises:
             TargetError: it is one that LiteRT serves, so there is nothing to compile.
         """
-        variable = self._functions[op]
-        function = self._module[variable]
+        function = self._module[self._functions[op]]
         reason = attributes.attribute(function, attributes.LITERT)
         if reason is not None:
             raise TargetError(
@@ -136,13 +126,8 @@ class BodiesInModule(Mapping[int, tvm.IRModule]):
 
 
 def _litert_call(graph: Graph, piece: Slice) -> tvm.IRModule:
-    types = [
-        relax.TensorType(graph.tensors[t].shape, graph.tensors[t].dtype) for t in piece.outputs
-    ]
-    given = [
-        relax.Var(f"t{t}", relax.TensorType(graph.tensors[t].shape, graph.tensors[t].dtype))
-        for t in piece.inputs
-    ]
+    types = [tensor_type(graph, t) for t in piece.outputs]
+    given = [variable(graph, t) for t in piece.inputs]
     constant = relax.const(np.frombuffer(piece.data, np.uint8), "uint8")
     call = relax.call_dps_packed(LITERT_CALL, relax.Tuple([constant, *given]), types)
     builder = relax.BlockBuilder()

@@ -7,11 +7,12 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from tdse.assemble import assemble
 from tdse.errors import ArtefactError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.runtime import native
-from tdse.runtime.assemble import assemble
+from tdse.targets.llvm_inline import tensor_type
 
 from . import attributes
 from .bodies import BodiesInModule
@@ -25,19 +26,24 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
     Regions of ``litert`` are cut out of the model that the module carries; those of other targets
     are compiled from the bodies in the module.
 
-    Before, what ``Partition`` gives::
+    Before, the ``main`` that ``Partition`` makes::
 
-        def main(image):
+        @R.function
+        def main(x: R.Tensor((1, 3), dtype="float32")) -> R.Tensor((1, 4), dtype="float32"):
+            cls = Module
             with R.dataflow():
-                t1 = cls.region0_litert(image)
-                t2 = cls.region1_llvm(t1)
-                R.output(t2)
-            return t2
+                t5: R.Tensor((1, 4), dtype="float32") = cls.region0_litert(x)
+                t6: R.Tensor((1, 4), dtype="float32") = cls.region1_llvm(t5)
+                R.output(t6)
+            return t6
 
-    After, the ``main`` of the result; ``tdse_main`` runs the regions::
+    After, the ``main`` of the executable; ``tdse_main`` is the executor's::
 
-        def main(image):
-            gv = R.call_dps_packed("tdse_main", (image,), out_ty=...)
+        @R.function
+        def main(x: R.Tensor((1, 3), dtype="float32")) -> R.Tensor((1, 4), dtype="float32"):
+            gv = R.call_dps_packed(
+                "tdse_main", (x,), out_ty=R.Tensor((1, 4), dtype="float32")
+            )
             return gv
 
     Args:
@@ -72,28 +78,24 @@ def wrap_in_vm(executor: Any, graph: Graph) -> tvm.runtime.Module:
         executor: a module of kind ``tdse_executor``.
         graph: gives inputs and outputs, their names, types and shapes.
     """
-    names = Names()
-    types = [
-        relax.TensorType(t.shape, t.dtype) for t in map(graph.tensors.__getitem__, graph.inputs)
-    ]
-    parameters = [
-        relax.Var(names.unique(name), type_)
-        for name, type_ in zip(graph.input_names, types, strict=True)
-    ]
-    builder = relax.BlockBuilder()
-    with builder.function("main", parameters):
-        call = relax.call_dps_packed(
-            "tdse_main",
-            relax.Tuple(parameters),
-            [
-                relax.TensorType(graph.tensors[t].shape, graph.tensors[t].dtype)
-                for t in graph.outputs
-            ],
-        )
-        builder.emit_func_output(builder.emit(call))
-    library = tvm.compile(builder.get(), target="llvm").mod
+    library = tvm.compile(executor_call(graph), target="llvm").mod
     library.import_module(executor)
     return library
+
+
+def executor_call(graph: Graph) -> tvm.IRModule:
+    """A module whose ``main`` calls ``tdse_main`` with the model's inputs and outputs."""
+    names = Names()
+    parameters = [
+        relax.Var(names.unique(name), tensor_type(graph, t))
+        for name, t in zip(graph.input_names, graph.inputs, strict=True)
+    ]
+    types = [tensor_type(graph, t) for t in graph.outputs]
+    builder = relax.BlockBuilder()
+    with builder.function("main", parameters):
+        call = relax.call_dps_packed("tdse_main", relax.Tuple(parameters), types)
+        builder.emit_func_output(builder.emit(call, "gv"))
+    return builder.get()
 
 
 def executor_of(library: tvm.runtime.Module) -> Any:

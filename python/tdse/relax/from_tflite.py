@@ -16,6 +16,7 @@ from tdse.graph.reader import read_tflite
 from tdse.graph.slice import Slice, slice_model, whole_model
 from tdse.runtime import native
 from tdse.targets.litert import demand_runs
+from tdse.targets.llvm_inline import tensor_type
 
 from . import attributes
 from .bodies import OpBody, op_body
@@ -28,27 +29,52 @@ _NOT_IN_RELAX = ("string", "resource", "variant")
 def from_tflite(source: str | os.PathLike[str] | bytes | Graph) -> tvm.IRModule:
     """The model as a Relax module whose ``main`` calls one private function per operator.
 
-    Before, a model of two operators::
+    Before, a model of three operators::
 
-        image -> 0:relu -> 1:topk_v2 -> values, indices
+        x -> 0:relu -> t1 -> 1:svdf -> t5 -> 2:relu -> t6
 
-    After, without the attributes::
-
-        @R.function(private=True)
-        def op0_relu(image): ...
+    After, without the attributes of the module, and without ``op2_relu``, which is as
+    ``op0_relu``::
 
         @R.function(private=True)
-        def op1_topk_v2(t1): ...
+        def op0_relu(
+            t0: R.Tensor((1, 3), dtype="float32")
+        ) -> R.Tensor((1, 3), dtype="float32"):
+            R.func_attr({
+                "tdse.kind": "relu", "tdse.label": "0:relu",
+                "tdse.op": 0, "tdse.origin": "tflite:0"
+            })
+            with R.dataflow():
+                gv: R.Tensor((1, 3), dtype="float32") = R.nn.relu(t0)
+                R.output(gv)
+            return gv
+
+        @R.function(private=True)
+        def op1_svdf(
+            t1: R.Tensor((1, 3), dtype="float32")
+        ) -> R.Tensor((1, 4), dtype="float32"):
+            R.func_attr({
+                "tdse.kind": "svdf", "tdse.label": "1:svdf",
+                "tdse.litert": "it keeps a state between runs",
+                "tdse.op": 1, "tdse.origin": "tflite:1"
+            })
+            with R.dataflow():
+                t5 = R.call_dps_packed(
+                    "tdse.litert_call", (metadata["ir.GenericConst"][0], t1),
+                    out_ty=R.Tensor((1, 4), dtype="float32")
+                )
+                R.output(t5)
+            return t5
 
         @R.function
-        def main(image):
+        def main(x: R.Tensor((1, 3), dtype="float32")) -> R.Tensor((1, 4), dtype="float32"):
+            cls = Module
             with R.dataflow():
-                t1 = cls.op0_relu(image)
-                lv = cls.op1_topk_v2(t1)
-                t2 = lv[0]
-                t3 = lv[1]
-                R.output(t2, t3)
-            return (t2, t3)
+                t1: R.Tensor((1, 3), dtype="float32") = cls.op0_relu(x)
+                t5: R.Tensor((1, 4), dtype="float32") = cls.op1_svdf(t1)
+                t6: R.Tensor((1, 4), dtype="float32") = cls.op2_relu(t5)
+                R.output(t6)
+            return t6
 
     A function takes and returns the tensors that the operator's slice does. Its body is TVM's own
     import of the operator. Where TVM cannot import it, the body calls ``tdse.litert_call`` with
@@ -153,9 +179,7 @@ def _add_main(
     values: dict[int, Any] = {}
     parameters = []
     for index, name in zip(graph.inputs, graph.input_names, strict=True):
-        tensor = graph.tensors[index]
-        type_ = relax.TensorType(tensor.shape, tensor.dtype)
-        parameters.append(relax.Var(names.unique(name), type_))
+        parameters.append(relax.Var(names.unique(name), tensor_type(graph, index)))
         values[index] = parameters[-1]
     with builder.function("main", parameters):
         with builder.dataflow():

@@ -35,54 +35,101 @@ class _Options:
     seed: int
 
 
-@tvm.transform.module_pass(opt_level=0, name="tdse.Partition")
-class _PartitionPass:
-    """What TVM runs; ``error`` is what it raised last."""
+class _Transform:
+    """What TVM runs. Errors are also kept in ``raised``, whole."""
 
-    def __init__(self, options: _Options) -> None:
-        self.options = options
-        self.error: TdseError | None = None
+    def __init__(self, options: _Options, raised: list[TdseError]) -> None:
+        self._options = options
+        self._raised = raised
 
     def transform_module(self, module: tvm.IRModule, context: Any) -> tvm.IRModule:
         try:
-            return _partition(module, self.options)
+            return _partition(module, self._options)
         except TdseError as error:
-            self.error = error
+            self._raised.append(error)
             raise
 
 
-class Partition(_PartitionPass):
+_ModulePass: Any = tvm.transform.module_pass(_Transform, opt_level=0, name="tdse.Partition")
+
+
+class Partition(_ModulePass):
     """Group the calls of operators in ``main`` into region functions, each for one target.
 
-        Which operator goes where is measured and searched for, or taken from ``placement``. Only the
-        calls in ``main`` and the attributes of the functions that it calls are looked at, never a
-        body.
+    Which operator goes where is measured and searched for, or taken from ``placement``. Only the
+    calls in ``main`` and the attributes of the functions that it calls are looked at, never a
+    body.
 
-        Before, with the functions of the operators left out::
+    Before::
 
-    BEFORE
+        @R.function
+        def main(x: R.Tensor((1, 3), dtype="float32")) -> R.Tensor((1, 4), dtype="float32"):
+            cls = Module
+            with R.dataflow():
+                t1: R.Tensor((1, 3), dtype="float32") = cls.op0_relu(x)
+                t5: R.Tensor((1, 4), dtype="float32") = cls.op1_svdf(t1)
+                t6: R.Tensor((1, 4), dtype="float32") = cls.op2_relu(t5)
+                R.output(t6)
+            return t6
 
-        After, with operator 1 placed on ``llvm`` and the others on ``litert``::
+    After, with operator 2 placed on ``llvm`` and the others on ``litert``::
 
-    AFTER
+        @R.function
+        def region0_litert(
+            x: R.Tensor((1, 3), dtype="float32")
+        ) -> R.Tensor((1, 4), dtype="float32"):
+            R.func_attr({
+                "Codegen": "litert", "tdse.device": "cpu", "tdse.ops": [0, 1],
+                "tdse.region": 0, "tdse.target": "litert", "tdse.threads": 1
+            })
+            cls = Module
+            with R.dataflow():
+                t1: R.Tensor((1, 3), dtype="float32") = cls.op0_relu(x)
+                t5: R.Tensor((1, 4), dtype="float32") = cls.op1_svdf(t1)
+                R.output(t5)
+            return t5
 
-        The functions of the operators stay as they are. The attributes of the module stay, and
-        ``tdse.placement`` is added, the placement as JSON.
+        @R.function
+        def region1_llvm(
+            t5: R.Tensor((1, 4), dtype="float32")
+        ) -> R.Tensor((1, 4), dtype="float32"):
+            R.func_attr({
+                "Codegen": "llvm", "tdse.device": "cpu", "tdse.ops": [2],
+                "tdse.region": 1, "tdse.target": "llvm", "tdse.threads": 1
+            })
+            cls = Module
+            with R.dataflow():
+                t6: R.Tensor((1, 4), dtype="float32") = cls.op2_relu(t5)
+                R.output(t6)
+            return t6
 
-        Args:
-            platform: ``host``, a preset, or a platform file.
-            placement: take this one, or this file's, instead of searching.
-            pins: ``OP=TARGET`` texts; OP is an index, a label or a kind.
-            threads: threads of every region; None to try 1 up to the number of cores.
-            budget_s: seconds for measuring operators and timing candidates.
-            seed: of everything random.
+        @R.function
+        def main(x: R.Tensor((1, 3), dtype="float32")) -> R.Tensor((1, 4), dtype="float32"):
+            cls = Module
+            with R.dataflow():
+                t5: R.Tensor((1, 4), dtype="float32") = cls.region0_litert(x)
+                t6: R.Tensor((1, 4), dtype="float32") = cls.region1_llvm(t5)
+                R.output(t6)
+            return t6
 
-        Raises:
-            UsageError: ``pins`` or ``threads`` are given beside ``placement``, or are wrong.
-            TdseError: the module was not made by ``from_tflite``, or is partitioned already; when the
-                pass is run.
-            PlatformError: the platform is not this machine; when the pass is run.
-            PlacementError: a pin or the given placement cannot be obeyed; when the pass is run.
+    The functions of the operators stay as they are. The attributes of the module stay, and
+    ``tdse.placement`` is added, the placement as JSON. The module still runs when it is compiled
+    with ``tvm.compile``; ``build`` compiles each region for its target.
+
+    Args:
+        platform: ``host``, a preset, or a platform file.
+        placement: take this one, or this file's, instead of searching.
+        pins: ``OP=TARGET`` texts; OP is an index, a label or a kind.
+        threads: threads of every region; None to try 1 up to the number of cores.
+        budget_s: seconds for measuring operators and timing candidates.
+        seed: of everything random.
+
+    Raises:
+        UsageError: ``pins`` or ``threads`` are given beside ``placement``, or are wrong.
+        TdseError: the module was not made by ``from_tflite``, or is partitioned already; when the
+            pass is run.
+        PlatformError: the platform is not this machine; when the pass is run.
+        PlacementError: a pin or the given placement cannot be obeyed; when the pass is run.
     """
 
     def __init__(
@@ -100,17 +147,20 @@ class Partition(_PartitionPass):
                 "a placement leaves nothing to pin or to choose",
                 hint="give placement, or pins and threads",
             )
-        super().__init__(_Options(platform, placement, tuple(pins), threads, budget_s, seed))
+        raised: list[TdseError] = []
+        options = _Options(platform, placement, tuple(pins), threads, budget_s, seed)
+        super().__init__(options, raised)
+        self._raised = raised
 
     def __call__(self, module: tvm.IRModule) -> tvm.IRModule:
         """Run the pass on ``module``."""
-        self._inst.error = None
+        self._raised.clear()
         try:
             return super().__call__(module)
         except TdseError:
             # On its way through TVM, an error keeps its class and text, but not its fields.
-            if self._inst.error is not None:
-                raise self._inst.error from None
+            if self._raised:
+                raise self._raised[0] from None
             raise
 
 

@@ -20,7 +20,7 @@ def with_regions(
 ) -> tvm.IRModule:
     """The module with a function for each region, and a ``main`` that calls only these.
 
-    Before, and after with calls 0 and 1 in one region: see ``Partition``.
+    The IR before and after is shown with ``Partition``.
 
     Args:
         module: ``main`` has only calls.

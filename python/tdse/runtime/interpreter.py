@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,4 +72,5 @@ def _view(detail: dict[str, Any], address: int) -> npt.NDArray[Any]:
 
 def _size(detail: dict[str, Any]) -> int:
     """Bytes of the tensor that ``detail`` describes."""
-    return int(np.prod(detail["shape"], dtype=np.int64)) * np.dtype(detail["dtype"]).itemsize
+    count: int = math.prod(detail["shape"])
+    return count * np.dtype(detail["dtype"]).itemsize

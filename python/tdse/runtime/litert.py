@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tdse.targets.quiet import quiet_stderr
+from tdse.quiet import quiet_stderr
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter

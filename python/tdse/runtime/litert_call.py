@@ -74,7 +74,7 @@ def _prepare(constant: Any) -> _Prepared:
 
 def _executor(data: bytes) -> Any:
     # Imported here: the targets are above the native library, which registers this function.
-    from tdse.runtime.assemble import assemble
+    from tdse.assemble import assemble
 
     graph = read_tflite(data, "slice")
     return assemble(graph, [Region(0, "litert", graph.placed_ops)], threads=1)

@@ -107,7 +107,7 @@ class Model:
         return np.frombuffer(raw, np.float64).reshape(count, len(self.regions))
 
     def random_inputs(self, seed: int) -> list[Array]:
-        """One array for each input: all values of an 8-bit type, [-1, 1) for floats, else 0 or 1."""
+        """One array for each input: any 8-bit value, floats in [-1, 1), else 0 or 1."""
         generator = np.random.default_rng(seed)
         return [random_array(info.shape, info.dtype, generator) for info in self.inputs]
 

@@ -16,12 +16,12 @@ from tdse.graph.model import Graph, Op
 from tdse.graph.regions import Region
 from tdse.graph.signature import signature
 from tdse.graph.slice import Slice, slice_model, whole_model
+from tdse.quiet import quiet_stderr
 from tdse.runtime import native
 from tdse.runtime.litert import make_interpreter
 from tdse.runtime.plan import Plan, PlanRegion, PlanTensor
 
 from .base import CompiledRegion, CompiledRegions, Support, Variant
-from .quiet import quiet_stderr
 
 
 class LitertTarget:

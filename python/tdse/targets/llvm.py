@@ -1,39 +1,52 @@
 """TVM's own code for the CPU, compiled with LLVM.
 
 An operator becomes one or a few kernels that the executor calls in order, without TVM's virtual
-machine. Operators on 8-bit tensors that a table can replace, and depthwise convolutions, have
-kernels of their own; the rest is what TVM makes of the operator. Kernels run on one thread.
+machine. Some operators on 8-bit tensors have kernels of their own (``llvm_own``); the rest is what
+TVM makes of the operator. Kernels run on one thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tvm
 
 from tdse.errors import TargetError
-from tdse.graph.model import Graph, Op
+from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.runtime.plan import PlanTensor
 
 from .base import CompiledRegion, CompiledRegions, Support, Variant
 from .llvm_build import KernelSet
-from .llvm_concat import concat_axis, concat_kernel
-from .llvm_depthwise import arithmetic_for, depthwise_arguments, depthwise_kernel, depthwise_of
 from .llvm_import import import_op, op_border
 from .llvm_isa import Isa, host_isa
 from .llvm_lower import Constant, KernelCall, Local, lower_bodies
-from .llvm_pool import pool_arguments, pool_kernel, pool_of
+from .llvm_own import own_call
 from .llvm_support import support_form
-from .llvm_table import is_table_op, table_argument, table_kernel, table_values
+from .llvm_table import table_values
 
 __all__ = ["LlvmTarget", "import_op", "table_values"]
 
 # A Relax function, or a module with a function `main`, for each of some operators.
 Bodies = Mapping[int, Any]
+
+
+@dataclass
+class _Calls:
+    """Kernel calls of a model's operators, as far as they were needed.
+
+    Attributes:
+        sha256: the model's.
+        own: calls of kernels that are written for an operator; None where there is none.
+        lowered: calls that TVM made of operators which it saw together.
+    """
+
+    sha256: str = ""
+    own: dict[tuple[int, ...], KernelCall | None] = field(default_factory=dict)
+    lowered: dict[tuple[int, ...], list[KernelCall]] = field(default_factory=dict)
 
 
 class LlvmTarget:
@@ -49,6 +62,7 @@ class LlvmTarget:
         self._given_isa = isa
         self._support: dict[str, Support] = {}
         self._kernels = KernelSet()
+        self._calls = _Calls()
 
     def available(self) -> Support:
         """Whether the installed TVM compiles with LLVM."""
@@ -83,7 +97,12 @@ class LlvmTarget:
         Raises:
             TargetError: TVM cannot import, lower or compile an operator; ``why`` is its reason.
         """
-        return self._compile(graph, regions, lambda op: import_op(graph, op), self._kernels)
+        if self._calls.sha256 != graph.sha256:
+            # Candidates of one model are compiled one after the other; the last model's are over.
+            self._calls = _Calls(graph.sha256)
+        return self._compile(
+            graph, regions, lambda op: import_op(graph, op), self._kernels, self._calls
+        )
 
     def compile_bodies(
         self, graph: Graph, regions: Sequence[Region], bodies: Bodies, threads: int
@@ -101,7 +120,7 @@ class LlvmTarget:
         Raises:
             TargetError: TVM cannot lower or compile an operator; ``why`` is its reason.
         """
-        return self._compile(graph, regions, bodies.__getitem__, KernelSet())
+        return self._compile(graph, regions, bodies.__getitem__, KernelSet(), _Calls())
 
     @property
     def _isa(self) -> Isa:
@@ -110,7 +129,7 @@ class LlvmTarget:
     def _try_op(self, graph: Graph, op_index: int) -> Support:
         kernels = KernelSet()
         try:
-            for call in self._lower(graph, (op_index,), lambda op: import_op(graph, op)):
+            for call in self._lower(graph, (op_index,), lambda op: import_op(graph, op), _Calls()):
                 kernels.add(call.function)
             kernels.check(self._isa)
         except TargetError as error:
@@ -123,73 +142,47 @@ class LlvmTarget:
         regions: Sequence[Region],
         body_of: Callable[[int], Any],
         kernels: KernelSet,
+        known: _Calls,
     ) -> CompiledRegions:
         compiled = tuple(
-            _assemble(graph, region, self._lower(graph, region.ops, body_of), kernels)
+            _assemble(graph, region, self._lower(graph, region.ops, body_of, known), kernels)
             for region in regions
         )
         symbols = (symbol for region in compiled for symbol, _ in region.steps)
         return CompiledRegions(compiled, kernels.build(symbols, self._isa))
 
     def _lower(
-        self, graph: Graph, ops: Sequence[int], body_of: Callable[[int], Any]
+        self, graph: Graph, ops: Sequence[int], body_of: Callable[[int], Any], known: _Calls
     ) -> list[KernelCall]:
-        """Kernel calls of some operators; TVM sees those between two own kernels together."""
-        calls: list[KernelCall] = []
+        """Kernel calls of some operators; TVM sees those between two own kernels together.
+
+        What is in ``known`` is taken from there, and the rest is added to it.
+        """
+        runs: list[tuple[int, ...]] = []
         waiting: list[int] = []
-
-        def lower_waiting() -> None:
-            if waiting:
-                bodies = {op: body_of(op) for op in waiting}
-                calls.extend(lower_bodies(graph, waiting, bodies, self._isa))
-                waiting.clear()
-
         for op in ops:
-            own = self._own_call(graph, graph.ops[op])
-            if own is None:
+            if (op,) not in known.own:
+                known.own[op,] = own_call(graph, graph.ops[op], self._isa)
+            if known.own[op,] is None:
                 waiting.append(op)
-            else:
-                lower_waiting()
+                continue
+            if waiting:
+                runs.append(tuple(waiting))
+                waiting.clear()
+            runs.append((op,))
+        if waiting:
+            runs.append(tuple(waiting))
+        calls: list[KernelCall] = []
+        for run in runs:
+            own = known.own.get(run)
+            if own is not None:
                 calls.append(own)
-        lower_waiting()
+                continue
+            if run not in known.lowered:
+                bodies = {op: body_of(op) for op in run}
+                known.lowered[run] = lower_bodies(graph, run, bodies, self._isa)
+            calls.extend(known.lowered[run])
         return calls
-
-    def _own_call(self, graph: Graph, op: Op) -> KernelCall | None:
-        """The call of a kernel that is written for the operator's kind, if there is one."""
-        isa = self._isa
-        if not graph.data:
-            return None
-        if is_table_op(graph, op):
-            table = _table_or_none(graph, op)
-            if table is not None:
-                given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
-                function = table_kernel(given.shape, given.dtype, result.dtype, isa)
-                constant = Constant(table_argument(table, isa))
-                return KernelCall(function, (given.index, constant, result.index))
-        shape = depthwise_of(graph, op)
-        if shape is not None:
-            how = arithmetic_for(graph, op, isa)
-            constants = map(Constant, depthwise_arguments(graph, op, shape, how))
-            function = depthwise_kernel(shape, how, isa)
-            return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
-        window = pool_of(graph, op)
-        if window is not None:
-            constants = map(Constant, pool_arguments(window))
-            return KernelCall(pool_kernel(window), (op.inputs[0], *constants, op.outputs[0]))
-        axis = concat_axis(graph, op)
-        if axis is not None:
-            tensors = [graph.tensors[t] for t in op.inputs]
-            function = concat_kernel([t.shape for t in tensors], axis, tensors[0].dtype)
-            return KernelCall(function, (*op.inputs, op.outputs[0]))
-        return None
-
-
-def _table_or_none(graph: Graph, op: Op) -> npt.NDArray[Any] | None:
-    try:
-        return table_values(graph, op.index)
-    except (RuntimeError, ValueError):
-        # LiteRT does not run this operator, so there is nothing to be equal to.
-        return None
 
 
 def _assemble(

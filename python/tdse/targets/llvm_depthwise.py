@@ -15,6 +15,9 @@ A row of words is then read as one vector over columns and channels alike, whate
 channels: the weights are repeated until their period is a multiple of the vector's length.
 """
 
+# TVM's script notation has calls where annotations have types.
+# mypy: disable-error-code="valid-type"
+
 from __future__ import annotations
 
 import math
@@ -31,6 +34,7 @@ from tdse.graph.model import Graph, Op, Tensor
 from tdse.graph.unpack import constant_bytes
 
 from .llvm_isa import Isa
+from .llvm_window import int_attribute, padding_before
 
 # A band of rows in words should stay in the second-level cache.
 _BAND_BYTES = 256 * 1024
@@ -88,14 +92,15 @@ class Arithmetic:
 
 def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
     """The geometry of an operator, or None if it is not of the form that is built here."""
-    if op.kind != "depthwise_conv2d" or not graph.data or len(op.inputs) < 2:
+    if op.kind != "depthwise_conv2d" or not graph.data or len(op.inputs) != 3:
         return None
-    x, w, y = (graph.tensors[t] for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
-    bias = graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
-    if not _types_fit(x, w, y, bias) or x.is_dynamic or y.is_dynamic or len(x.shape) != 4:
+    if min(op.inputs) < 0:
         return None
-    stride = int(op.attributes["stride_h"]), int(op.attributes["stride_w"])
-    dilation = int(op.attributes["dilation_h_factor"]), int(op.attributes["dilation_w_factor"])
+    x, w, bias, y = (graph.tensors[t] for t in (*op.inputs, op.outputs[0]))
+    if not _types_fit(x, w, bias, y) or len(x.shape) != 4 or not (x.size_bytes and y.size_bytes):
+        return None
+    stride = int_attribute(op, "stride_h"), int_attribute(op, "stride_w")
+    dilation = int_attribute(op, "dilation_h_factor"), int_attribute(op, "dilation_w_factor")
     if (
         x.shape[0] != 1
         or w.shape[3] != x.shape[3]
@@ -107,13 +112,8 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
         or y.shape[2] * y.shape[3] < 16
     ):
         return None
-    same = op.attributes["padding"] == "same"
     kernel = w.shape[1], w.shape[2]
-    reach = [(kernel[i] - 1) * dilation[i] + 1 for i in (0, 1)]
-    padding = [
-        max((y.shape[1 + i] - 1) * stride[i] + reach[i] - x.shape[1 + i], 0) // 2 if same else 0
-        for i in (0, 1)
-    ]
+    reach = (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
     return Depthwise(
         height=x.shape[1],
         width=x.shape[2],
@@ -121,7 +121,7 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
         kernel=kernel,
         stride=stride,
         dilation=dilation,
-        padding=(padding[0], padding[1]),
+        padding=padding_before(op, x, y, reach, stride),
         output=(y.shape[1], y.shape[2]),
         dtype=x.dtype,
     )
@@ -149,11 +149,9 @@ def depthwise_arguments(
     kh, kw, c = *shape.kernel, shape.channels
     weights = np.frombuffer(constant_bytes(graph, w.index), w.dtype).reshape(kh, kw, c)
     weights = weights.astype(np.int32) - np.array(w.quantization.zero_points, np.int32)
-    bias = np.zeros(c, np.int64)
-    if len(op.inputs) > 2 and op.inputs[2] >= 0:
-        bias += np.frombuffer(constant_bytes(graph, op.inputs[2]), np.int32)
+    bias = np.frombuffer(constant_bytes(graph, op.inputs[2]), np.int32).astype(np.int64)
     zero_in, zero_out = x.quantization.zero_points[0], y.quantization.zero_points[0]
-    scale_in, scale_out = (np.float32(t.quantization.scales[0]) for t in (x, y))
+    scale_in, scale_out = (np.float32(q.scales[0]) for q in (x.quantization, y.quantization))
     factors = scale_in * np.array(w.quantization.scales, np.float32) / scale_out
     if how.taps == 4:
         # Four-byte products take unsigned inputs, so that of a zero is not zero.
@@ -319,7 +317,7 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
     return depthwise
 
 
-def _types_fit(x: Tensor, w: Tensor, y: Tensor, bias: Tensor | None) -> bool:
+def _types_fit(x: Tensor, w: Tensor, bias: Tensor, y: Tensor) -> bool:
     quantized = x.quantization and w.quantization and y.quantization
     return bool(
         quantized
@@ -327,8 +325,9 @@ def _types_fit(x: Tensor, w: Tensor, y: Tensor, bias: Tensor | None) -> bool:
         and x.dtype in ("int8", "uint8")
         and w.dtype in ("int8", "uint8")
         and w.is_constant
-        and not x.is_constant
-        and (bias is None or (bias.is_constant and bias.dtype == "int32"))
+        and not (x.is_constant or x.is_dynamic or y.is_dynamic)
+        and bias.is_constant
+        and bias.dtype == "int32"
     )
 
 
@@ -352,7 +351,7 @@ def _multiply_add(total: Any, words: Any, weights: Any, how: Arithmetic, isa: Is
         words, weights = T.reinterpret(halves, words), T.reinterpret(halves, weights)
         return total + T.call_llvm_pure_intrin(wide, how.instruction, words, weights)
     sixteen = T.Broadcast(T.int32(16), how.lanes)
-    for move in (lambda v: T.shift_left(v, sixteen), lambda v: v):
-        low, high = (T.shift_right(move(v), sixteen) for v in (words, weights))
-        total = total + low * high
+    for halves_up in (True, False):
+        word, weight = (T.shift_left(v, sixteen) if halves_up else v for v in (words, weights))
+        total = total + T.shift_right(word, sixteen) * T.shift_right(weight, sixteen)
     return total

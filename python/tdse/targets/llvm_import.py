@@ -19,9 +19,9 @@ from tdse.errors import ModelError, TargetError
 from tdse.graph.model import Graph, Op, Tensor
 from tdse.graph.slice import Slice, slice_model
 from tdse.graph.unpack import constant_bytes
+from tdse.quiet import quiet_stderr
 
 from .llvm_inline import Inliner, UnsupportedError, check_types, tensor_type, variable
-from .quiet import quiet_stderr
 
 # Kinds that only move, choose or compare elements, so that they do the same to stored integers as
 # to the real numbers these stand for, as long as all their tensors are quantised alike. TVM

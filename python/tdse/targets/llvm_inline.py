@@ -13,7 +13,6 @@ from tvm import relax, te, tirx
 
 from tdse.graph.model import Graph
 
-
 # Integers that float32 holds exactly, and so their differences.
 _SMALL_INTEGERS = ("int8", "uint8", "int16")
 
@@ -77,7 +76,10 @@ class Inliner:
             raise UnsupportedError(
                 f"its body takes {len(function.params)} tensors and not {len(arguments)}"
             )
-        self.values.update(zip(function.params, arguments, strict=True))
+        for parameter, argument in zip(function.params, arguments, strict=True):
+            if not tvm_ffi.structural_equal(parameter.ty, argument.ty):
+                raise UnsupportedError(f"its body takes {parameter.ty} and not {argument.ty}")
+            self.values[parameter] = argument
         for block in function.body.blocks:
             for binding in block.bindings:
                 if not isinstance(binding, relax.VarBinding):

@@ -6,6 +6,7 @@ remains after lowering must be calls of TIR kernels, which the executor makes it
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,12 @@ from tvm import relax, tirx
 
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
+from tdse.quiet import quiet_stderr
 
 from .llvm_import import IMPORT_ERRORS, op_border, reason_of
 from .llvm_inline import Inliner, UnsupportedError, check_types, variable
 from .llvm_isa import Isa
 from .llvm_schedule import schedule_kernel
-from .quiet import quiet_stderr
 
 Array = npt.NDArray[Any]
 
@@ -75,6 +76,8 @@ def lower_bodies(
             return _calls(module, op_border(graph, tuple(ops))[0], outputs)
         except UnsupportedError as error:
             reason = str(error)
+        # What is left of the attempt logs a warning when it is destroyed.
+        gc.collect()
     labels = ", ".join(graph.ops[op].label for op in ops[:3])
     raise TargetError(f"TVM cannot lower {labels}", where=graph.name, why=reason)
 

@@ -7,10 +7,14 @@ lie side by side over columns and channels alike::
     columns of stride 2:  0 1 2 3 4 5 6  ->  0 2 4 6 | 1 3 5
 """
 
+# TVM's script notation has calls where annotations have types.
+# mypy: disable-error-code="valid-type"
+
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,8 @@ import tvm
 from tvm.script import tirx as T
 
 from tdse.graph.model import Graph, Op
+
+from .llvm_window import int_attribute, padding_before
 
 _KINDS = ("average_pool2d", "max_pool2d")
 
@@ -63,20 +69,16 @@ def pool_of(graph: Graph, op: Op) -> Pool | None:
         or x.is_dynamic
         or y.is_dynamic
         or x.is_constant
+        or not (x.size_bytes and y.size_bytes)
         or len(x.shape) != 4
         or x.shape[0] != 1
         or op.attributes.get("fused_activation_function", "none") != "none"
     ):
         return None
-    window = int(op.attributes["filter_height"]), int(op.attributes["filter_width"])
-    stride = int(op.attributes["stride_h"]), int(op.attributes["stride_w"])
+    window = int_attribute(op, "filter_height"), int_attribute(op, "filter_width")
+    stride = int_attribute(op, "stride_h"), int_attribute(op, "stride_w")
     if not 1 <= math.prod(window) <= _MOST_POSITIONS or min(stride) < 1:
         return None
-    same = op.attributes["padding"] == "same"
-    padding = [
-        max((y.shape[1 + i] - 1) * stride[i] + window[i] - x.shape[1 + i], 0) // 2 if same else 0
-        for i in (0, 1)
-    ]
     return Pool(
         is_average=op.kind == "average_pool2d",
         height=x.shape[1],
@@ -84,7 +86,7 @@ def pool_of(graph: Graph, op: Op) -> Pool | None:
         channels=x.shape[3],
         window=window,
         stride=stride,
-        padding=(padding[0], padding[1]),
+        padding=padding_before(op, x, y, window, stride),
         output=(y.shape[1], y.shape[2]),
         dtype=x.dtype,
     )
@@ -112,6 +114,7 @@ def pool_arguments(shape: Pool) -> tuple[npt.NDArray[np.float32], ...]:
     return rows, np.repeat(columns, shape.channels)
 
 
+@cache
 def pool_kernel(shape: Pool) -> tvm.tirx.PrimFunc:
     """A kernel (input, positions of rows, positions of columns, output)."""
     h, w, c = shape.height, shape.width, shape.channels

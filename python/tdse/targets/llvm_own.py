@@ -1,0 +1,69 @@
+"""Operators that have kernels of their own, instead of what TVM would make of them."""
+
+from __future__ import annotations
+
+from tdse.graph.model import Graph, Op
+
+from .llvm_concat import concat_axis, concat_kernel
+from .llvm_depthwise import arithmetic_for, depthwise_arguments, depthwise_kernel, depthwise_of
+from .llvm_isa import Isa
+from .llvm_lower import Constant, KernelCall
+from .llvm_pool import pool_arguments, pool_kernel, pool_of
+from .llvm_table import is_table_op, table_argument, table_kernel, table_values
+
+
+def own_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+    """The call of a kernel that is written for the operator's kind, or None if there is none.
+
+    They read weights and quantisation from the flatbuffer, so a graph without one has none.
+    """
+    if not graph.data:
+        return None
+    for make in (_table_call, _depthwise_call, _pool_call, _concat_call):
+        call = make(graph, op, isa)
+        if call is not None:
+            return call
+    return None
+
+
+def _table_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+    if not is_table_op(graph, op):
+        return None
+    try:
+        table = table_values(graph, op.index)
+    except (RuntimeError, ValueError):
+        # LiteRT does not run this operator, so there is nothing to be equal to.
+        return None
+    if table is None:
+        return None
+    given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    function = table_kernel(given.shape, given.dtype, result.dtype, isa)
+    constant = Constant(table_argument(table, isa))
+    return KernelCall(function, (given.index, constant, result.index))
+
+
+def _depthwise_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+    shape = depthwise_of(graph, op)
+    if shape is None:
+        return None
+    how = arithmetic_for(graph, op, isa)
+    constants = map(Constant, depthwise_arguments(graph, op, shape, how))
+    function = depthwise_kernel(shape, how, isa)
+    return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
+
+
+def _pool_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+    shape = pool_of(graph, op)
+    if shape is None:
+        return None
+    constants = map(Constant, pool_arguments(shape))
+    return KernelCall(pool_kernel(shape), (op.inputs[0], *constants, op.outputs[0]))
+
+
+def _concat_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+    axis = concat_axis(graph, op)
+    if axis is None:
+        return None
+    operands = [graph.tensors[t] for t in op.inputs]
+    function = concat_kernel(tuple(t.shape for t in operands), axis, operands[0].dtype)
+    return KernelCall(function, (*op.inputs, op.outputs[0]))
