@@ -51,6 +51,7 @@ class Outcome:
     region_difference: str = ""
     output_difference: str = ""
     litert_itself: str = ""
+    argmax_agrees: str = ""
 
 
 def main() -> int:
@@ -141,6 +142,7 @@ def _outcome(
         region_difference=_gap(gap),
         output_difference=_gap(own),
         litert_itself="" if itself is None else _gap(itself),
+        argmax_agrees=f"{check['argmax_agrees']}/{check['inputs']}",
     )
 
 
@@ -190,7 +192,7 @@ def _print(outcomes: Sequence[Outcome]) -> None:
     table = Table(title="Time of LiteRT at its best over tdse's, medians over process launches")
     for name in ("model", "compile s", "ops", "regions", "tdse ms", "LiteRT ms", "speedup [95 %]"):
         table.add_column(name, justify="left" if name in ("model", "ops") else "right")
-    for name in ("region diff", "output diff", "LiteRT itself", ""):
+    for name in ("region diff", "output diff", "LiteRT itself", "argmax", ""):
         table.add_column(name)
     for o in outcomes:
         table.add_row(
@@ -204,6 +206,7 @@ def _print(outcomes: Sequence[Outcome]) -> None:
             o.region_difference,
             o.output_difference,
             o.litert_itself,
+            o.argmax_agrees,
             "ok" if o.passed else f"FAILED {o.why}",
         )
     Console(width=180).print(table)

@@ -72,5 +72,5 @@ def _view(detail: dict[str, Any], address: int) -> npt.NDArray[Any]:
 
 def _size(detail: dict[str, Any]) -> int:
     """Bytes of the tensor that ``detail`` describes."""
-    count: int = math.prod(detail["shape"])
-    return count * np.dtype(detail["dtype"]).itemsize
+    size: int = math.prod(detail["shape"]) * np.dtype(detail["dtype"]).itemsize
+    return size
