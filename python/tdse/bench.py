@@ -31,6 +31,9 @@ OURS = "tdse"
 # LiteRT's reference kernels are slow; so many inputs are enough to see how far they are off.
 _REFERENCE_INPUTS = 2
 _PROFILE_RUNS = 30
+# Processes that hold one contender only, for its load time, first call and memory.
+_LAUNCHES_ALONE = 3
+_SECONDS_ALONE = 0.05
 
 Progress = Callable[[str, int, int, str], None]
 
@@ -42,12 +45,15 @@ class Row:
     Attributes:
         name: for example ``tdse`` or ``litert x2``.
         result: its times; None if it could not be run.
+        alone: load time, first call and memory in processes of its own, imports included; in one
+            process with others, the first one pays for the libraries that they share.
         against: its time over ours, above 1 if ours is faster; None if it could not be run.
         why_not: why it could not be run.
     """
 
     name: str
     result: Result | None
+    alone: Result | None
     against: Ratio | None
     why_not: str = ""
 
@@ -148,12 +154,18 @@ def bench(
             seed=seed,
             progress=lambda done, total: say("race", done, total, ""),
         )
-    ours = results[OURS]
+        alone: dict[str, Result] = {}
+        for i, entry in enumerate(entries):
+            say("load", i, len(entries), entry.name)
+            alone |= race(
+                [entry], cases[0], launches=_LAUNCHES_ALONE, seconds=_SECONDS_ALONE, seed=seed
+            )
+    ours = results[OURS].medians_us
     rows = [
-        Row(e.name, results[e.name], ratio(results[e.name].medians_us, ours.medians_us))
-        for e in entries
+        Row(name, result, alone[name], ratio(result.medians_us, ours))
+        for name, result in results.items()
     ]
-    rows += [Row(name, None, None, why) for name, why in absent.items()]
+    rows += [Row(name, None, None, None, why) for name, why in absent.items()]
     return Report(
         tuple(rows), _regions(artefact, cases[0], directory), correctness, graph.name, launches
     )

@@ -69,9 +69,10 @@ def bench(report: Report) -> None:
     for name in ("", "median ms", "p90", "p99", "time / tdse", "load ms", "first ms", "memory MB"):
         table.add_column(name, justify="left" if not name else "right")
     for row in report.rows:
-        if row.result is not None:
-            table.add_row(row.name, *_cells(row.result, row.against))
+        if row.result is not None and row.alone is not None:
+            table.add_row(row.name, *_cells(row.result, row.alone, row.against))
     out.print(table)
+    out.print("load, first call and memory: in a process of its own, imports included")
     for row in report.rows:
         if row.result is None:
             out.print(f"{row.name}: not timed: {row.why_not}")
@@ -130,8 +131,8 @@ def bench_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _cells(result: Result, against: Ratio | None) -> list[str]:
-    laps = result.laps
+def _cells(result: Result, alone: Result, against: Ratio | None) -> list[str]:
+    laps = alone.laps
     return [
         f"{result.median_us / 1000:.3f}",
         f"{result.percentile_us(90) / 1000:.3f}",
@@ -144,9 +145,9 @@ def _cells(result: Result, against: Ratio | None) -> list[str]:
 
 
 def _row_json(row: Row) -> dict[str, Any]:
-    if row.result is None or row.against is None:
+    if row.result is None or row.alone is None or row.against is None:
         return {"name": row.name, "why_not": row.why_not}
-    laps = row.result.laps
+    laps = row.alone.laps
     return {
         "name": row.name,
         "median_us": row.result.median_us,
