@@ -91,7 +91,7 @@ def judge(model: Path, budget: float, launches: int, seconds: float, least: floa
             *("--launches", str(launches), "--seconds", str(seconds)),
         )
         if status != 0:
-            return Outcome(model.stem, False, f"tdse bench: {error}", compile_s)
+            return Outcome(model.stem, False, f"tdse bench: {error.splitlines()[-1]}", compile_s)
         placement = json.loads((out / "placement.json").read_text())
     return _outcome(model, compile_s, least, made, timed, placement)
 

@@ -195,6 +195,16 @@ def test_bench_of_an_artefact(artefact: Path) -> None:
     )
 
 
+def test_bench_of_a_model_with_a_state(model_path: ModelPath, tmp_path: Path) -> None:
+    from tdse.bench import bench
+
+    out = tmp_path / "out"
+    tdse.compile(model_path("variable_tensor"), out=out, threads=1, budget_s=5)
+    report = bench(out, against=("litert",), launches=1, seconds=0.1)
+    assert report.correctness.inputs > 1
+    assert report.correctness.ours.is_exact
+
+
 def test_equal_operators_are_measured_once(branches: Path, tmp_path: Path) -> None:
     from tdse.graph.reader import read_tflite
     from tdse.graph.signature import signature

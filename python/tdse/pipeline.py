@@ -17,7 +17,6 @@ from tdse.cost.table import MEASURED, NOT_LEGAL
 from tdse.errors import PlacementError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
-from tdse.graph.regions import Region
 from tdse.measure.accuracy import Difference
 from tdse.measure.activations import activations, random_inputs
 from tdse.measure.conditions import current_conditions, library_versions
@@ -33,7 +32,7 @@ from tdse.runtime.artefact import (
     replacing,
     write_json,
 )
-from tdse.search.placement import Placement, load_placement
+from tdse.search.placement import Placement, given_placement
 from tdse.verify import check_against_litert
 
 OBJECTIVES = ("latency",)
@@ -98,24 +97,27 @@ def compile(
         PlacementError: a pin or a given placement cannot be obeyed.
         ArtefactError: ``out`` cannot be written.
     """
-    _check_arguments(objective, threads, budget_s)
+    if objective not in OBJECTIVES:
+        raise UsageError(
+            f"objective {objective!r} is not known", hint=f"choose {', '.join(OBJECTIVES)}"
+        )
+    options = Options(
+        platform, tuple(targets) if targets else None, threads, budget_s, tuple(pins), seed
+    )
     say = progress or (lambda stage, done, total, detail: None)
     check_writable(out)
     graph = read_tflite(Path(model))
     check_runs(graph)
-    options = Options(
-        platform, tuple(targets) if targets else None, threads, budget_s, tuple(pins), seed
-    )
     decision = None
     if placement is None:
         decision = decide(graph, options, progress=say)
         chosen = decision.placement
         gap = decision.contest.winner.difference or Difference()
     else:
-        if pins or targets:
+        if pins or targets or threads is not None:
             raise UsageError("a placement leaves nothing to pin or to choose", hint="give one only")
         demand_host(load_platform(platform))
-        chosen = load_given(graph, placement)
+        chosen = given_placement(graph, placement)
         gap = _difference(graph, chosen, seed)
     say("write", 0, 1, str(out))
     lib, kinds = _build(graph, chosen)
@@ -141,28 +143,6 @@ def check_runs(graph: Graph) -> None:
     demand_runs(graph)
 
 
-def load_given(graph: Graph, placement: str | os.PathLike[str] | Placement) -> Placement:
-    """A placement that the user gives, checked against the model.
-
-    Raises:
-        PlacementError: it is of another model, or does not cover its operators.
-    """
-    given = placement if isinstance(placement, Placement) else load_placement(Path(placement))
-    if given.model_sha256 != graph.sha256:
-        raise PlacementError(
-            "the placement is of another model",
-            where=given.model_name,
-            why=f"its sha256 is {given.model_sha256[:12]}..., this model's {graph.sha256[:12]}...",
-            hint="compile without --placement to make one",
-        )
-    return given
-
-
-def regions_of(placement: Placement) -> tuple[Region, ...]:
-    """The placement's regions, in the order they run."""
-    return tuple(Region(r.index, r.target, tuple(r.ops)) for r in placement.regions)
-
-
 def _build(graph: Graph, placement: Placement) -> tuple[Any, list[str]]:
     """The runtime module, made by the partition pass, and the kind of each region."""
     from tdse.relax import Partition, build, from_tflite
@@ -176,19 +156,8 @@ def _build(graph: Graph, placement: Placement) -> tuple[Any, list[str]]:
 def _difference(graph: Graph, placement: Placement, seed: int) -> Difference:
     if graph.whole_reason:
         return Difference()
-    compiled = compile_regions(graph, regions_of(placement), threads=placement.threads)
+    compiled = compile_regions(graph, placement.graph_regions, threads=placement.threads)
     return check_against_litert(compiled, activations(graph, random_inputs(graph, seed)))
-
-
-def _check_arguments(objective: str, threads: int | None, budget_s: float) -> None:
-    if objective not in OBJECTIVES:
-        raise UsageError(
-            f"objective {objective!r} is not known", hint=f"choose {', '.join(OBJECTIVES)}"
-        )
-    if threads is not None and threads < 1:
-        raise UsageError(f"{threads} threads cannot run anything", hint="give 1 or more")
-    if not budget_s > 0:
-        raise UsageError(f"a budget of {budget_s} s is not positive", hint="give seconds above 0")
 
 
 def _demand_no_fallback(graph: Graph, decision: Decision | None, kinds: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from tdse.contest import Contest, Contestant, Progress, distinct, run_contest
 from tdse.cost.model import train
 from tdse.cost.table import CostTable, cost_table
-from tdse.errors import PlacementError, PlatformError
+from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region, form_regions
 from tdse.legality import Legality, chosen_targets, demand_all_supported, find_legality
@@ -48,6 +48,9 @@ class Options:
         budget_s: seconds for measuring and timing.
         pins: ``OP=TARGET`` texts.
         seed: of everything random.
+
+    Raises:
+        UsageError: ``threads`` or ``budget_s`` is not positive.
     """
 
     platform: str = "host"
@@ -56,6 +59,14 @@ class Options:
     budget_s: float = 60.0
     pins: tuple[str, ...] = ()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads cannot run anything", hint="give 1 or more")
+        if not self.budget_s > 0:
+            raise UsageError(
+                f"a budget of {self.budget_s} s is not positive", hint="give seconds above 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -75,24 +86,6 @@ class Decision:
     table: CostTable | None
     legality: Legality
     measured: int = 0
-
-
-def place(
-    graph: Graph,
-    *,
-    platform: str = "host",
-    targets: Sequence[str] | None = None,
-    threads: int | None = None,
-    budget_s: float = 60.0,
-    pins: Sequence[str] = (),
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Placement:
-    """The placement of ``graph`` that measures fastest; see ``decide``."""
-    options = Options(
-        platform, tuple(targets) if targets else None, threads, budget_s, tuple(pins), seed
-    )
-    return decide(graph, options, progress=progress).placement
 
 
 def decide(graph: Graph, options: Options, *, progress: Progress | None = None) -> Decision:

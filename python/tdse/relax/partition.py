@@ -4,47 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tvm
 import tvm_ffi
 
 from tdse import errors
-from tdse.errors import PlacementError, TdseError, UsageError
+from tdse.errors import TdseError, UsageError
 from tdse.graph.model import Graph
-from tdse.graph.regions import Region, check_regions
-from tdse.place import demand_host, place
+from tdse.place import Options, decide, demand_host
 from tdse.platform import load_platform
-from tdse.search.placement import Placement, load_placement
+from tdse.search.placement import Placement, given_placement
 from tdse.targets import get_target
 
 from . import attributes
 from .calls import read_calls
 from .region_functions import with_regions
 
-
-@dataclass(frozen=True)
-class _Options:
-    platform: str
-    placement: Placement | str | os.PathLike[str] | None
-    pins: tuple[str, ...]
-    threads: int | None
-    budget_s: float
-    seed: int
+_GivenPlacement = Placement | str | os.PathLike[str]
 
 
 class _Transform:
     """What TVM runs. Errors are also kept in ``raised``, whole."""
 
-    def __init__(self, options: _Options, raised: list[TdseError]) -> None:
+    def __init__(
+        self, options: Options, placement: _GivenPlacement | None, raised: list[TdseError]
+    ) -> None:
         self._options = options
+        self._placement = placement
         self._raised = raised
 
     def transform_module(self, module: tvm.IRModule, context: Any) -> tvm.IRModule:
         try:
-            return _partition(module, self._options)
+            return _partition(module, self._options, self._placement)
         except TdseError as error:
             self._raised.append(error)
             raise
@@ -136,7 +128,7 @@ class Partition(_ModulePass):
         self,
         platform: str = "host",
         *,
-        placement: Placement | str | os.PathLike[str] | None = None,
+        placement: _GivenPlacement | None = None,
         pins: Sequence[str] = (),
         threads: int | None = None,
         budget_s: float = 60.0,
@@ -148,8 +140,8 @@ class Partition(_ModulePass):
                 hint="give placement, or pins and threads",
             )
         raised: list[TdseError] = []
-        options = _Options(platform, placement, tuple(pins), threads, budget_s, seed)
-        super().__init__(options, raised)
+        options = Options(platform, None, threads, budget_s, tuple(pins), seed)
+        super().__init__(options, placement, raised)
         self._raised = raised
 
     def __call__(self, module: tvm.IRModule) -> tvm.IRModule:
@@ -164,7 +156,9 @@ class Partition(_ModulePass):
             raise
 
 
-def _partition(module: tvm.IRModule, options: _Options) -> tvm.IRModule:
+def _partition(
+    module: tvm.IRModule, options: Options, given: _GivenPlacement | None
+) -> tvm.IRModule:
     if attributes.is_partitioned(module):
         raise TdseError(
             "the IRModule is partitioned already",
@@ -173,7 +167,7 @@ def _partition(module: tvm.IRModule, options: _Options) -> tvm.IRModule:
         )
     graph = attributes.graph_of(module)
     owners = _call_positions(module, graph)
-    placement = _placement(graph, options)
+    placement = _placement(graph, options, given)
     members = [sorted({owners[op] for op in region.ops}) for region in placement.regions]
     return with_regions(module, placement, members)
 
@@ -201,41 +195,14 @@ def _call_positions(module: tvm.IRModule, graph: Graph) -> dict[int, int]:
     return found
 
 
-def _placement(graph: Graph, options: _Options) -> Placement:
-    given = options.placement
+def _placement(graph: Graph, options: Options, given: _GivenPlacement | None) -> Placement:
     if given is None:
-        return place(
-            graph,
-            platform=options.platform,
-            threads=options.threads,
-            budget_s=options.budget_s,
-            pins=options.pins,
-            seed=options.seed,
-        )
+        return decide(graph, options).placement
     demand_host(load_platform(options.platform))
-    placement = given if isinstance(given, Placement) else load_placement(Path(given))
-    _check_placement(graph, placement)
-    return placement
-
-
-def _check_placement(graph: Graph, placement: Placement) -> None:
-    """Refuse a placement that is not of this model, or that cannot be built.
-
-    Raises:
-        PlacementError: with the reason.
-        TargetError: it names a target that does not exist.
-    """
-    if placement.model_sha256 != graph.sha256:
-        raise PlacementError(
-            "the placement is of another model",
-            where=placement.model_name,
-            why=f"its sha256 is {placement.model_sha256[:12]}..., "
-            f"that of the IRModule's model {graph.sha256[:12]}...",
-            hint="leave the placement out to make one",
-        )
+    placement = given_placement(graph, given)
     for region in placement.regions:
         get_target(region.target)
-    check_regions(graph, [Region(r.index, r.target, tuple(r.ops)) for r in placement.regions])
+    return placement
 
 
 def _register_errors() -> None:
