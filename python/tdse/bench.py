@@ -30,7 +30,8 @@ PEERS = ("litert", "tvm", "openvino")
 OURS = "tdse"
 # LiteRT's reference kernels are slow; so many inputs are enough to see how far they are off.
 _REFERENCE_INPUTS = 2
-_PROFILE_RUNS = 30
+# Seconds of running before the regions are timed, and again of timing them.
+_PROFILE_S = 0.5
 # Processes that hold one contender only, for its load time, first call and memory.
 _LAUNCHES_ALONE = 3
 _SECONDS_ALONE = 0.05
@@ -167,9 +168,9 @@ def bench(
         for name, result in results.items()
     ]
     rows += [Row(name, None, None, None, why) for name, why in absent.items()]
-    return Report(
-        tuple(rows), _regions(artefact, cases[0], directory), correctness, graph.name, launches
-    )
+    runs = max(1, int(_PROFILE_S * 1e6 / results[OURS].median_us))
+    regions = _regions(artefact, cases[0], directory, runs)
+    return Report(tuple(rows), regions, correctness, graph.name, launches)
 
 
 def _model_of(metadata: Mapping[str, Any], given: str | os.PathLike[str] | None) -> Graph:
@@ -335,12 +336,13 @@ def _openvino_entries(model: Path, counts: Sequence[int]) -> tuple[list[Entry], 
 
 
 def _regions(
-    artefact: Model, case: Sequence[Array], directory: str | os.PathLike[str]
+    artefact: Model, case: Sequence[Array], directory: str | os.PathLike[str], runs: int
 ) -> tuple[RegionTime, ...]:
     from tdse.runtime.artefact import PLACEMENT
     from tdse.search.placement import load_placement
 
-    medians = np.median(artefact.profile(case, _PROFILE_RUNS), axis=0)
+    artefact.time_runs(case, runs)
+    medians = np.median(artefact.profile(case, runs), axis=0)
     total = float(medians.sum()) or 1.0
     ops = [len(region.ops) for region in load_placement(Path(directory) / PLACEMENT).regions]
     return tuple(

@@ -279,7 +279,7 @@ def _search_and_race(
         for scale in _LAUNCH_SCALES:
             scaled = dataclasses.replace(problem, launch_us=problem.launch_us * scale)
             best = search(scaled, seed=options.seed, budget_s=_SEARCH_S, top=1)[0]
-            name = f"placed x{threads}" + (f", launch x{scale:g}" if scale != 1.0 else "")
+            name = f"placed x{threads}" + (", few regions" if scale > 1.0 else "")
             wanted.append((name, best.assignment))
         wanted += [
             (f"{name} x{threads}", (column,) * problem.n_ops)

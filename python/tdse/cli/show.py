@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -12,11 +13,17 @@ from rich.table import Table
 
 from tdse.bench import Report, Row
 from tdse.cli.common import console, print_json
+from tdse.contest import Contest
+from tdse.cost.table import MEASURED, CostTable
 from tdse.measure.race import Result
-from tdse.measure.stats import Ratio
+from tdse.measure.stats import Ratio, ratio
+from tdse.pipeline import CompileResult
+from tdse.search.placement import Placement
 
 # A table of regions longer than this shows the slowest ones.
 _MOST_REGIONS = 12
+# A table of operator kinds longer than this shows those that take LiteRT longest.
+_MOST_KINDS = 12
 
 
 def devices(report: Mapping[str, Any]) -> None:
@@ -58,6 +65,80 @@ def outputs(
         )
     if saved:
         print(f"outputs are in {saved}")
+
+
+def compiled(result: CompileResult) -> None:
+    """Print the candidates, and what was placed where."""
+    out = console()
+    placement = result.placement
+    if result.decision is not None:
+        out.print(_candidates(result.decision.contest))
+        for contestant in result.decision.contest.contestants:
+            if contestant.not_timed:
+                out.print(f"{contestant.name} was not timed: {contestant.not_timed}")
+        if result.decision.table is not None:
+            _print_kinds(placement, result.decision.table)
+    counts = Counter(op.target for op in placement.ops)
+    spread = ", ".join(f"{n} ops on {target}" for target, n in sorted(counts.items()))
+    out.print(
+        f"{result.out}: {spread}, {len(placement.regions)} regions, "
+        f"threads: {placement.threads}; regions against LiteRT's: {result.difference}"
+    )
+
+
+def _candidates(contest: Contest) -> Table:
+    table = Table(title="Candidates on 1 thread (x1) or more, timed in turns in several processes")
+    for name in ("candidate", "regions", "predicted ms", "measured ms", "time / winner's"):
+        table.add_column(name, justify="left" if name == "candidate" else "right")
+    best = contest.results[contest.winner.name].medians_us
+    for contestant in contest.contestants:
+        timed = contest.results.get(contestant.name)
+        predicted = contestant.predicted_us
+        table.add_row(
+            ("* " if contestant.name == contest.winner.name else "  ") + contestant.name,
+            str(len(contestant.regions)),
+            "-" if predicted is None else f"{predicted / 1000:.3f}",
+            "not timed" if timed is None else f"{timed.median_us / 1000:.3f}",
+            "" if timed is None else str(ratio(timed.medians_us, best)),
+        )
+    return table
+
+
+def _print_kinds(placement: Placement, costs: CostTable) -> None:
+    """For each kind of operator: where it went, and the time of its operators one by one."""
+    columns = {target: i for i, target in enumerate(costs.targets)}
+    kind = {op.index: op.label.partition(":")[2] for op in placement.ops}
+    where = Counter((kind[op], target) for op, target in placement.assignment.items())
+    times = {name: np.zeros(len(columns) + 1) for name in kind.values()}
+    unmeasured = False
+    for row, op in enumerate(costs.ops):
+        chosen = columns[placement.assignment[op]]
+        times[kind[op]] += np.append(costs.cost_us[row], costs.cost_us[row, chosen])
+        unmeasured |= costs.source[row][chosen] != MEASURED
+    kinds = sorted(times, key=lambda name: -times[name][0])
+    table = Table(title="What runs where: times of the operators one by one, us")
+    table.add_column("operators")
+    for target in columns:
+        table.add_column(f"on {target}", justify="right")
+    for target in columns:
+        table.add_column(f"us if all on {target}", justify="right")
+    table.add_column("us as placed", justify="right")
+    shown = kinds if len(kinds) <= _MOST_KINDS + 1 else kinds[:_MOST_KINDS]
+    groups = {name: [name] for name in shown}
+    if len(shown) < len(kinds):
+        groups[f"{len(kinds) - len(shown)} more kinds"] = kinds[len(shown) :]
+    for title, members in groups.items():
+        counts = [sum(where[name, target] for name in members) for target in columns]
+        sums = np.sum([times[name] for name in members], axis=0)
+        table.add_row(
+            title,
+            *(str(n) if n else "" for n in counts),
+            *(f"{us:.1f}" if np.isfinite(us) else "cannot" for us in sums),
+        )
+    out = console()
+    out.print(table)
+    if unmeasured:
+        out.print("some times are not measured but predicted: the budget was short")
 
 
 def bench(report: Report) -> None:

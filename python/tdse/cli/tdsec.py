@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
-from tdse.cli.common import Parser, console, print_json, progress_bar, run
+from tdse.cli.common import Parser, print_json, progress_bar, run
 from tdse.errors import UsageError
-
-if TYPE_CHECKING:
-    from tdse.pipeline import CompileResult
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,9 @@ def _command(arguments: Arguments) -> None:
     if arguments.json:
         print_json({"out": str(result.out), **result.metadata})
     else:
-        _print_result(result)
+        from tdse.cli import show
+
+        show.compiled(result)
 
 
 def _explain(arguments: Arguments) -> None:
@@ -84,41 +81,6 @@ def _explain(arguments: Arguments) -> None:
         print(f"{row.label}: {', '.join(row.allowed) or 'nowhere'}")
         for target, reason in row.refused:
             print(f"    not {target}: {reason}")
-
-
-def _print_result(result: CompileResult) -> None:
-    from rich.table import Table
-
-    from tdse.measure.stats import ratio
-
-    out = console()
-    if result.decision is not None:
-        contest = result.decision.contest
-        table = Table(title="Candidates, timed in turns in several processes")
-        for name in ("candidate", "regions", "predicted ms", "measured ms", "time / winner's"):
-            table.add_column(name, justify="left" if name == "candidate" else "right")
-        best = contest.results[contest.winner.name].medians_us
-        for contestant in contest.contestants:
-            timed = contest.results.get(contestant.name)
-            predicted = contestant.predicted_us
-            table.add_row(
-                ("* " if contestant.name == contest.winner.name else "  ") + contestant.name,
-                str(len(contestant.regions)),
-                "-" if predicted is None else f"{predicted / 1000:.3f}",
-                "not timed" if timed is None else f"{timed.median_us / 1000:.3f}",
-                "" if timed is None else str(ratio(timed.medians_us, best)),
-            )
-        out.print(table)
-        for contestant in contest.contestants:
-            if contestant.not_timed:
-                out.print(f"{contestant.name} was not timed: {contestant.not_timed}")
-    placement = result.placement
-    counts = Counter(op.target for op in placement.ops)
-    spread = ", ".join(f"{n} ops on {target}" for target, n in sorted(counts.items()))
-    out.print(
-        f"{result.out}: {spread}, {len(placement.regions)} regions, "
-        f"threads: {placement.threads}; regions against LiteRT's: {result.difference}"
-    )
 
 
 def _parse(argv: Sequence[str] | None) -> Arguments:
