@@ -33,6 +33,7 @@ from tdse.runtime.artefact import (
     write_json,
 )
 from tdse.search.placement import Placement, given_placement
+from tdse.targets.litert import demand_runs
 from tdse.verify import check_against_litert
 
 OBJECTIVES = ("latency",)
@@ -107,7 +108,7 @@ def compile(
     say = progress or (lambda stage, done, total, detail: None)
     check_writable(out)
     graph = read_tflite(Path(model))
-    check_runs(graph)
+    demand_runs(graph)
     decision = None
     if placement is None:
         decision = decide(graph, options, progress=say)
@@ -130,17 +131,6 @@ def compile(
         write_json(beside / METADATA, metadata)
     say("write", 1, 1, str(out))
     return CompileResult(Path(out), chosen, decision, gap, metadata)
-
-
-def check_runs(graph: Graph) -> None:
-    """Refuse a model that LiteRT itself cannot run, or whose shapes are not known.
-
-    Raises:
-        ModelError: with the operator and LiteRT's reason.
-    """
-    from tdse.targets.litert import demand_runs
-
-    demand_runs(graph)
 
 
 def _build(graph: Graph, placement: Placement) -> tuple[Any, list[str]]:
@@ -180,7 +170,7 @@ def _demand_no_fallback(graph: Graph, decision: Decision | None, kinds: Sequence
         for target, source in zip(table.targets, sources, strict=True):
             if source not in (MEASURED, NOT_LEGAL):
                 raise PlacementError(
-                    f"op {graph.ops[op].label} on {target} has a {source} time",
+                    f"the time of op {graph.ops[op].label} on {target} is {source}",
                     where=graph.name,
                     why="the budget ended before it was measured",
                     hint=f"give a larger --budget; {_STRICT}",

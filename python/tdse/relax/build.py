@@ -10,21 +10,21 @@ from tvm import relax
 from tdse.assemble import assemble
 from tdse.errors import ArtefactError, TdseError
 from tdse.graph.model import Graph
-from tdse.graph.regions import Region
 from tdse.runtime import native
 from tdse.targets.llvm_inline import tensor_type
 
 from . import attributes
 from .bodies import BodiesInModule
-from .calls import read_calls
 from .names import Names
+from .read_regions import read_regions
 
 
 def build(module: tvm.IRModule) -> tvm.runtime.Module:
     """Compile the regions of a partitioned module and join them.
 
     Regions of ``litert`` are cut out of the model that the module carries; those of other targets
-    are compiled from the bodies in the module.
+    are compiled from the bodies in the module. Other passes may rewrite these bodies before, but
+    not what ``main`` and the regions call.
 
     Before, the ``main`` that ``Partition`` makes::
 
@@ -55,7 +55,8 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
         process where tdse is installed as well.
 
     Raises:
-        TdseError: the module is not partitioned, or was not made by tdse.
+        TdseError: the module is not partitioned, was not made by tdse, or a pass has changed what
+            its calls compute.
         TargetError: a region cannot be compiled.
     """
     graph = attributes.graph_of(module)
@@ -66,9 +67,10 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
             why=f"it has no attribute {attributes.PLACEMENT}",
             hint="run tdse.relax.Partition() on it first",
         )
-    regions, threads = _regions(module, graph)
-    bodies = BodiesInModule(module, _op_functions(module), graph.name)
-    return wrap_in_vm(assemble(graph, regions, threads=threads, bodies=bodies), graph)
+    found = read_regions(module, graph)
+    bodies = BodiesInModule(module, found.op_functions, graph.name)
+    executor = assemble(graph, found.regions, threads=found.threads, bodies=bodies)
+    return wrap_in_vm(executor, graph)
 
 
 def wrap_in_vm(executor: Any, graph: Graph) -> tvm.runtime.Module:
@@ -111,44 +113,3 @@ def executor_of(library: tvm.runtime.Module) -> Any:
             why="it was not made by tdse.relax.build",
         )
     return executor
-
-
-def _regions(module: tvm.IRModule, graph: Graph) -> tuple[list[Region], int]:
-    """The regions in the order in which they run, and the thread count of all of them."""
-    regions: list[Region] = []
-    threads: set[int] = set()
-    for function in module.functions.values():
-        if attributes.is_region(function):
-            index = int(attributes.attribute(function, attributes.REGION))
-            target = str(attributes.attribute(function, attributes.TARGET))
-            ops = tuple(int(op) for op in attributes.attribute(function, attributes.OPS))
-            regions.append(Region(index, target, ops))
-            threads.add(int(attributes.attribute(function, attributes.THREADS)))
-    if {op for region in regions for op in region.ops} != set(graph.placed_ops):
-        raise TdseError(
-            "the regions of the IRModule are not all of the model",
-            where=graph.name,
-            why="a pass has removed one since it was partitioned",
-            hint="build what tdse.relax.Partition gives",
-        )
-    if len(threads) > 1:
-        counts = " and ".join(str(n) for n in sorted(threads))
-        raise TdseError(
-            f"regions have thread counts {counts}",
-            where=graph.name,
-            why="all regions of a module have the same",
-            hint=f"give every region the same {attributes.THREADS}",
-        )
-    return sorted(regions, key=lambda region: region.index), threads.pop() if threads else 1
-
-
-def _op_functions(module: tvm.IRModule) -> dict[int, tvm.ir.GlobalVar]:
-    """The functions of operators that the functions of regions call."""
-    found = {}
-    for variable, function in module.functions_items():
-        if not attributes.is_region(function):
-            continue
-        for call in read_calls(function, variable.name_hint).calls:
-            for op in attributes.op_indices(module[call.function]):
-                found[op] = call.function
-    return found

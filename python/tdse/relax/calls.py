@@ -10,6 +10,8 @@ from tvm import relax
 
 from tdse.errors import TdseError
 
+_HINT = "run tdse.relax.Partition right after from_tflite"
+
 
 @dataclass(frozen=True)
 class Value:
@@ -71,6 +73,29 @@ def read_calls(function: relax.Function, what: str) -> Calls:
         TdseError: there is something else in it.
     """
     return _Reader(function, what).read()
+
+
+def read_main(module: tvm.IRModule) -> Calls:
+    """The calls in ``main`` of ``module``.
+
+    Raises:
+        TdseError: there is no ``main``, or something else than calls in it.
+    """
+    if all(variable.name_hint != "main" for variable in module.get_global_vars()):
+        raise TdseError("the IRModule has no function main", hint=_HINT)
+    return read_calls(module["main"], "main")
+
+
+def callee(module: tvm.IRModule, call: Call, caller: str) -> Any:
+    """The function that ``call`` calls.
+
+    Raises:
+        TdseError: it is not in the module.
+    """
+    if call.function not in module.functions:
+        name = call.function.name_hint
+        raise TdseError(f"{caller} calls {name}, which is not in the IRModule", hint=_HINT)
+    return module.functions[call.function]
 
 
 class _Reader:
@@ -141,5 +166,5 @@ class _Reader:
         return TdseError(
             f"{self._what} has more than calls of the module's functions",
             why=text if len(text) <= 80 else f"{text[:77]}...",
-            hint="run tdse.relax.Partition right after from_tflite",
+            hint=_HINT,
         )

@@ -18,7 +18,7 @@ from tdse.search.placement import Placement, given_placement
 from tdse.targets import get_target
 
 from . import attributes
-from .calls import read_calls
+from .calls import callee, read_main
 from .region_functions import with_regions
 
 _GivenPlacement = Placement | str | os.PathLike[str]
@@ -180,9 +180,9 @@ def _call_positions(module: tvm.IRModule, graph: Graph) -> dict[int, int]:
     """
     found: dict[int, int] = {}
     hint = "run tdse.relax.Partition right after from_tflite"
-    for position, call in enumerate(read_calls(module["main"], "main").calls):
+    for position, call in enumerate(read_main(module).calls):
         name = call.function.name_hint
-        ops = attributes.op_indices(module[call.function])
+        ops = attributes.op_indices(callee(module, call, "main"))
         if not ops:
             raise TdseError(f"main calls {name}, which is no operator of the model", hint=hint)
         for op in ops:
