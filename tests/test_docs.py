@@ -16,8 +16,8 @@ REPOSITORY = Path(__file__).parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 ModelPath = Callable[[str], Path]
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# These pages speak of a network of 224x224; a small one is enough for the others.
-_WITH_DEMO_MODEL = ("README.md", "run-and-bench.md")
+# This page speaks of a network of 224x224; a small one is enough for the others.
+_WITH_DEMO_MODEL = ("run-and-bench.md",)
 # Commands that install or that run this test suite itself.
 _LEFT_OUT = ("make ", "pip ", "git ", "python3 -m venv", "sudo ", ". .venv")
 

@@ -20,6 +20,7 @@ from tdse.measure.accuracy import Difference, difference, worst
 from tdse.measure.activations import Array, random_inputs, zero_inputs
 from tdse.measure.race import Entry, Result, race
 from tdse.measure.stats import Ratio, ratio
+from tdse.measure.turn import measuring
 from tdse.place import thread_counts
 from tdse.platform import discover_host
 from tdse.runtime.artefact import read_metadata
@@ -146,7 +147,10 @@ def bench(
     cases = _cases(graph, artefact, inputs, seed)
     say("check", 0, 1, "")
     correctness = _check(graph, artefact, cases)
-    with tempfile.TemporaryDirectory(prefix="tdse-bench-") as scratch:
+    with (
+        measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
+        tempfile.TemporaryDirectory(prefix="tdse-bench-") as scratch,
+    ):
         entries, absent = _entries(graph, directory, against, Path(scratch), say)
         results = race(
             entries,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdse.assemble import Compiled
-from tdse.errors import PlacementError, TargetError
+from tdse.errors import PlacementError, TargetError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region, check_regions
 from tdse.measure.accuracy import Difference
@@ -134,7 +134,10 @@ def run_contest(
         raise PlacementError(
             "no candidate could be built", where=graph.name, why=entered[0].not_timed
         )
-    results = _race(graph, built, seed, seconds, say)
+    results, failed = _race(graph, built, seed, seconds, say)
+    entered = [
+        dataclasses.replace(c, not_timed=failed[c.name]) if c.name in failed else c for c in entered
+    ]
     winner = _winner([c for c in entered if c.name in results], results)
     if not graph.whole_reason:
         check_regions(graph, winner.regions)
@@ -152,32 +155,51 @@ def _hopeless(contestant: Contestant, best_us: float) -> str:
 
 def _race(
     graph: Graph, built: Mapping[str, Compiled], seed: int, seconds: float, say: Progress
-) -> dict[str, Result]:
-    with tempfile.TemporaryDirectory(prefix="tdse-build-") as directory:
-        entries = []
-        for i, (name, compiled) in enumerate(built.items()):
-            plan, libraries = compiled.whole().save(Path(directory) / str(i))
-            entries.append(
-                Entry(
-                    name,
-                    "plan",
-                    {
-                        "plan": str(plan),
-                        "libraries": [str(path) for path in libraries],
-                        "input_names": graph.input_names,
-                        "output_names": graph.output_names,
-                    },
-                )
-            )
-        low, high = _LAUNCH_SECONDS
+) -> tuple[dict[str, Result], dict[str, str]]:
+    """The results of the candidates, and why some have none: their process failed."""
+    low, high = _LAUNCH_SECONDS
+    inputs = random_inputs(graph, seed)
+
+    def run(entries: Sequence[Entry], launches: int, seconds: float) -> dict[str, Result]:
         return race(
             entries,
-            random_inputs(graph, seed),
-            launches=_LAUNCHES,
-            seconds=min(max(seconds / 2 / _LAUNCHES, low), high),
+            inputs,
+            launches=launches,
+            seconds=seconds,
             seed=seed,
             progress=lambda done, total: say("race", done, total, ""),
         )
+
+    with tempfile.TemporaryDirectory(prefix="tdse-build-") as directory:
+        entries = [
+            _entry(graph, name, compiled, Path(directory) / str(i))
+            for i, (name, compiled) in enumerate(built.items())
+        ]
+        seconds = min(max(seconds / 2 / _LAUNCHES, low), high)
+        try:
+            return run(entries, _LAUNCHES, seconds), {}
+        except TdseError:
+            failed = {}
+            for entry in entries:
+                try:
+                    run([entry], 1, low)
+                except TdseError as error:
+                    failed[entry.name] = error.why
+            left = [entry for entry in entries if entry.name not in failed]
+            if not failed or not left:
+                raise
+            return run(left, _LAUNCHES, seconds), failed
+
+
+def _entry(graph: Graph, name: str, compiled: Compiled, directory: Path) -> Entry:
+    plan, libraries = compiled.whole().save(directory)
+    arguments = {
+        "plan": str(plan),
+        "libraries": [str(path) for path in libraries],
+        "input_names": graph.input_names,
+        "output_names": graph.output_names,
+    }
+    return Entry(name, "plan", arguments)
 
 
 def _winner(contestants: Sequence[Contestant], results: Mapping[str, Result]) -> Contestant:

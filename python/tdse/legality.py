@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tdse.errors import ModelError, UsageError
@@ -11,6 +11,8 @@ from tdse.graph.signature import signature
 from tdse.measure.records import RecordStore
 from tdse.platform import Platform
 from tdse.targets import Support, get_target
+
+Begin = Callable[[str, str, Sequence[str]], None]
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,6 @@ class Legality:
         """Target to operator index to whether it may run there."""
         return {t: {op: s.ok for op, s in ops.items()} for t, ops in self.support.items()}
 
-    def with_refusals(self, store: RecordStore) -> Legality:
-        """Legality with what was refused in ``store`` since: crashes and wrong results."""
-        support = {
-            target: {
-                op: _remembered(store, self.signatures[op], target, said)
-                for op, said in ops.items()
-            }
-            for target, ops in self.support.items()
-        }
-        return Legality(self.targets, support, self.signatures)
-
 
 def chosen_targets(platform: Platform, wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The platform's targets, or those of them that the user asks for.
@@ -59,24 +50,33 @@ def chosen_targets(platform: Platform, wanted: Sequence[str] | None) -> tuple[st
     return tuple(t for t in offered if wanted is None or t in wanted)
 
 
-def find_legality(graph: Graph, targets: Sequence[str], store: RecordStore) -> Legality:
-    """Ask each target about each operator, equal operators once; answers are remembered."""
+def find_legality(
+    graph: Graph, targets: Sequence[str], store: RecordStore, *, begin: Begin | None = None
+) -> Legality:
+    """Ask each target about each operator, equal operators once; answers are remembered.
+
+    Args:
+        graph: the model.
+        targets: names.
+        store: takes and gives the answers.
+        begin: called with what is done, the target and the signature before a target is asked.
+    """
     signatures = {op: signature(graph, op) for op in graph.placed_ops}
     support: dict[str, dict[int, Support]] = {}
     for name in targets:
         target = get_target(name)
         answers: dict[str, Support] = {}
-        fresh = []
         for op, key in signatures.items():
             if key in answers:
                 continue
             remembered = store.find_support(key, name)
             if remembered is None:
+                if begin is not None:
+                    begin("compiling", name, [key])
                 answers[key] = target.supports(graph, op)
-                fresh.append((key, name, answers[key].ok, answers[key].reason))
+                store.add_support([(key, name, answers[key].ok, answers[key].reason)])
             else:
                 answers[key] = Support(*remembered)
-        store.add_support(fresh)
         support[name] = {op: answers[key] for op, key in signatures.items()}
     return Legality(tuple(targets), support, signatures)
 
@@ -103,8 +103,3 @@ def demand_all_supported(graph: Graph, legality: Legality) -> None:
         why=reasons,
         hint="replace the operator in the model, or allow more targets with --targets",
     )
-
-
-def _remembered(store: RecordStore, key: str, target: str, said: Support) -> Support:
-    remembered = store.find_support(key, target)
-    return said if remembered is None else Support(*remembered)

@@ -29,6 +29,7 @@ from tdse.runtime.artefact import (
     MODULE,
     PLACEMENT,
     check_writable,
+    demand_space,
     replacing,
     write_json,
 )
@@ -108,6 +109,7 @@ def compile(
     say = progress or (lambda stage, done, total, detail: None)
     check_writable(out)
     graph = read_tflite(Path(model))
+    demand_space(len(graph.data), out)
     demand_runs(graph)
     decision = None
     if placement is None:

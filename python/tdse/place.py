@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,17 +16,17 @@ from tdse.cost.table import CostTable, cost_table
 from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region, form_regions
-from tdse.legality import Legality, chosen_targets, demand_all_supported, find_legality
-from tdse.measure.activations import Array, activations, random_inputs
+from tdse.legality import Legality, chosen_targets, demand_all_supported
 from tdse.measure.conditions import current_conditions
 from tdse.measure.launch import measure_launch
-from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
+from tdse.measure.turn import measuring
 from tdse.platform import Platform, discover_host, load_platform
 from tdse.search import Problem, evaluate, search
 from tdse.search.placement import Placement, make_placement, parse_pins
 from tdse.search.validity import check
-from tdse.targets import get_target
+from tdse.survey import Survey, survey
+from tdse.targets import target_threads
 
 # The local improvement after the exact cut; it rarely finds more than a thousandth.
 _SEARCH_S = 1.0
@@ -102,35 +102,37 @@ def decide(graph: Graph, options: Options, *, progress: Progress | None = None) 
         PlacementError: a pin cannot be obeyed.
         UsageError: a pin or target is unknown.
     """
-    begun = time.monotonic()
     say = progress or (lambda stage, done, total, detail: None)
     platform = load_platform(options.platform)
     demand_host(platform)
-    cores = platform.devices[0].cores
     targets = chosen_targets(platform, options.targets)
-    store = RecordStore(current_conditions())
-    try:
-        say("legality", 0, 1, "")
-        legality = find_legality(graph, targets, store)
-        demand_all_supported(graph, legality)
-        pins = parse_pins(
-            options.pins,
-            [graph.ops[op].label for op in graph.placed_ops],
-            [graph.ops[op].kind for op in graph.placed_ops],
+    pins = parse_pins(
+        options.pins,
+        [graph.ops[op].label for op in graph.placed_ops],
+        [graph.ops[op].kind for op in graph.placed_ops],
+        targets,
+    )
+    counts = thread_counts(options.threads, platform.devices[0].cores)
+    with (
+        measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
+        contextlib.closing(RecordStore(current_conditions())) as store,
+    ):
+        begun = time.monotonic()
+        found = survey(
+            graph,
             targets,
+            counts,
+            store,
+            pins={graph.placed_ops[row]: target for row, target in pins.items()},
+            seed=options.seed,
+            deadline=begun + _MEASURE_SHARE * options.budget_s,
+            memory_bytes=platform.devices[0].memory_bytes,
+            say=say,
         )
-        counts = thread_counts(options.threads, cores)
+        demand_all_supported(graph, found.legality)
         if graph.whole_reason:
-            return _race_whole(graph, legality, counts, options, pins, say)
-        values = activations(graph, random_inputs(graph, options.seed))
-        deadline = begun + _MEASURE_SHARE * options.budget_s
-        measured = _measure(graph, legality, counts, values, store, deadline, say)
-        legality = legality.with_refusals(store)
-        return _search_and_race(
-            graph, legality, counts, values, store, options, pins, begun, measured, say
-        )
-    finally:
-        store.close()
+            return _race_whole(graph, found.legality, counts, options, pins, say)
+        return _search_and_race(graph, found, counts, store, options, pins, begun, say)
 
 
 def demand_host(platform: Platform) -> None:
@@ -154,68 +156,6 @@ def thread_counts(asked: int | None, cores: int) -> tuple[int, ...]:
         return (asked,)
     powers = [1 << i for i in range(cores.bit_length()) if 1 << i <= cores]
     return tuple(dict.fromkeys([*powers, cores]))
-
-
-def _measure(
-    graph: Graph,
-    legality: Legality,
-    counts: Sequence[int],
-    values: Mapping[int, Array],
-    store: RecordStore,
-    deadline: float,
-    say: Progress,
-) -> int:
-    """Measure what has no record yet, LiteRT first, then where another target may gain most."""
-    known = store.find(legality.signatures.values())
-    unique = {legality.signatures[op]: op for op in reversed(graph.placed_ops)}
-    total = 0
-    for target in sorted(legality.targets, key=lambda name: name != "litert"):
-        for threads in target_threads(target, counts):
-            work = [
-                Work(op, target, threads)
-                for key, op in unique.items()
-                if (key, target, threads) not in known and legality.support[target][op].ok
-            ]
-            if target != "litert":
-                reference = store.find(unique)
-                work.sort(key=lambda item: _hope(graph, item, legality, reference, counts))
-            else:
-                work.sort(key=lambda item: -graph.ops[item.op].macs)
-            total += measure_ops(
-                graph,
-                work,
-                values,
-                store,
-                deadline=deadline,
-                progress=lambda done, all_, text: say("measure", done, all_, text),
-            )
-    return total
-
-
-def target_threads(target: str, counts: Sequence[int]) -> tuple[int, ...]:
-    """The thread counts among ``counts`` that make a difference to ``target``."""
-    most = max(variant.threads for variant in get_target(target).variants(max(counts)))
-    return tuple(dict.fromkeys(min(count, most) for count in counts))
-
-
-# Rough rates of unscheduled loops, only to order what is measured: MAC/us and byte/us.
-_LOOP_MACS_PER_US = 1500.0
-_LOOP_BYTES_PER_US = 1000.0
-
-
-def _hope(
-    graph: Graph,
-    item: Work,
-    legality: Legality,
-    records: Mapping[tuple[str, str, int], Any],
-    counts: Sequence[int],
-) -> float:
-    """The smaller, the more time a measurement on this target may save."""
-    op = graph.ops[item.op]
-    key = legality.signatures[item.op]
-    times = [records[key, "litert", n].median_us for n in counts if (key, "litert", n) in records]
-    loops = op.macs / _LOOP_MACS_PER_US + (op.input_bytes + op.output_bytes) / _LOOP_BYTES_PER_US
-    return loops - min(times, default=0.0)
 
 
 def _problem(
@@ -245,16 +185,15 @@ def _problem(
 
 def _search_and_race(
     graph: Graph,
-    legality: Legality,
+    found: Survey,
     counts: Sequence[int],
-    values: Mapping[int, Array],
     store: RecordStore,
     options: Options,
     pins: Mapping[int, str],
     begun: float,
-    measured: int,
     say: Progress,
 ) -> Decision:
+    legality = found.legality
     records = store.find(legality.signatures.values())
     models = {target: train(store.of_target(target)) for target in legality.targets}
     contestants: list[Contestant] = []
@@ -271,6 +210,7 @@ def _search_and_race(
             launch_us=launch_us,
             records=records,
             models=models,
+            pins=pins,
         )
         tables[threads] = table
         say("search", 0, 1, f"{threads} threads")
@@ -293,12 +233,14 @@ def _search_and_race(
     contest = run_contest(
         graph,
         distinct(contestants),
-        values,
+        found.values,
         seed=options.seed,
         seconds=options.budget_s - (time.monotonic() - begun),
         say=say,
     )
-    return _decision(graph, contest, options, legality, tables[contest.winner.threads], measured)
+    return _decision(
+        graph, contest, options, legality, tables[contest.winner.threads], found.measured
+    )
 
 
 def _race_whole(

@@ -40,6 +40,7 @@ def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Pat
         launch_us={"litert": 1.0, "llvm": 0.5},
         records=records,
         models={"litert": None, "llvm": learnt},
+        pins={3: "litert"},
     )
     assert table.source[0] == (MEASURED, PREDICTED)
     assert table.cost_us[0, 0] == 99.0
@@ -52,6 +53,9 @@ def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Pat
     assert third == ops[2]
     assert table.source[2] == (UNKNOWN, PREDICTED)
     assert np.isinf(table.cost_us[2, 0])
+    # The fourth must run where there is none.
+    assert table.source[3] == (MODELLED, PREDICTED)
+    assert 0 < table.cost_us[3, 0] < np.inf
 
 
 def test_every_feature_has_a_name(tiny_conv_int8: Path) -> None:

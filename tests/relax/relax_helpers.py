@@ -5,19 +5,23 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tvm
+from ai_edge_litert import schema_py_generated as schema
 from tvm import relax
 
 from litert_reference import random_inputs, run_litert
+from modelkit import Operator, Subgraph, Tensor, write_model
 from tdse.graph.model import Graph
 from tdse.graph.regions import form_regions
 from tdse.search.placement import Placement, make_placement
 
 Array = np.ndarray[Any, Any]
+# Of `call`, which calls a function of the module by name, and the parameters.
+Body = Callable[..., Any]
 
 
 def run(compiled: Any, inputs: Sequence[Array]) -> list[Array]:
@@ -36,6 +40,42 @@ def placed(graph: Graph, targets: Mapping[int, str], *, others: str = "litert") 
     """A placement of operators on ``targets``, by index, and of all others on ``others``."""
     assignment = {op: targets.get(op, others) for op in graph.placed_ops}
     return make_placement(graph, form_regions(graph, assignment), 1, None, 0)
+
+
+def with_body(module: tvm.IRModule, name: str, body: Body) -> tvm.IRModule:
+    """The module after an edit by hand: one function computes ``body(call, *parameters)``."""
+    old = module[name]
+    parameters = [relax.Var(parameter.name, parameter.ty) for parameter in old.params]
+
+    def call(callee: str, *arguments: Any) -> Any:
+        return relax.Call(module.get_global_var(callee), arguments)
+
+    builder = relax.BlockBuilder()
+    with builder.function(name, parameters, attrs=dict(old.attrs) if old.attrs else {}):
+        with builder.dataflow():
+            result = builder.emit_output(body(call, *parameters))
+        builder.emit_func_output(result)
+    edited = module.clone()
+    edited.update_func(edited.get_global_var(name), builder.get()[name])
+    return edited
+
+
+def split_model() -> bytes:
+    """Float32 SPLIT into two, of which one is returned as it is, and one through ABS."""
+    tensors = [
+        Tensor("axis", (), "int32", np.array(1, np.int32)),
+        Tensor("x", (1, 4)),
+        Tensor("left", (1, 2)),
+        Tensor("right", (1, 2)),
+        Tensor("y", (1, 2)),
+    ]
+    options = schema.SplitOptionsT()
+    options.numSplits = 2
+    operators = [
+        Operator("SPLIT", (0, 1), (2, 3), options),
+        Operator("ABS", (3,), (4,), schema.AbsOptionsT()),
+    ]
+    return write_model([Subgraph(tensors, operators, (1,), (4, 2))])
 
 
 def demand_near(model: bytes, compiled: Any, *, steps: int, seed: int = 3) -> None:

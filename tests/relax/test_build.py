@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
+from modelkit import Operator, Subgraph, Tensor, write_model
 from tdse.errors import ArtefactError, TargetError, TdseError
 from tdse.graph.reader import read_tflite
 
@@ -18,13 +20,17 @@ tvm = pytest.importorskip("tvm")
 pytestmark = pytest.mark.tvm
 
 from relax_helpers import (  # noqa: E402 - needs tvm
+    Body,
     demand_equal,
     demand_near,
     functions_in,
     placed,
     run,
     shown_functions,
+    split_model,
+    with_body,
 )
+from tvm import relax  # noqa: E402
 
 import tdse.relax  # noqa: E402
 from litert_reference import random_inputs, run_litert  # noqa: E402
@@ -42,6 +48,21 @@ def partitioned(data: bytes, targets: dict[int, str], *, others: str = "litert")
 
 def built(data: bytes, targets: dict[int, str], *, others: str = "litert") -> Any:
     return tdse.relax.build(partitioned(data, targets, others=others))
+
+
+def with_attribute(module: Any, name: str, attribute: str, value: Any) -> Any:
+    """The module after an edit by hand of a function's attribute; None removes it."""
+    old = module[name]
+    edited = old.without_attr(attribute) if value is None else old.with_attr(attribute, value)
+    module.update_func(module.get_global_var(name), edited)
+    return module
+
+
+def demand_refused(module: Any, text: str) -> None:
+    with pytest.raises(TdseError) as caught:
+        tdse.relax.build(module)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_ir_is_as_documented(model_path: ModelPath) -> None:
@@ -74,13 +95,24 @@ def test_all_on_llvm_is_near(name: str) -> None:
     demand_near(data, built(data, {}, others="llvm"), steps=2)
 
 
+@pytest.mark.parametrize("name", ["branches", "two_inputs_two_outputs", "split"])
+def test_regions_of_both_targets_are_near(name: str) -> None:
+    data = split_model() if name == "split" else RUNNABLE[name]()
+    ops = read_tflite(data).placed_ops
+    demand_near(data, built(data, {op: "llvm" for op in ops[::2]}), steps=2)
+
+
+def test_an_operator_that_nothing_needs() -> None:
+    tensors = [Tensor(name, (1, 4)) for name in ("x", "y", "unused")]
+    operators = [Operator("ABS", (0,), (1,), schema.AbsOptionsT()), Operator("EXP", (0,), (2,))]
+    data = write_model([Subgraph(tensors, operators, (0,), (1,))])
+    demand_equal(data, built(data, {1: "llvm"}))
+
+
 def test_bodies_are_compiled_and_not_the_flatbuffer() -> None:
     """A pass that rewrites a body changes what an ``llvm`` region computes."""
     data = RUNNABLE["variable_tensor"]()
-    module = partitioned(data, {2: "llvm"})
-    relu, abs_ = module["op2_relu"], _abs_like(module["op2_relu"])
-    assert relu.attrs["tdse.op"] == 2
-    module.update_func(module.get_global_var("op2_relu"), abs_)
+    module = with_body(partitioned(data, {2: "llvm"}), "op2_relu", lambda _, x: relax.op.abs(x))
     x = random_inputs(data, seed=3)
     (y,) = run(tdse.relax.build(module), x)
     (reference,) = run_litert(data, x)
@@ -88,18 +120,6 @@ def test_bodies_are_compiled_and_not_the_flatbuffer() -> None:
     assert 0 < positive.sum() < positive.size
     np.testing.assert_array_equal(y[positive], reference[positive])
     assert (y[~positive] > 0).all()
-
-
-def _abs_like(function: Any) -> Any:
-    from tvm import relax
-
-    (x,) = function.params
-    builder = relax.BlockBuilder()
-    with builder.function("main", [x]):
-        with builder.dataflow():
-            y = builder.emit_output(relax.op.abs(x))
-        builder.emit_func_output(y)
-    return builder.get()["main"].with_attrs(dict(function.attrs))
 
 
 def test_it_runs_in_another_process(model_path: ModelPath, tmp_path: Path) -> None:
@@ -125,19 +145,102 @@ def test_a_module_that_is_not_partitioned(model_path: ModelPath) -> None:
         tdse.relax.build(tdse.relax.from_tflite(model_path("tiny_float")))
 
 
-def test_a_region_that_was_removed() -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("main", "the IRModule has no function main"),
+        ("region1_llvm", "main calls region1_llvm, which is not in the IRModule"),
+        ("op2_relu", "region1_llvm calls op2_relu, which is not in the IRModule"),
+    ],
+)
+def test_a_function_that_was_removed(name: str, text: str) -> None:
     module = partitioned(RUNNABLE["variable_tensor"](), {2: "llvm"})
-    del module["region1_llvm"]
-    with pytest.raises(TdseError, match="regions of the IRModule are not all"):
-        tdse.relax.build(module)
+    del module[name]
+    demand_refused(module, text)
 
 
-def test_regions_that_disagree_on_threads() -> None:
+@pytest.mark.parametrize(
+    ("name", "body", "text"),
+    [
+        (
+            "main",
+            lambda call, x: relax.op.negative(call("region1_llvm", call("region0_litert", x))),
+            "main has more than calls of the module's functions: R.negative(",
+        ),
+        (
+            "main",
+            lambda call, x: call("region0_litert", x),
+            "main does not compute op 2:relu",
+        ),
+        (
+            "main",
+            lambda call, x: call("op1_svdf", x),
+            "main calls op1_svdf, which is no region",
+        ),
+        (
+            "region0_litert",
+            lambda call, x: call("op1_svdf", x),
+            "region0_litert gives op1_svdf other tensors than the model does",
+        ),
+        (
+            "region0_litert",
+            lambda call, x: call("op0_relu", x),
+            "region0_litert does not compute the operators in its tdse.ops",
+        ),
+        (
+            "region1_llvm",
+            lambda call, x: call("op2_relu", call("op2_relu", x)),
+            "2:relu is computed twice",
+        ),
+    ],
+)
+def test_calls_that_were_edited(name: str, body: Body, text: str) -> None:
+    """The regions of ``litert`` come from the model, so an edit must not be passed over."""
     module = partitioned(RUNNABLE["variable_tensor"](), {2: "llvm"})
-    region = module["region1_llvm"].with_attr("tdse.threads", 2)
-    module.update_func(module.get_global_var("region1_llvm"), region)
-    with pytest.raises(TdseError, match="thread counts 1 and 2"):
-        tdse.relax.build(module)
+    demand_refused(with_body(module, name, body), text)
+
+
+def test_outputs_that_were_swapped() -> None:
+    module = partitioned(RUNNABLE["two_inputs_two_outputs"](), {})
+
+    def swapped(call: Any, beta: Any, alpha: Any) -> Any:
+        product, difference = (
+            call("region0_litert", alpha, beta),
+            call("region1_litert", beta, alpha),
+        )
+        return relax.Tuple([product, difference])
+
+    demand_refused(
+        with_body(module, "main", swapped), "main does not return the outputs of the model"
+    )
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "text"),
+    [
+        ("tdse.threads", 2, "regions have thread counts 1 and 2"),
+        ("tdse.threads", None, "region1_llvm has no attribute tdse.threads"),
+        ("tdse.ops", [1, 2], "region1_llvm does not compute the operators in its tdse.ops"),
+        ("tdse.target", "npu", "there is no target 'npu'"),
+    ],
+)
+def test_attributes_that_were_edited(attribute: str, value: Any, text: str) -> None:
+    module = partitioned(RUNNABLE["variable_tensor"](), {2: "llvm"})
+    demand_refused(with_attribute(module, "region1_llvm", attribute, value), text)
+
+
+def test_regions_run_in_the_order_of_main() -> None:
+    data = RUNNABLE["variable_tensor"]()
+    module = partitioned(data, {2: "llvm"})
+    renumbered = with_attribute(module, "region0_litert", "tdse.region", 5)
+    demand_equal(data, tdse.relax.build(renumbered))
+
+
+@pytest.mark.parametrize("given", ["LegalizeOps", "CanonicalizeBindings", "ToNonDataflow"])
+def test_other_passes_may_run_before(given: str) -> None:
+    data = RUNNABLE["variable_tensor"]()
+    module = getattr(relax.transform, given)()(partitioned(data, {2: "llvm"}))
+    demand_equal(data, tdse.relax.build(module))
 
 
 def test_an_operator_that_the_target_cannot_run() -> None:

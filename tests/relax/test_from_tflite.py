@@ -30,6 +30,7 @@ from relax_helpers import (  # noqa: E402
     functions_in,
     run,
     shown_functions,
+    split_model,
 )
 from tvm import relax  # noqa: E402
 
@@ -39,24 +40,6 @@ from tdse.relax.bodies import BodiesInModule  # noqa: E402
 ModelPath = Callable[[str], Path]
 # LiteRT runs it, but its shapes are not known before.
 STATIC = sorted(set(RUNNABLE) - {"dynamic_output"})
-
-
-def split_model() -> bytes:
-    """Float32 SPLIT into two, of which one is returned as it is, and one through ABS."""
-    tensors = [
-        Tensor("axis", (), "int32", np.array(1, np.int32)),
-        Tensor("x", (1, 4)),
-        Tensor("left", (1, 2)),
-        Tensor("right", (1, 2)),
-        Tensor("y", (1, 2)),
-    ]
-    options = schema.SplitOptionsT()
-    options.numSplits = 2
-    operators = [
-        Operator("SPLIT", (0, 1), (2, 3), options),
-        Operator("ABS", (3,), (4,), schema.AbsOptionsT()),
-    ]
-    return write_model([Subgraph(tensors, operators, (1,), (4, 2))])
 
 
 def function_names(module: Any) -> list[str]:

@@ -63,6 +63,7 @@ def print_json(value: Any) -> None:
 
 
 _STAGES = {
+    "wait": "waiting",
     "legality": "asking the targets",
     "measure": "measuring",
     "search": "searching",
@@ -70,6 +71,7 @@ _STAGES = {
     "race": "timing candidates",
     "write": "writing",
     "check": "checking results",
+    "load": "loading",
 }
 
 

@@ -57,10 +57,12 @@ def cost_table(
     launch_us: Mapping[str, float],
     records: Mapping[tuple[str, str, int], Record],
     models: Mapping[str, CostModel | None],
+    pins: Mapping[int, str],
 ) -> CostTable:
     """Fill the table: a record beats a prediction, and what neither knows is not used.
 
-    An operator that no target has a figure for gets a modelled one on its first legal target.
+    An operator that no target has a figure for gets a modelled one on its first legal target, and
+    so does one that is pinned where there is none.
 
     Args:
         graph: the model.
@@ -70,6 +72,7 @@ def cost_table(
         launch_us: target to the time of one launch, which each record includes.
         records: of ``RecordStore.find``.
         models: target to its cost model, if there is one.
+        pins: position of an operator in ``graph.placed_ops`` to the target that it must run on.
     """
     ops, targets = graph.placed_ops, tuple(legal)
     cost = np.full((len(ops), len(targets)), np.inf)
@@ -93,10 +96,13 @@ def cost_table(
                 cost[row, column] = predicted
                 source[row][column] = PREDICTED
         cost[:, column] = np.maximum(cost[:, column] - launch_us[target], _LEAST_US)
+    needed = {row: targets.index(target) for row, target in pins.items()}
     for row in np.flatnonzero(~np.isfinite(cost).any(axis=1)).tolist():
-        column = source[row].index(UNKNOWN)
-        cost[row, column] = _roofline_us(graph.ops[ops[row]])
-        source[row][column] = MODELLED
+        needed.setdefault(row, source[row].index(UNKNOWN))
+    for row, column in needed.items():
+        if source[row][column] == UNKNOWN:
+            cost[row, column] = _roofline_us(graph.ops[ops[row]])
+            source[row][column] = MODELLED
     return CostTable(
         ops, targets, tuple(threads[t] for t in targets), cost, tuple(tuple(row) for row in source)
     )

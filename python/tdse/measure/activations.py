@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,15 +30,24 @@ def zero_inputs(graph: Graph) -> list[Array]:
     return [np.zeros(graph.tensors[i].shape, graph.tensors[i].dtype) for i in graph.inputs]
 
 
-def activations(graph: Graph, inputs: Sequence[Array]) -> dict[int, Array]:
+def activations(
+    graph: Graph, inputs: Sequence[Array], *, begin: Callable[[int], None] | None = None
+) -> dict[int, Array]:
     """The value of every tensor between the placed operators, as LiteRT computes them.
 
     Each operator's slice is run by itself, one after the other: LiteRT keeps the tensors inside a
     delegate to itself, and some operators run nowhere but there. One slice per operator gives the
     same bits as the whole model.
+
+    Args:
+        graph: the model.
+        inputs: one array for each input.
+        begin: called with each operator before it is run.
     """
     values = dict(zip(graph.inputs, inputs, strict=True))
     for op in graph.placed_ops:
+        if begin is not None:
+            begin(op)
         piece = slice_model(graph, [op])
         outputs = run_litert(piece.data, [values[index] for index in piece.inputs])
         values.update(zip(piece.outputs, outputs, strict=True))

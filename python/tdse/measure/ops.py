@@ -23,6 +23,8 @@ from tdse.runtime.model import Model
 _BATCH = 16
 
 Progress = Callable[[int, int, str], None]
+# Told of operators and their target before they are compiled or run, which may crash.
+Begin = Callable[[Sequence[int], str], None]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ def measure_ops(
     store: RecordStore,
     *,
     deadline: float,
+    begin: Begin | None = None,
+    one_by_one: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Measure ``work`` in its order until ``deadline``, and keep each time as a record.
@@ -54,20 +58,26 @@ def measure_ops(
         values: activations of the model, tensor index to array, the inputs of the slices.
         store: takes the records.
         deadline: ``time.monotonic()`` after which nothing new is begun.
+        begin: called with operators and target before anything that may crash.
+        one_by_one: compile each operator alone, to find the one that crashes.
         progress: called with (done, all, label).
 
     Returns:
         The number of entries of ``work`` that were dealt with.
     """
     done = 0
-    for target, threads, batch in _batches(work):
+    for target, threads, batch in _batches(work, 1 if one_by_one else _BATCH):
         if time.monotonic() > deadline:
             break
+        if begin is not None:
+            begin([item.op for item in batch], target)
         for item, compiled, position in _compiled(graph, target, threads, batch, store):
             if time.monotonic() > deadline:
                 return done
             if progress is not None:
                 progress(done, len(work), f"{graph.ops[item.op].label} on {target}")
+            if begin is not None:
+                begin([item.op], target)
             _measure_one(compiled, position, item, values, store)
             done += 1
     if progress is not None:
@@ -145,11 +155,11 @@ def _measure_one(
     )
 
 
-def _batches(work: Sequence[Work]) -> list[tuple[str, int, list[Work]]]:
+def _batches(work: Sequence[Work], most: int) -> list[tuple[str, int, list[Work]]]:
     batches: list[tuple[str, int, list[Work]]] = []
     for item in work:
         last = batches[-1] if batches else None
-        if last and last[:2] == (item.target, item.threads) and len(last[2]) < _BATCH:
+        if last and last[:2] == (item.target, item.threads) and len(last[2]) < most:
             last[2].append(item)
         else:
             batches.append((item.target, item.threads, [item]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -140,7 +141,11 @@ def _launch(spec: dict[str, Any]) -> dict[str, Any]:
             hint="try again on a quiet machine",
         ) from None
     if process.returncode != 0:
-        lines = process.stderr.strip().splitlines() or [f"status {process.returncode}"]
+        lines = process.stderr.strip().splitlines() or [_ending(process.returncode)]
         raise TdseError("timing the candidates failed", why=lines[-1])
     result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     return result
+
+
+def _ending(status: int) -> str:
+    return f"status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tdse.errors import TdseError
 from tdse.measure.conditions import Conditions
@@ -53,8 +55,13 @@ class Record:
 
 
 def default_path() -> Path:
-    """Where records are kept: ``$XDG_CACHE_HOME/tdse``, or ``~/.cache/tdse``."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    """Where records are kept: ``$XDG_CACHE_HOME/tdse``, or ``~/.cache/tdse``.
+
+    A relative ``XDG_CACHE_HOME`` is ignored, as the XDG base directory specification demands.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.cache")
     return Path(base) / "tdse" / "records.sqlite"
 
 
@@ -74,18 +81,12 @@ class RecordStore:
         self.path = path or default_path()
         self.conditions = conditions
         self._versions = json.dumps(conditions.versions)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            # Times tell what models a user has.
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._db = sqlite3.connect(self.path, timeout=30.0)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise TdseError(
-                "the record store cannot be opened",
-                where=str(self.path),
-                why=str(error),
-                hint="delete the file, or point XDG_CACHE_HOME to a directory that can be written",
-            ) from None
         self._conditions_id: int | None = None
 
     def close(self) -> None:
@@ -96,7 +97,7 @@ class RecordStore:
         """Records of this machine: ``(signature, target, threads)`` to the record."""
         found = {}
         for signature in set(signatures):
-            for row in self._db.execute(
+            for row in self._rows(
                 "SELECT signature, target, threads, kind, features, median_us, spread_us, runs"
                 " FROM records WHERE signature = ? AND key = ?",
                 (signature, self.conditions.key),
@@ -107,7 +108,7 @@ class RecordStore:
 
     def of_target(self, target: str) -> list[Record]:
         """All records of ``target`` on this machine, in a fixed order."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT signature, target, threads, kind, features, median_us, spread_us, runs"
             " FROM records WHERE target = ? AND key = ? ORDER BY signature, threads",
             (target, self.conditions.key),
@@ -116,7 +117,7 @@ class RecordStore:
 
     def add(self, records: Sequence[Record]) -> None:
         """Keep ``records``; a newer one takes the place of the older."""
-        with self._db:
+        with self._told(), self._db:
             if self._conditions_id is None:
                 cursor = self._db.execute(
                     "INSERT INTO conditions (key, json) VALUES (?, ?)",
@@ -145,15 +146,15 @@ class RecordStore:
 
     def find_support(self, signature: str, target: str) -> tuple[bool, str] | None:
         """The remembered decision, with its reason, or None."""
-        row = self._db.execute(
+        rows = self._rows(
             "SELECT ok, reason FROM support WHERE signature = ? AND target = ? AND versions = ?",
             (signature, target, self._versions),
-        ).fetchone()
-        return None if row is None else (bool(row[0]), row[1])
+        )
+        return (bool(rows[0][0]), rows[0][1]) if rows else None
 
     def add_support(self, decisions: Sequence[tuple[str, str, bool, str]]) -> None:
         """Remember decisions ``(signature, target, ok, reason)``."""
-        with self._db:
+        with self._told(), self._db:
             self._db.executemany(
                 "INSERT OR REPLACE INTO support VALUES (?,?,?,?,?)",
                 [
@@ -162,8 +163,25 @@ class RecordStore:
                 ],
             )
 
+    def _rows(self, query: str, values: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        with self._told():
+            return self._db.execute(query, values).fetchall()
 
-def _record(row: tuple[str, str, int, str, str, float, float, int]) -> Record:
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what SQLite raises into an error that says what to do."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise TdseError(
+                "the record store cannot be used",
+                where=str(self.path),
+                why=str(error),
+                hint="free some space, delete the file, or point XDG_CACHE_HOME elsewhere",
+            ) from None
+
+
+def _record(row: tuple[Any, ...]) -> Record:
     signature, target, threads, kind, features, median_us, spread_us, runs = row
     return Record(
         signature, target, threads, kind, tuple(json.loads(features)), median_us, spread_us, runs

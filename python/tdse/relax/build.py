@@ -23,8 +23,9 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
     """Compile the regions of a partitioned module and join them.
 
     Regions of ``litert`` are cut out of the model that the module carries; those of other targets
-    are compiled from the bodies in the module. Other passes may rewrite these bodies before, but
-    not what ``main`` and the regions call.
+    are compiled from the bodies in the module, except operators for which the target has kernels of
+    its own. Other passes may rewrite bodies of operators before, but not what ``main`` and the
+    regions compute from them.
 
     Before, the ``main`` that ``Partition`` makes::
 

@@ -8,6 +8,7 @@ from .base import (
     Variant,
     get_target,
     target_names,
+    target_threads,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "Variant",
     "get_target",
     "target_names",
+    "target_threads",
 ]

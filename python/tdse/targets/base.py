@@ -157,3 +157,9 @@ def _load(point: EntryPoint) -> Target:
     if not isinstance(target, Target):
         raise TargetError(what, where=package, why=f"{point.value} does not give a Target")
     return target
+
+
+def target_threads(target: str, counts: Sequence[int]) -> tuple[int, ...]:
+    """The thread counts among ``counts`` that make a difference to ``target``."""
+    most = max(variant.threads for variant in get_target(target).variants(max(counts)))
+    return tuple(dict.fromkeys(min(count, most) for count in counts))

@@ -1,0 +1,45 @@
+"""One measurement at a time on a machine: processes of tdse that measure take turns."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+
+from tdse.errors import TdseError
+from tdse.measure.records import default_path
+
+
+@contextlib.contextmanager
+def measuring(waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the machine while the block runs; two that measure at once would time each other.
+
+    The lock is a file beside the user's records, and goes with its process, however that ends.
+
+    Args:
+        waiting: called once if another process holds the machine.
+
+    Raises:
+        TdseError: the lock cannot be made.
+    """
+    path = default_path().with_name("measuring.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise TdseError(
+            "the record store cannot be used",
+            where=str(path.parent),
+            why=error.strerror or str(error),
+            hint="point XDG_CACHE_HOME to a directory that can be written",
+        ) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
