@@ -6,10 +6,9 @@ import hashlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,8 @@ from tdse.measure.stats import Ratio, ratio
 from tdse.measure.turn import measuring
 from tdse.place import thread_counts
 from tdse.platform import discover_host
-from tdse.runtime.artefact import read_metadata
 from tdse.runtime.litert import invoke, make_interpreter
+from tdse.runtime.metadata import SourceModel, read_metadata
 from tdse.runtime.model import Model, load
 
 PEERS = ("litert", "tvm", "openvino")
@@ -142,7 +141,7 @@ def bench(
     if launches < 1:
         raise UsageError("there must be at least one launch")
     metadata = read_metadata(directory)
-    graph = _model_of(metadata, model)
+    graph = _model_of(metadata.model, model)
     artefact = load(directory)
     cases = _cases(graph, artefact, inputs, seed)
     say("check", 0, 1, "")
@@ -177,8 +176,8 @@ def bench(
     return Report(tuple(rows), regions, correctness, graph.name, launches)
 
 
-def _model_of(metadata: Mapping[str, Any], given: str | os.PathLike[str] | None) -> Graph:
-    path = Path(given or metadata["model"]["path"])
+def _model_of(compiled: SourceModel, given: str | os.PathLike[str] | None) -> Graph:
+    path = Path(given or compiled.path)
     if not path.is_file():
         raise ModelError(
             "the model that the artefact was made of is not there",
@@ -187,7 +186,7 @@ def _model_of(metadata: Mapping[str, Any], given: str | os.PathLike[str] | None)
             hint="say where it is with --model",
         )
     graph = read_tflite(path)
-    if hashlib.sha256(graph.data).hexdigest() != metadata["model"]["sha256"]:
+    if hashlib.sha256(graph.data).hexdigest() != compiled.sha256:
         raise ModelError(
             "this is not the model that the artefact was made of",
             where=str(path),

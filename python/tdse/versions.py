@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -21,12 +21,15 @@ class Requirement:
         at_least: lowest version, as text.
         below: first version that is too high, as text.
         reason: what goes wrong with another version.
+        same: how many leading numbers of two versions must be equal for what was compiled with one
+            to run with the other.
     """
 
     distribution: str
     at_least: str
     below: str
     reason: str
+    same: int
 
     @property
     def specifier(self) -> str:
@@ -35,10 +38,10 @@ class Requirement:
 
 
 REQUIREMENTS = (
-    Requirement("apache-tvm", "0.27", "0.28", "its interfaces change with every release"),
+    Requirement("apache-tvm", "0.27", "0.28", "its interfaces change with every release", 2),
     # With 0.1.15, ConvertLayout and MetaSchedule end the process with a segmentation fault.
-    Requirement("apache-tvm-ffi", "0.1.14.post0", "0.1.15", "TVM 0.27 crashes with another one"),
-    Requirement("ai-edge-litert", "2.3", "2.4", "the C interface that tdse calls has changed"),
+    Requirement("apache-tvm-ffi", "0.1.14.post0", "0.1.15", "TVM 0.27 crashes with another one", 3),
+    Requirement("ai-edge-litert", "2.3", "2.4", "the C interface that tdse calls has changed", 2),
 )
 
 
@@ -65,6 +68,29 @@ def check(version_of: Callable[[str], str] = metadata.version) -> None:
                 why=requirement.reason,
                 hint=hint,
             )
+
+
+def misfits(
+    made_with: Mapping[str, str], version_of: Callable[[str], str] = metadata.version
+) -> list[str]:
+    """Libraries here with which something compiled with others does not run, one text each.
+
+    Args:
+        made_with: versions it was compiled with, by distribution.
+        version_of: the installed version of a distribution.
+    """
+    texts = []
+    for requirement in REQUIREMENTS:
+        name, same = requirement.distribution, requirement.same
+        made, here = made_with[name], version_of(name)
+        if _parse(made)[:same] != _parse(here)[:same]:
+            texts.append(f"it was made with {name} {made}, installed is {here}")
+    return texts
+
+
+def is_newer(version: str, other: str) -> bool:
+    """``version`` is of a later minor release than ``other``."""
+    return _parse(version)[:2] > _parse(other)[:2]
 
 
 def _fits(installed: str, requirement: Requirement) -> bool:

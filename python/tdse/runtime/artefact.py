@@ -19,7 +19,7 @@ from tdse.errors import ArtefactError, TdseError, UsageError
 MODULE = "model.so"
 PLACEMENT = "placement.json"
 METADATA = "metadata.json"
-METADATA_SCHEMA = "tdse.metadata/1"
+METADATA_SCHEMA = "tdse.metadata/2"
 
 # An artefact is written in seconds; a temporary directory of this age has lost its process.
 _STALE_S = 3600.0
@@ -27,43 +27,6 @@ _STALE_S = 3600.0
 # Bytes that a compilation may need on disk: some candidates, each with the model's weights.
 _SPACE = 16 << 20
 _SPACE_PER_BYTE = 8
-
-
-def read_metadata(directory: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata of the artefact in ``directory``.
-
-    Raises:
-        ArtefactError: there is no artefact, or its metadata cannot be read.
-    """
-    path = Path(directory) / METADATA
-    if not Path(directory).is_dir():
-        raise ArtefactError(
-            "no such output directory", where=str(directory), hint="make it with tdsec MODEL -o OUT"
-        )
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtefactError(
-            f"the directory holds no {METADATA}",
-            where=str(directory),
-            why="it was not written by tdsec",
-            hint="make it with tdsec MODEL -o OUT",
-        ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArtefactError(
-            "the metadata cannot be read",
-            where=str(path),
-            why=str(error),
-            hint="compile the model again",
-        ) from None
-    if not isinstance(metadata, dict) or metadata.get("schema") != METADATA_SCHEMA:
-        raise ArtefactError(
-            "the metadata is of another version of tdse",
-            where=str(path),
-            why=f"its schema is not {METADATA_SCHEMA}",
-            hint="compile the model again with this version",
-        )
-    return metadata
 
 
 def check_writable(directory: str | os.PathLike[str]) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tdse.errors import ArtefactError, UsageError
+from tdse.errors import UsageError
 from tdse.runtime import native
-from tdse.runtime.artefact import MODULE, read_metadata
+from tdse.runtime.artefact import MODULE
+from tdse.runtime.check import check_artefact
 
 Array = npt.NDArray[Any]
 
@@ -32,17 +33,16 @@ def load(directory: str | os.PathLike[str]) -> Model:
     """Load the artefact in ``directory``.
 
     Raises:
-        ArtefactError: it is incomplete, damaged, or made for another machine.
+        ArtefactError: it is incomplete, damaged, or made for another machine; its code has not
+            been loaded then.
     """
-    metadata = read_metadata(directory)
-    path = Path(directory) / MODULE
-    if not path.is_file():
-        raise ArtefactError(
-            f"the artefact has no {MODULE}", where=str(directory), hint="compile the model again"
-        )
-    executor = native.load_executor(path)
-    names = metadata["inputs"], metadata["outputs"]
-    return Model(executor, input_names=names[0], output_names=names[1], metadata=metadata)
+    metadata = check_artefact(directory)
+    return Model(
+        native.load_executor(Path(directory) / MODULE),
+        input_names=metadata.inputs,
+        output_names=metadata.outputs,
+        metadata=metadata.as_dict(),
+    )
 
 
 class Model:

@@ -1,0 +1,250 @@
+"""``metadata.json``: what is in it, how it is sealed when written, and how it is read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tdse.errors import ArtefactError
+from tdse.faults import faults_of
+from tdse.runtime.artefact import METADATA, METADATA_SCHEMA, MODULE, PLACEMENT
+
+_VERSION = int(METADATA_SCHEMA.rpartition("/")[2])
+_AGAIN = "copy the artefact again, or compile the model again"
+
+_Count = Annotated[int, Field(ge=0)]
+_Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class SourceModel(_Record):
+    """The model file that was compiled; ``ops`` counts its placed operators."""
+
+    path: str
+    name: str
+    sha256: _Sha256
+    ops: _Count
+
+
+class Cpu(_Record):
+    """The processor that ``model.so`` was compiled for.
+
+    Attributes:
+        isa: the architecture, for example ``x86_64``.
+        features: extensions that its kernels may use, in the kernel's names; none if the artefact
+            has no kernels of its own.
+    """
+
+    isa: str
+    features: tuple[str, ...]
+
+
+class Versions(_Record):
+    """The distributions that the artefact was made with."""
+
+    tdse: str
+    litert: Annotated[str, Field(alias="ai-edge-litert")]
+    tvm: Annotated[str, Field(alias="apache-tvm")]
+    tvm_ffi: Annotated[str, Field(alias="apache-tvm-ffi")]
+
+
+class Files(_Record):
+    """sha256 of the files beside ``metadata.json``."""
+
+    module: Annotated[_Sha256, Field(alias=MODULE)]
+    placement: Annotated[_Sha256, Field(alias=PLACEMENT)]
+
+
+class Licence(_Record):
+    """A part of ``model.so`` and the licence that it is under."""
+
+    part: str
+    licence: str
+
+
+class LargestDifference(_Record):
+    """As ``tdse.measure.accuracy.Difference``."""
+
+    steps: int
+    relative: float
+
+
+class MadeUnder(_Record):
+    """As ``tdse.measure.conditions.Conditions``."""
+
+    cpu: str
+    cores: _Count
+    affinity: tuple[int, ...]
+    governor: str
+    load_average: float
+    versions: tuple[tuple[str, str], ...]
+
+
+class ContestRow(_Record):
+    """A contestant: either what was measured, or why it was not timed."""
+
+    name: str
+    threads: _Count
+    regions: _Count
+    targets: tuple[str, ...]
+    predicted_us: float | None
+    won: bool
+    not_timed: str = ""
+    measured_us: float | None = None
+    launch_medians_us: tuple[float, ...] = ()
+    ratio_to_winner: tuple[float, float, float] | None = None
+
+
+class Metadata(_Record):
+    """The whole file.
+
+    Attributes:
+        schema_: the format and its version, ``schema`` in the file.
+        tdse: version that wrote it.
+        made_at: date and time, ISO 8601.
+        metadata_sha256: of all other keys, so that damage to the file is noticed.
+    """
+
+    schema_: Annotated[Literal["tdse.metadata/2"], Field(alias="schema")]
+    tdse: str
+    made_at: str
+    model: SourceModel
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    platform: str
+    threads: _Count
+    seed: int
+    budget_s: float
+    pins: tuple[str, ...]
+    region_kinds: tuple[str, ...]
+    predicted_us: float | None
+    difference_from_litert: LargestDifference
+    conditions: MadeUnder
+    cpu: Cpu
+    versions: Versions
+    contest: tuple[ContestRow, ...]
+    licences: tuple[Licence, ...]
+    files: Files
+    metadata_sha256: _Sha256
+
+    def as_dict(self) -> dict[str, Any]:
+        """The keys and values of the file."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def sealed(fields: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """``fields`` with the sha256 of the files in ``directory`` and of themselves, ready to write.
+
+    Raises:
+        ArtefactError: they are not metadata that could be read back.
+    """
+    digests = {name: file_digest(directory / name) for name in (MODULE, PLACEMENT)}
+    unsealed = {**fields, "files": digests, "metadata_sha256": "0" * 64}
+    values = _parsed(json.dumps(unsealed), directory).as_dict()
+    return {**values, "metadata_sha256": _digest(values)}
+
+
+def read_metadata(directory: str | os.PathLike[str]) -> Metadata:
+    """The metadata of the artefact in ``directory``.
+
+    Raises:
+        ArtefactError: there is no artefact, its metadata cannot be read, are damaged, or are of
+            another version; all faults of the file are told.
+    """
+    if not Path(directory).is_dir():
+        raise ArtefactError(
+            "no such output directory", where=str(directory), hint="make it with tdsec MODEL -o OUT"
+        )
+    path = file_inside(directory, METADATA)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ArtefactError(
+            "the metadata cannot be read",
+            where=str(path),
+            why=error.strerror or str(error),
+            hint=_AGAIN,
+        ) from None
+    metadata = _parsed(text, path)
+    if metadata.metadata_sha256 != _digest(metadata.as_dict()):
+        raise ArtefactError(
+            f"{METADATA} is damaged", where=str(path), why="its sha256 is another one", hint=_AGAIN
+        )
+    return metadata
+
+
+def file_inside(directory: str | os.PathLike[str], name: str) -> Path:
+    """The regular file ``name`` of an artefact.
+
+    Raises:
+        ArtefactError: it is not there, or a symbolic link leads out of the artefact.
+    """
+    root = Path(directory).resolve()
+    path = Path(directory) / name
+    if not path.resolve().is_relative_to(root):
+        raise ArtefactError(
+            f"{name} is a link that leads out of the artefact",
+            where=str(path),
+            hint="put the file itself there, or compile the model again",
+        )
+    if not path.is_file():
+        raise ArtefactError(
+            f"the artefact has no {name}",
+            where=str(directory),
+            hint="make it with tdsec MODEL -o OUT",
+        )
+    return path
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Head(BaseModel):
+    """The one key that every version of the file has."""
+
+    schema_: Annotated[str, Field(alias="schema", strict=True)]
+
+
+def _parsed(text: str | bytes, path: Path) -> Metadata:
+    try:
+        schema = _Head.model_validate_json(text).schema_
+        version = re.fullmatch(r"tdse\.metadata/([0-9]{1,9})", schema)
+        if version is not None and int(version[1]) != _VERSION:
+            raise _another_version(int(version[1]), path)
+        return Metadata.model_validate_json(text)
+    except ValidationError as error:
+        raise ArtefactError(
+            "the metadata are not such as tdse writes",
+            where=str(path),
+            why="; ".join(faults_of(error, Metadata)),
+            hint=_AGAIN,
+        ) from None
+
+
+def _another_version(version: int, path: Path) -> ArtefactError:
+    newer = version > _VERSION
+    return ArtefactError(
+        f"the artefact was made by {'a newer' if newer else 'an older'} tdse",
+        where=str(path),
+        why=f"its metadata have format {version}, this tdse reads format {_VERSION}",
+        hint="update tdse" if newer else "compile the model again",
+    )
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """sha256 of all keys but the one it goes to."""
+    rest = {key: value for key, value in values.items() if key != "metadata_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
