@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class TdseError(Exception):
     """A failure that a user can act on, printed as one line.
@@ -38,6 +40,13 @@ class TdseError(Exception):
             "why": self.why,
             "hint": self.hint,
         }
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, str]) -> TdseError:
+        """The error of which ``as_dict`` gave ``fields``, perhaps in another process."""
+        kinds: list[type[TdseError]] = [TdseError, *TdseError.__subclasses__()]
+        found = {kind.__name__: kind for kind in kinds}[fields["kind"]]
+        return found(fields["what"], where=fields["where"], why=fields["why"], hint=fields["hint"])
 
 
 class UsageError(TdseError):
