@@ -77,6 +77,19 @@ def two_inputs_two_outputs() -> bytes:
     return write_model([main], signature=names)
 
 
+def hostile_names() -> bytes:
+    """``two_inputs_two_outputs`` with names that would steer a terminal, or a printer of tables."""
+    red, line, markup, right_to_left = "\x1b[31m", "\ntdse: all is well", "[/bold]", "\u202egnp"
+    tensors = [Tensor(f"a{red}{i}", (1, 4)) for i in range(4)]
+    operators = [
+        Operator("MUL", (0, 1), (3,), schema.MulOptionsT()),
+        Operator("SUB", (1, 0), (2,), schema.SubOptionsT()),
+    ]
+    main = Subgraph(tensors, operators, inputs=(1, 0), outputs=(2, 3))
+    inputs, outputs = (f"in{red}{line}", f"in{markup}"), ("file", f"out{right_to_left}{red}")
+    return write_model([main], signature=Signature(inputs, outputs))
+
+
 def shared_output() -> bytes:
     """Float32 model whose first output is also read by the operator that makes the second."""
     tensors = [Tensor(name, (1, 4)) for name in ("x", "first", "second")]
@@ -236,6 +249,7 @@ RUNNABLE: Mapping[str, Callable[[], bytes]] = {
         tiny_float,
         branches,
         two_inputs_two_outputs,
+        hostile_names,
         shared_output,
         resource_variable,
         conditional,

@@ -20,6 +20,7 @@ from tdse.measure.activations import Array, random_inputs, zero_inputs
 from tdse.measure.race import Entry, Result, race
 from tdse.measure.stats import Ratio, ratio
 from tdse.measure.turn import measuring
+from tdse.npz import read_inputs
 from tdse.place import thread_counts
 from tdse.platform import discover_host
 from tdse.runtime.litert import invoke, make_interpreter
@@ -202,49 +203,6 @@ def _cases(
     if inputs is None:
         return [*(random_inputs(graph, seed + i) for i in range(5)), zero_inputs(graph)]
     return read_inputs(artefact, inputs)
-
-
-def read_inputs(artefact: Model, path: str | os.PathLike[str]) -> list[list[Array]]:
-    """The inputs in an ``.npz``: one list of arrays for each case.
-
-    An array has the shape of its input, or one more axis in front, which counts the cases.
-
-    Raises:
-        UsageError: the file or an array does not fit; says which and what is wanted.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UsageError(
-            "the inputs cannot be read", where=str(path), why=str(error), hint="give an .npz file"
-        ) from None
-    names = [info.name for info in artefact.inputs]
-    if set(arrays) != set(names):
-        if len(arrays) != len(names):
-            raise UsageError(
-                f"the file holds {len(arrays)} arrays for {len(names)} inputs",
-                where=str(path),
-                hint=f"the inputs are {', '.join(names)}",
-            )
-        arrays = dict(zip(names, arrays.values(), strict=True))
-    stacks = []
-    for info in artefact.inputs:
-        array = arrays[info.name]
-        if array.dtype == info.dtype and array.shape == info.shape:
-            stacks.append(array[np.newaxis])
-        elif array.dtype == info.dtype and array.shape[1:] == info.shape and len(array):
-            stacks.append(array)
-        else:
-            raise UsageError(
-                f"input {info.name!r} is given as {array.dtype} of shape {array.shape}",
-                where=str(path),
-                why=f"the model takes {info.dtype} of shape {info.shape}",
-                hint="convert it, or stack several inputs along a new first axis",
-            )
-    if len({len(stack) for stack in stacks}) > 1:
-        raise UsageError("the arrays hold different numbers of inputs", where=str(path))
-    return [list(case) for case in zip(*stacks, strict=True)]
 
 
 def _check(graph: Graph, artefact: Model, cases: Sequence[Sequence[Array]]) -> Correctness:

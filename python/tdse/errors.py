@@ -79,5 +79,10 @@ class VersionError(TdseError):
     """An installed library is of a version that tdse does not work with."""
 
 
+def printable(text: str) -> str:
+    r"""``text`` for a terminal: what would steer it is written as an escape such as ``\x1b``."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tdse.errors import TdseError
+from tdse.errors import TdseError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.text import Text
 
     from tdse.contest import Progress as Report
 
@@ -50,11 +51,31 @@ def run(prog: str, command: Callable[[], None], *, as_json: bool, debug: bool) -
     return 0
 
 
-def console() -> Console:
-    """Standard output: as wide as the terminal, or wide enough for a table in a file."""
+def say(text: str) -> None:
+    """Print one line on standard output, whatever names of a model are in it."""
+    print(printable(text))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Prints texts and tables as wide as the terminal, or wide enough for a table in a file.
+
+    Texts are printed as they are, with control characters escaped: names in a model file are
+    chosen by whoever made it.
+    """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else _FILE_WIDTH, highlight=False)
+    class PlainConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable(text), **options)
+
+    stream = sys.stderr if stderr else sys.stdout
+    return PlainConsole(
+        stderr=stderr,
+        width=None if stream.isatty() else _FILE_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def print_json(value: Any) -> None:
@@ -81,7 +102,6 @@ def progress_bar(*, quiet: bool) -> Iterator[Report]:
     if quiet or not sys.stderr.isatty():
         yield lambda stage, done, total, detail: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     with Progress(
@@ -89,8 +109,8 @@ def progress_bar(*, quiet: bool) -> Iterator[Report]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[detail]}"),
-        console=Console(stderr=True),
+        TextColumn("{task.fields[detail]}", markup=False),
+        console=console(stderr=True),
         transient=True,
     ) as bar:
         yield _reporter(bar)
@@ -105,7 +125,7 @@ def _reporter(bar: Progress) -> Report:
             description=_STAGES[stage],
             completed=done,
             total=total,
-            detail=detail,
+            detail=printable(detail),
             refresh=True,
         )
 

@@ -34,8 +34,8 @@ def _devices(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from tdse.bench import read_inputs
     from tdse.cli import show
+    from tdse.npz import read_inputs, write_outputs
     from tdse.runtime.model import load
 
     model = load(arguments.out)
@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace) -> None:
         for i, info in enumerate(model.outputs)
     }
     if arguments.save:
-        np.savez(arguments.save, allow_pickle=False, **outputs)
+        write_outputs(arguments.save, outputs)
     show.outputs(outputs, source=source, saved=arguments.save, as_json=arguments.json)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rich.table import Table
 
 from tdse.bench import Report, Row
-from tdse.cli.common import console, print_json
+from tdse.cli.common import console, print_json, say
 from tdse.contest import Contest
 from tdse.cost.table import MEASURED, CostTable
 from tdse.measure.race import Result
@@ -57,14 +57,14 @@ def outputs(
     if as_json:
         print_json({"inputs": source, "saved": saved, "outputs": rows})
         return
-    print(f"inputs: {source}")
+    say(f"inputs: {source}")
     for row in rows:
-        print(
+        say(
             f"{row['name']}: {row['dtype']}{row['shape']}, from {row['min']} to {row['max']}, "
             f"largest at {row['argmax']}"
         )
     if saved:
-        print(f"outputs are in {saved}")
+        say(f"outputs are in {saved}")
 
 
 def compiled(result: CompileResult) -> None:

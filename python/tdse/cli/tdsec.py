@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from tdse.cli.common import Parser, print_json, progress_bar, run
+from tdse.cli.common import Parser, print_json, progress_bar, run, say
 from tdse.errors import UsageError
 
 
@@ -78,9 +78,9 @@ def _explain(arguments: Arguments) -> None:
         print_json({"ops": [asdict(row) for row in rows]})
         return
     for row in rows:
-        print(f"{row.label}: {', '.join(row.allowed) or 'nowhere'}")
+        say(f"{row.label}: {', '.join(row.allowed) or 'nowhere'}")
         for target, reason in row.refused:
-            print(f"    not {target}: {reason}")
+            say(f"    not {target}: {reason}")
 
 
 def _parse(argv: Sequence[str] | None) -> Arguments:

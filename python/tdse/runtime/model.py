@@ -145,14 +145,17 @@ class Model:
             )
         checked = []
         for array, info in zip(arrays, self.inputs, strict=True):
-            value = np.ascontiguousarray(array) if info.shape else np.asarray(array)
+            try:
+                value = np.asarray(array)
+            except ValueError as error:
+                raise UsageError(f"input {info.name!r} is not an array", why=str(error)) from None
             if value.shape != info.shape or value.dtype != info.dtype:
                 raise UsageError(
                     f"input {info.name!r} has shape {value.shape} and dtype {value.dtype}",
                     why=f"the model takes {info.shape} and {info.dtype}",
                     hint="convert the array first",
                 )
-            checked.append(value)
+            checked.append(value if value.flags.c_contiguous else value.copy())
         return checked
 
 

@@ -18,6 +18,9 @@ KIND = "tdse_executor"
 
 _lock = threading.Lock()
 _library: ctypes.CDLL | None = None
+# For each path the files that have been loaded from it: device, inode and time of change, and how
+# many there were before.
+_loaded_files: dict[str, dict[tuple[int, int, int], int]] = {}
 
 
 def register() -> None:
@@ -109,7 +112,7 @@ def load_library(path: str | os.PathLike[str]) -> Any:
     import tvm_ffi
 
     try:
-        return tvm_ffi.load_module(str(path))
+        return tvm_ffi.load_module(_name_to_load(path))
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         raise ArtefactError(
             "the runtime module cannot be loaded",
@@ -117,6 +120,24 @@ def load_library(path: str | os.PathLike[str]) -> Any:
             why=_message(error),
             hint="compile the model again on a machine of this kind",
         ) from None
+
+
+def _name_to_load(path: str | os.PathLike[str]) -> str:
+    """A name of the file under which no other file was loaded before.
+
+    While a library is loaded, glibc takes a file of the same name for that library, without
+    looking whether it has been replaced. So the second file at one path is loaded as
+    ``out/./model.so``, the third as ``out//./model.so``: the generation in binary digits.
+    """
+    directory, name = os.path.split(os.path.abspath(path))
+    status = os.stat(path)
+    with _lock:
+        files = _loaded_files.setdefault(os.path.join(directory, name), {})
+        generation = files.setdefault(
+            (status.st_dev, status.st_ino, status.st_mtime_ns), len(files)
+        )
+    digits = f"{generation:b}" if generation else ""
+    return directory + "/" + "".join("./" if digit == "1" else "/" for digit in digits) + name
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:

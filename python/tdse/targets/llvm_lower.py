@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 import tvm
-from tvm import relax, tirx
+from tvm import relax, te, tirx
 
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
@@ -90,9 +90,30 @@ def _lowered(module: tvm.IRModule, isa: Isa) -> tvm.IRModule:
         raise UnsupportedError(reason_of(error)) from None
 
 
+def _relu(builder: relax.BlockBuilder, call: relax.Call) -> Any:
+    return builder.call_te(_clipped, call.args[0], 0, None)
+
+
+def _clip(builder: relax.BlockBuilder, call: relax.Call) -> Any:
+    low, high = (limit.value for limit in call.args[1:])
+    return builder.call_te(_clipped, call.args[0], low, high)
+
+
+def _clipped(x: te.Tensor, low: float, high: float | None) -> te.Tensor:
+    """``x`` moved to a limit where it is beyond; a NaN stays, which TVM's own kernels lose."""
+
+    def element(*at: Any) -> Any:
+        value = x(*at)
+        if high is not None:
+            value = tirx.Select(value > tirx.const(high, x.dtype), tirx.const(high, x.dtype), value)
+        return tirx.Select(value < tirx.const(low, x.dtype), tirx.const(low, x.dtype), value)
+
+    return te.compute(x.shape, element, name="clipped")
+
+
 _PASSES = tvm.transform.Sequential(
     [
-        relax.transform.LegalizeOps(),
+        relax.transform.LegalizeOps({"relax.nn.relu": _relu, "relax.clip": _clip}),
         relax.transform.AnnotateTIROpPattern(),
         relax.transform.FoldConstant(),
         relax.transform.FuseOps(),
