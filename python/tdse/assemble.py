@@ -10,6 +10,7 @@ from typing import Any
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
+from tdse.link import write_library
 from tdse.runtime import native
 from tdse.runtime.plan import Plan, PlanRegion, PlanTensor, Step
 from tdse.targets import CompiledRegion, get_target
@@ -37,7 +38,7 @@ class Assembly:
         libraries = []
         for i, library in enumerate(self.libraries):
             path = directory / f"library{i}.so"
-            library.export_library(str(path))
+            write_library(library, path)
             libraries.append(path)
         return plan, libraries
 

@@ -15,6 +15,7 @@ import numpy as np
 from tdse.errors import ModelError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
+from tdse.link import write_library
 from tdse.measure.accuracy import Difference, difference, worst
 from tdse.measure.activations import Array, random_inputs, zero_inputs
 from tdse.measure.race import Entry, Result, race
@@ -277,7 +278,7 @@ def _default_tvm_build(graph: Graph, scratch: Path) -> tuple[Path | None, str]:
             module = from_tflite(tflite.Model.GetRootAsModel(graph.data, 0))
             library = tvm.compile(module, target=host_isa().target)
         path = scratch / "tvm_default.so"
-        library.export_library(str(path))
+        write_library(library, path)
     # TVM's importer raises whatever its assertions and lookups happen to raise.
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]

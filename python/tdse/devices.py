@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tdse.errors import TdseError
+from tdse.link import find_linker
 from tdse.platform import load_platform
 from tdse.targets import get_target
+from tdse.targets.base import target_code
 
 
 def describe_devices(platform: str = "host") -> dict[str, Any]:
@@ -20,7 +23,14 @@ def describe_devices(platform: str = "host") -> dict[str, Any]:
         targets = []
         for name in device.targets:
             support = get_target(name).available()
-            targets.append({"name": name, "available": support.ok, "reason": support.reason})
+            targets.append(
+                {
+                    "name": name,
+                    "available": support.ok,
+                    "reason": support.reason,
+                    "code": target_code(name),
+                }
+            )
         devices.append(
             {
                 "name": device.name,
@@ -32,4 +42,16 @@ def describe_devices(platform: str = "host") -> dict[str, Any]:
                 "targets": targets,
             }
         )
-    return {"platform": found.name, "source": found.source, "devices": devices}
+    return {
+        "platform": found.name,
+        "source": found.source,
+        "devices": devices,
+        "linker": _linker(),
+    }
+
+
+def _linker() -> str:
+    try:
+        return str(find_linker())
+    except TdseError:
+        return ""

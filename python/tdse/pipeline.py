@@ -17,6 +17,7 @@ from tdse.cost.table import MEASURED, NOT_LEGAL
 from tdse.errors import PlacementError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
+from tdse.link import find_linker, write_library
 from tdse.measure.accuracy import Difference
 from tdse.measure.activations import activations, random_inputs
 from tdse.measure.conditions import current_conditions, library_versions
@@ -109,6 +110,7 @@ def compile(
     )
     say = progress or (lambda stage, done, total, detail: None)
     check_writable(out)
+    find_linker()
     graph = read_tflite(Path(model))
     demand_space(len(graph.data), out)
     demand_runs(graph)
@@ -129,7 +131,7 @@ def compile(
         _demand_no_fallback(graph, decision, kinds)
     fields = _metadata(graph, model, options, chosen, decision, gap, kinds)
     with replacing(out) as beside:
-        lib.export_library(str(beside / MODULE))
+        write_library(lib, beside / MODULE)
         chosen.save(beside / PLACEMENT)
         metadata = sealed(fields, beside)
         write_json(beside / METADATA, metadata)
@@ -215,6 +217,7 @@ def _metadata(
         "cpu": _cpu_metadata(kinds),
         "versions": dict(library_versions()),
         "contest": _contest_metadata(decision),
+        "linker": str(find_linker()),
         "licences": _licences_metadata(kinds),
     }
 

@@ -13,7 +13,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from tdse import errors
 from tdse.contest import Progress
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.legality import Legality, find_legality
 from tdse.measure.activations import Array
 from tdse.measure.records import RecordStore
+from tdse.worker import worker_command, worker_environment
 
 # A child that says nothing for so long, in seconds, is taken for hung. A batch of operators takes
 # LLVM well under a minute on a small board.
@@ -161,14 +160,14 @@ class _Child:
             self._measured = message["measured"]
             self._finished = True
         else:
-            fields = dict(message["error"])
-            raise getattr(errors, fields.pop("kind"))(fields.pop("what"), **fields)
+            raise TdseError.from_dict(message["error"])
 
 
 @contextlib.contextmanager
 def _process(log: Any) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tdse.survey_worker"],
+        worker_command("tdse.survey_worker"),
+        env=worker_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,

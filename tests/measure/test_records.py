@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tdse.errors import TdseError
 from tdse.measure.conditions import Conditions, current_conditions
-from tdse.measure.records import Record, RecordStore
+from tdse.measure.records import Record, RecordStore, cache_directory
 
 CONDITIONS = Conditions("cpu", 2, (0, 1), "", 0.5, (("tdse", "1"),))
 RECORD = Record("abc", "litert", 2, "conv2d", (1.0, 2.5), 12.5, 0.25, 30)
@@ -73,6 +74,47 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     path.write_text("this is not a database, and long enough to be taken for one" * 50)
     with pytest.raises(TdseError, match=r"record store cannot be used.*delete the file"):
         RecordStore(CONDITIONS, path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("median_us", 0.0),
+        ("median_us", -3.0),
+        ("median_us", float("inf")),
+        ("median_us", 1e12),
+        ("median_us", "fast"),
+        ("spread_us", -1.0),
+        ("runs", 0),
+        ("threads", 0),
+        ("features", "[1.0, NaN]"),
+        ("features", "[1.0"),
+        ("features", "7"),
+    ],
+)
+def test_what_cannot_have_been_measured_is_refused(
+    column: str, value: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.sqlite"
+    RecordStore(CONDITIONS, path).add([RECORD])
+    with sqlite3.connect(path) as database:
+        database.execute(f"UPDATE records SET {column} = ?", (value,))
+    store = RecordStore(CONDITIONS, path)
+    for read in (lambda: store.find(["abc"]), lambda: store.of_target("litert")):
+        with pytest.raises(TdseError, match=r"r\.sqlite: .*cannot have been measured.*conv2d on"):
+            read()
+
+
+def test_the_cache_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "tdse").mkdir(mode=0o755)
+    RecordStore(CONDITIONS).add([RECORD])
+    assert (tmp_path / "tdse").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_relative_cache_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_directory() == Path.home() / ".cache" / "tdse"
 
 
 def test_current_conditions_tell_the_versions() -> None:

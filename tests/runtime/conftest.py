@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,3 +26,25 @@ def small_artefact(model_path: ModelPath, tmp_path_factory: pytest.TempPathFacto
     out = tmp_path_factory.mktemp("small") / "out"
     tdse.compile(model, out=out, placement=make_placement(graph, regions, 1, None, 0))
     return out
+
+
+@pytest.fixture
+def copied(small_artefact: Path, tmp_path: Path) -> Path:
+    """A copy of the artefact that may be changed."""
+    return Path(shutil.copytree(small_artefact, tmp_path / "out"))
+
+
+@pytest.fixture
+def loaded_modules(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The modules whose code was loaded."""
+    from tdse.runtime import native
+
+    paths: list[Path] = []
+    load_executor = native.load_executor
+
+    def noting(path: Path) -> Any:
+        paths.append(path)
+        return load_executor(path)
+
+    monkeypatch.setattr(native, "load_executor", noting)
+    return paths

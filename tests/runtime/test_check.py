@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,32 +15,11 @@ import pytest
 
 import tdse
 from tdse.errors import ArtefactError
-from tdse.runtime import native
 from tdse.runtime.artefact import METADATA, MODULE, PLACEMENT, write_json
 from tdse.runtime.metadata import sealed
 
 pytestmark = pytest.mark.tvm
 Damage = Callable[[bytes, random.Random], bytes]
-
-
-@pytest.fixture
-def copied(small_artefact: Path, tmp_path: Path) -> Path:
-    """A copy of the artefact that may be changed."""
-    return Path(shutil.copytree(small_artefact, tmp_path / "out"))
-
-
-@pytest.fixture
-def loaded_modules(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The modules whose code was loaded."""
-    paths: list[Path] = []
-    load_executor = native.load_executor
-
-    def noting(path: Path) -> Any:
-        paths.append(path)
-        return load_executor(path)
-
-    monkeypatch.setattr(native, "load_executor", noting)
-    return paths
 
 
 def _refusal(directory: Path, loaded_modules: list[Path]) -> str:

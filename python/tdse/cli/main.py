@@ -38,7 +38,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from tdse.npz import read_inputs, write_outputs
     from tdse.runtime.model import load
 
-    model = load(arguments.out)
+    model = load(arguments.out, public_key=arguments.public_key)
     if arguments.inputs:
         cases = read_inputs(model, arguments.inputs)
         source = arguments.inputs
@@ -93,6 +93,11 @@ def _parser() -> Parser:
     runs.add_argument("--inputs", metavar="DATA.npz", help="arrays by input name (default: random)")
     runs.add_argument("--save", metavar="FILE.npz", help="write the outputs there")
     runs.add_argument("--seed", type=int, default=0, metavar="N", help="of random inputs")
+    runs.add_argument(
+        "--public-key",
+        metavar="KEY.pem",
+        help="refuse an artefact that is not signed with this Ed25519 key",
+    )
     runs.set_defaults(command=_run)
 
     timed = commands.add_parser("bench", help="time an artefact and check its results")

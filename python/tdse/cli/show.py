@@ -36,7 +36,9 @@ def devices(report: Mapping[str, Any]) -> None:
         out.print(f"  {device['name']}: {device['model_name']}, {device['cores']} cores{size}")
         for target in device["targets"]:
             state = "ready here" if target["available"] else f"not here: {target['reason']}"
-            out.print(f"    {target['name']}: {state}")
+            code = f", code of {target['code']}" if target["code"] else ""
+            out.print(f"    {target['name']}: {state}{code}")
+    out.print(f"linker: {report['linker'] or 'none is found; tdsec needs a C++ compiler'}")
 
 
 def outputs(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 
 from tdse.errors import TdseError
 from tdse.measure.activations import Array
+from tdse.worker import worker_command, worker_environment
 
 # A launch that says nothing for this long, in seconds, is taken for hung.
 _LAUNCH_LIMIT_S = 300.0
@@ -127,7 +127,8 @@ def race(
 def _launch(spec: dict[str, Any]) -> dict[str, Any]:
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "tdse.measure.race_worker"],
+            worker_command("tdse.measure.race_worker"),
+            env=worker_environment(),
             input=json.dumps(spec),
             capture_output=True,
             text=True,

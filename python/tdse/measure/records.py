@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -29,9 +31,13 @@ CREATE TABLE IF NOT EXISTS support (
 """
 
 
+# An operator that runs longer, in microseconds, has not been measured but made up.
+_LONGEST_US = 3.6e9
+
+
 @dataclass(frozen=True)
 class Record:
-    """One measured time.
+    """One measured time; making one that cannot have been measured raises a ValueError.
 
     Attributes:
         signature: of the operator's slice, see ``tdse.graph.signature``.
@@ -53,16 +59,35 @@ class Record:
     spread_us: float
     runs: int
 
+    def __post_init__(self) -> None:
+        if not 0 < self.median_us < _LONGEST_US or not 0 <= self.spread_us < _LONGEST_US:
+            raise ValueError(f"a time of {self.median_us} us with a spread of {self.spread_us} us")
+        if self.threads < 1 or self.runs < 1:
+            raise ValueError(f"{self.runs} runs on {self.threads} threads")
+        if not all(math.isfinite(number) for number in self.features):
+            raise ValueError("features that are not finite")
 
-def default_path() -> Path:
-    """Where records are kept: ``$XDG_CACHE_HOME/tdse``, or ``~/.cache/tdse``.
+
+def cache_directory() -> Path:
+    """``$XDG_CACHE_HOME/tdse``, or ``~/.cache/tdse``.
 
     A relative ``XDG_CACHE_HOME`` is ignored, as the XDG base directory specification demands.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):
         base = os.path.expanduser("~/.cache")
-    return Path(base) / "tdse" / "records.sqlite"
+    return Path(base) / "tdse"
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory that only the user may enter: times tell what models somebody has.
+
+    Raises:
+        OSError: it cannot be made, or others may enter it and it belongs to one of them.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if stat.S_IMODE(directory.stat().st_mode) & 0o077:
+        directory.chmod(0o700)
 
 
 class RecordStore:
@@ -78,12 +103,14 @@ class RecordStore:
         Raises:
             TdseError: the file cannot be opened or is not a record store.
         """
-        self.path = path or default_path()
+        self.path = path or cache_directory() / "records.sqlite"
         self.conditions = conditions
         self._versions = json.dumps(conditions.versions)
         with self._told():
-            # Times tell what models a user has.
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if path is None:
+                make_private(self.path.parent)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=30.0)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(_SCHEMA)
@@ -102,7 +129,7 @@ class RecordStore:
                 " FROM records WHERE signature = ? AND key = ?",
                 (signature, self.conditions.key),
             ):
-                record = _record(row)
+                record = self._record(row)
                 found[record.signature, record.target, record.threads] = record
         return found
 
@@ -113,7 +140,7 @@ class RecordStore:
             " FROM records WHERE target = ? AND key = ? ORDER BY signature, threads",
             (target, self.conditions.key),
         )
-        return [_record(row) for row in rows]
+        return [self._record(row) for row in rows]
 
     def add(self, records: Sequence[Record]) -> None:
         """Keep ``records``; a newer one takes the place of the older."""
@@ -180,9 +207,14 @@ class RecordStore:
                 hint="free some space, delete the file, or point XDG_CACHE_HOME elsewhere",
             ) from None
 
-
-def _record(row: tuple[Any, ...]) -> Record:
-    signature, target, threads, kind, features, median_us, spread_us, runs = row
-    return Record(
-        signature, target, threads, kind, tuple(json.loads(features)), median_us, spread_us, runs
-    )
+    def _record(self, row: tuple[Any, ...]) -> Record:
+        signature, target, threads, kind, features, *numbers = row
+        try:
+            return Record(signature, target, threads, kind, tuple(json.loads(features)), *numbers)
+        except (TypeError, ValueError) as error:
+            raise TdseError(
+                "the record store holds what cannot have been measured",
+                where=str(self.path),
+                why=f"{kind} on {target}: {error}",
+                hint="delete the file; everything is measured again",
+            ) from None

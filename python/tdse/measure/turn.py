@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from tdse.errors import TdseError
-from tdse.measure.records import default_path
+from tdse.measure.records import cache_directory, make_private
 
 
 @contextlib.contextmanager
@@ -23,9 +23,9 @@ def measuring(waiting: Callable[[], None]) -> Iterator[None]:
     Raises:
         TdseError: the lock cannot be made.
     """
-    path = default_path().with_name("measuring.lock")
+    path = cache_directory() / "measuring.lock"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise TdseError(

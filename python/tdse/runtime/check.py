@@ -13,16 +13,24 @@ from tdse.runtime.artefact import METADATA
 from tdse.runtime.metadata import Cpu, Metadata, file_digest, file_inside, read_metadata
 
 
-def check_artefact(directory: str | os.PathLike[str]) -> Metadata:
+def check_artefact(
+    directory: str | os.PathLike[str], *, public_key: str | os.PathLike[str] | None = None
+) -> Metadata:
     """The metadata of the artefact in ``directory``, once all that they promise has been checked.
 
     To load ``model.so`` runs code in it, so a file that is damaged, or was made for other
     libraries or another processor, must not get that far.
 
+    Args:
+        directory: the artefact.
+        public_key: an Ed25519 public key in PEM, if the artefact must be signed with it.
+
     Raises:
-        ArtefactError: it is incomplete, damaged, or was made for another environment.
+        ArtefactError: it is incomplete, damaged, was made for another environment, or is not
+            signed with the key.
+        UsageError: the key cannot be read.
     """
-    metadata = read_metadata(directory)
+    metadata = read_metadata(directory, public_key=public_key)
     _check_versions(metadata, directory)
     _check_cpu(metadata.cpu, discover_host().devices[0], directory)
     for name, digest in metadata.files.model_dump(by_alias=True).items():

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from tdse.errors import TargetError, TdseError
+from tdse.worker import worker_command, worker_environment
 
 # Of a shared array, in bytes; the executor's own buffers have it too.
 _ALIGNMENT = 64
@@ -155,9 +155,8 @@ class ChildExecutor:
 def _launch(module: Path, connection: int, memory: int) -> subprocess.Popen[bytes]:
     arguments = str(connection), str(memory), str(module.absolute())
     return subprocess.Popen(
-        # With -P no code is taken from the current directory.
-        [sys.executable, "-P", "-m", "tdse.runtime.isolated_worker", *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        worker_command("tdse.runtime.isolated_worker", *arguments),
+        env=worker_environment(),
         stdin=subprocess.DEVNULL,
         pass_fds=(connection, memory),
         # Ctrl-C is for this process to handle.

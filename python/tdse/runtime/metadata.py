@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tdse.errors import ArtefactError
 from tdse.faults import faults_of
 from tdse.runtime.artefact import METADATA, METADATA_SCHEMA, MODULE, PLACEMENT
+from tdse.runtime.signature import check_signature
 
 _VERSION = int(METADATA_SCHEMA.rpartition("/")[2])
 _AGAIN = "copy the artefact again, or compile the model again"
@@ -112,6 +113,7 @@ class Metadata(_Record):
         schema_: the format and its version, ``schema`` in the file.
         tdse: version that wrote it.
         made_at: date and time, ISO 8601.
+        linker: the compiler that linked ``model.so``.
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
 
@@ -133,6 +135,7 @@ class Metadata(_Record):
     cpu: Cpu
     versions: Versions
     contest: tuple[ContestRow, ...]
+    linker: str
     licences: tuple[Licence, ...]
     files: Files
     metadata_sha256: _Sha256
@@ -154,12 +157,15 @@ def sealed(fields: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     return {**values, "metadata_sha256": _digest(values)}
 
 
-def read_metadata(directory: str | os.PathLike[str]) -> Metadata:
-    """The metadata of the artefact in ``directory``.
+def read_metadata(
+    directory: str | os.PathLike[str], *, public_key: str | os.PathLike[str] | None = None
+) -> Metadata:
+    """The metadata of the artefact in ``directory``, signed with ``public_key`` if one is given.
 
     Raises:
-        ArtefactError: there is no artefact, its metadata cannot be read, are damaged, or are of
-            another version; all faults of the file are told.
+        ArtefactError: there is no artefact, its metadata cannot be read, are damaged, are of
+            another version, or not signed with the key; all faults of the file are told.
+        UsageError: the key cannot be read.
     """
     if not Path(directory).is_dir():
         raise ArtefactError(
@@ -175,6 +181,8 @@ def read_metadata(directory: str | os.PathLike[str]) -> Metadata:
             why=error.strerror or str(error),
             hint=_AGAIN,
         ) from None
+    if public_key is not None:
+        check_signature(path, text, public_key)
     metadata = _parsed(text, path)
     if metadata.metadata_sha256 != _digest(metadata.as_dict()):
         raise ArtefactError(

@@ -30,20 +30,27 @@ class TensorInfo:
     shape: tuple[int, ...]
 
 
-def load(directory: str | os.PathLike[str], *, isolate: bool = False) -> Model:
+def load(
+    directory: str | os.PathLike[str],
+    *,
+    isolate: bool = False,
+    public_key: str | os.PathLike[str] | None = None,
+) -> Model:
     """Load the artefact in ``directory``.
 
     Args:
         directory: what tdsec wrote.
         isolate: load and run its code in a child process, so that a crash in it is a TargetError
             here. The child ends when the model is dropped. A call takes some 0.1 ms longer.
+        public_key: an Ed25519 public key in PEM; an artefact that is not signed with it is refused.
 
     Raises:
-        ArtefactError: it is incomplete, damaged, or made for another machine; its code has not
-            been loaded then.
+        ArtefactError: it is incomplete, damaged, made for another machine, or not signed with the
+            key; its code has not been loaded then.
+        UsageError: the key cannot be read.
         TargetError: the child process crashed while it loaded the artefact.
     """
-    metadata = check_artefact(directory)
+    metadata = check_artefact(directory, public_key=public_key)
     load_executor = ChildExecutor if isolate else native.load_executor
     return Model(
         load_executor(Path(directory) / MODULE),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -139,6 +140,15 @@ def get_target(name: str) -> Target:
 def target_names() -> tuple[str, ...]:
     """Names of all targets: tdse's own, and those that other packages bring."""
     return (*_BUILT_IN, *sorted(set(_entry_points()) - set(_BUILT_IN)))
+
+
+def target_code(name: str) -> str:
+    """The file whose code is run for a target that another package brings; empty for tdse's own."""
+    point = _entry_points().get(name)
+    if point is None or name in _BUILT_IN:
+        return ""
+    spec = importlib.util.find_spec(point.module)
+    return (spec.origin or "") if spec else ""
 
 
 def _entry_points() -> dict[str, EntryPoint]:

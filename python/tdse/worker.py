@@ -1,0 +1,16 @@
+"""How this process starts another one that runs a module of tdse."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def worker_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs ``module``; with -P, none of the working directory's files is code."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment that lets it find the modules that this process would."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
