@@ -37,7 +37,7 @@ def test_nothing_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     for entries in ("", ".", "bin", "./bin:"):
         monkeypatch.setenv("PATH", entries)
-        with pytest.raises(TdseError, match="no C.. compiler.*apt-get install"):
+        with pytest.raises(TdseError, match=r"no C\+\+ compiler.*apt-get install"):
             find_linker()
 
 
@@ -47,7 +47,7 @@ def test_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_linker() == mine
     monkeypatch.setenv("CXX", "./my c++")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(TdseError, match="relative path.*whole path"):
+    with pytest.raises(TdseError, match=r"relative path.*whole path"):
         find_linker()
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(TdseError, match="CXX=no-such-compiler"):

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tdse.cli.common import Parser, print_json, progress_bar, run
+from tdse.cli.common import Parser, print_json, progress_bar, run, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +58,9 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> None:
+    if arguments.check:
+        _check(arguments)
+        return
     from tdse.bench import PEERS, bench
     from tdse.cli import show
 
@@ -76,6 +79,29 @@ def _bench(arguments: argparse.Namespace) -> None:
         print_json(show.bench_json(result))
     else:
         show.bench(result)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from tdse.errors import UsageError
+    from tdse.fit import check_fit
+
+    if arguments.against:
+        raise UsageError("--check compares with LiteRT only", hint="leave out --against")
+    with progress_bar(quiet=arguments.json) as report:
+        fit = check_fit(
+            arguments.out,
+            model=arguments.model,
+            inputs=arguments.inputs,
+            launches=arguments.launches,
+            seconds=arguments.seconds,
+            seed=arguments.seed,
+            progress=report,
+        )
+    fit.demand(arguments.out)
+    if arguments.json:
+        print_json(fit.as_dict())
+    else:
+        say(f"{arguments.out} still fits: {fit.speedup} times as fast as {fit.litert}")
 
 
 def _parser() -> Parser:
@@ -119,6 +145,11 @@ def _parser() -> Parser:
     )
     timed.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of random inputs and order"
+    )
+    timed.add_argument(
+        "--check",
+        action="store_true",
+        help="only say whether the artefact still fits this machine; status 1 if it does not",
     )
     timed.set_defaults(command=_bench)
 
