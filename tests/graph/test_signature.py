@@ -111,8 +111,10 @@ def _no_bias(model: Any) -> None:
 
 
 def _sparse(model: Any) -> None:
-    tensor = model.subgraphs[0].operators[0].inputs[1]
-    model.subgraphs[0].tensors[tensor].sparsity = schema.SparsityParametersT()
+    tensor = model.subgraphs[0].tensors[model.subgraphs[0].operators[0].inputs[1]]
+    levels = [schema.DimensionMetadataT(denseSize=int(size)) for size in tensor.shape]
+    order = np.arange(len(levels), dtype=np.int32)
+    tensor.sparsity = schema.SparsityParametersT(traversalOrder=order, dimMetadata=levels)
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,28 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .checks import check_buffers, check_indices, check_order
+import numpy as np
+import numpy.typing as npt
+
+from .checks import (
+    check_buffers,
+    check_calls,
+    check_indices,
+    check_order,
+    check_quantization,
+    check_sparsity,
+)
 from .dynamic import RawTensor, dynamic_tensors
 from .kinds import BUILTIN_NAMES, DTYPES, attributes_of, kind_of, macs, size_bytes
 from .model import AttributeValue, Graph, Op, Quantization, Tensor
+from .operator_checks import MAX_TENSOR_BYTES, check_operator
 from .unpack import UnreadableError, indices, tensor_view, text
 
 # The only version of the format that LiteRT reads (TFLITE_SCHEMA_VERSION).
 SCHEMA_VERSION = 3
 
-# A larger tensor is damage: no machine this is meant for has a tebibyte.
-_MAX_TENSOR_BYTES = 1 << 40
+# What the widest used arrays in Python may have; kernels have fewer.
+_MAX_RANK = 32
 
 # Kinds that give another result each time: copies of one would not agree with each other.
 _RANDOM_KINDS = frozenset(
@@ -39,11 +50,17 @@ def assemble(model: Any, data: bytes) -> Graph:
     if not model.subgraphs:
         raise UnreadableError("it has no subgraph")
     check_buffers(model, len(data))
-    check_indices(model)
+    ops, tensors = _parts(model, data, 0)
+    calls = [_called(ops)]
+    for number in range(1, len(model.subgraphs)):
+        # Only a runtime looks into these, as what operators of others may run.
+        try:
+            calls.append(_called(_parts(model, data, number)[0]))
+        except UnreadableError as error:
+            raise UnreadableError(f"subgraph {number}: {error}", error.hint) from error
+    check_calls(calls)
     subgraph = model.subgraphs[0]
     inputs, outputs = indices(subgraph.inputs), indices(subgraph.outputs)
-    ops = [_op(model, index) for index in range(len(subgraph.operators or []))]
-    tensors = _tensors(model, data, ops, inputs)
     whole_reason = _whole_reason(ops, tensors, outputs)
     # The values that control flow leaves in resources are not seen here, so only models that
     # have none can be told to lack a value.
@@ -51,7 +68,11 @@ def assemble(model: Any, data: bytes) -> Graph:
         tensor.index
         for tensor in tensors
         if tensor.is_constant
-        and (whole_reason or not tensor.size_bytes or len(tensor_view(data, model, tensor.index)))
+        and (
+            whole_reason
+            or not tensor.size_bytes
+            or len(tensor_view(data, model, subgraph.tensors[tensor.index]))
+        )
     )
     check_order(ops, tensors, inputs, outputs, stored)
     constant_ops = _constant_ops(ops, tensors, outputs)
@@ -72,9 +93,30 @@ def assemble(model: Any, data: bytes) -> Graph:
     )
 
 
-def _op(model: Any, index: int) -> Op:
+def _parts(model: Any, data: bytes, number: int) -> tuple[list[Op], tuple[Tensor, ...]]:
+    """The checked operators and tensors of a subgraph."""
+    subgraph = model.subgraphs[number]
+    check_indices(model, number)
+    ops = [_op(model, subgraph, index) for index in range(len(subgraph.operators or []))]
+    tensors = _tensors(model, subgraph, data, ops)
+
+    def values(index: int) -> npt.NDArray[Any] | None:
+        tensor, raw = tensors[index], subgraph.tensors[index]
+        stored = tensor_view(data, model, raw)
+        if tensor.dtype not in ("int32", "int64") or not tensor.is_constant or raw.sparsity:
+            return None
+        if len(stored) < tensor.size_bytes:
+            return None
+        return np.frombuffer(stored[: tensor.size_bytes], tensor.dtype).reshape(tensor.shape)
+
+    for op in ops:
+        check_operator(op, tensors, values)
+    return ops, tensors
+
+
+def _op(model: Any, subgraph: Any, index: int) -> Op:
     """Operator ``index`` without the numbers that depend on its tensors."""
-    operator = model.subgraphs[0].operators[index]
+    operator = subgraph.operators[index]
     opcode = model.operatorCodes[operator.opcodeIndex]
     # Files from before 2020 have the code in the narrower field only.
     builtin = max(opcode.builtinCode, opcode.deprecatedBuiltinCode)
@@ -129,11 +171,10 @@ def _with_sizes(op: Op, tensors: Sequence[Tensor], parameters: Collection[int]) 
     )
 
 
-def _tensors(
-    model: Any, data: bytes, ops: Sequence[Op], inputs: Sequence[int]
-) -> tuple[Tensor, ...]:
-    raw = model.subgraphs[0].tensors or []
-    sizes = [len(tensor_view(data, model, index)) for index in range(len(raw))]
+def _tensors(model: Any, subgraph: Any, data: bytes, ops: Sequence[Op]) -> tuple[Tensor, ...]:
+    raw = subgraph.tensors or []
+    sizes = [len(tensor_view(data, model, tensor)) for tensor in raw]
+    inputs = set(indices(subgraph.inputs))
     produced = {tensor for op in ops for tensor in op.outputs}
     # A tensor that nothing fills is an empty one, or one whose value is never looked at.
     constants = frozenset(
@@ -172,20 +213,25 @@ def _tensor(
             "the model needs a newer ai-edge-litert",
         )
     dtype = DTYPES[raw.type][0]
+    if len(shape) > _MAX_RANK:
+        raise UnreadableError(f"tensor {index} has {len(shape)} dimensions, more than {_MAX_RANK}")
     size = size_bytes(dtype, shape)
-    if size > _MAX_TENSOR_BYTES:
+    # A runtime multiplies the dimensions one by one, so a last one of 0 does not help it.
+    if size_bytes(dtype, [max(n, 1) for n in shape]) > MAX_TENSOR_BYTES:
         raise UnreadableError(f"tensor {index} has the impossible shape {list(shape)}")
     if is_constant and stored_bytes and stored_bytes < size and raw.sparsity is None:
         raise UnreadableError(
             f"tensor {index} has {stored_bytes} bytes, but its shape {list(shape)} of {dtype} "
             f"needs {size}"
         )
+    if raw.sparsity is not None:
+        check_sparsity(index, raw.sparsity, shape, stored_bytes, dtype)
     return Tensor(
         index=index,
         name=text(raw.name),
         shape=shape,
         dtype=dtype,
-        quantization=_quantization(index, raw.quantization, shape),
+        quantization=_quantization(index, raw.quantization, shape, dtype),
         is_constant=is_constant,
         is_variable=bool(raw.isVariable),
         size_bytes=size,
@@ -193,7 +239,7 @@ def _tensor(
     )
 
 
-def _quantization(index: int, raw: Any, shape: tuple[int, ...]) -> Quantization | None:
+def _quantization(index: int, raw: Any, shape: tuple[int, ...], dtype: str) -> Quantization | None:
     if raw is None or raw.scale is None or not len(raw.scale):
         return None
     scales = tuple(float(scale) for scale in raw.scale.tolist())
@@ -205,14 +251,16 @@ def _quantization(index: int, raw: Any, shape: tuple[int, ...]) -> Quantization 
     axis = int(raw.quantizedDimension)
     if len(scales) > 1 and not 0 <= axis < max(len(shape), 1):
         raise UnreadableError(f"tensor {index} is quantised along dimension {axis} of {len(shape)}")
-    return Quantization(scales, zero_points, axis)
+    quantization = Quantization(scales, zero_points, axis)
+    check_quantization(index, quantization, shape, dtype)
+    return quantization
 
 
 def _whole_reason(ops: Sequence[Op], tensors: Sequence[Tensor], outputs: Sequence[int]) -> str:
     """Why operators cannot be run apart from each other, or an empty string."""
     state: dict[int, Op] = {}
     for op in ops:
-        if any(_refers_to_subgraph(name, value) for name, value in op.attributes.items()):
+        if _subgraphs(op):
             return f"operator {op.label} runs another subgraph of the model"
         for index in dict.fromkeys((*op.inputs, *op.outputs)):
             if index < 0:
@@ -226,16 +274,26 @@ def _whole_reason(ops: Sequence[Op], tensors: Sequence[Tensor], outputs: Sequenc
     return ""
 
 
-def _refers_to_subgraph(name: str, value: AttributeValue) -> bool:
-    if "subgraph" not in name and name != "called_computations":
-        return False
-    return any(v >= 0 for v in value) if isinstance(value, tuple) else value != -1
+def _called(ops: Sequence[Op]) -> set[int]:
+    """Numbers of the subgraphs that operators run."""
+    return {number for op in ops for number in _subgraphs(op)}
+
+
+def _subgraphs(op: Op) -> tuple[int, ...]:
+    """Numbers of the subgraphs that an operator runs."""
+    found: list[int] = []
+    for name, value in op.attributes.items():
+        if "subgraph" in name or name == "called_computations":
+            numbers = value if isinstance(value, tuple) else (value,)
+            found += [int(number) for number in numbers if number != -1]
+    return tuple(found)
 
 
 def _constant_ops(
     ops: Sequence[Op], tensors: Sequence[Tensor], outputs: Sequence[int]
 ) -> frozenset[int]:
     held = {tensor.index for tensor in tensors if tensor.is_constant}
+    asked = set(outputs)
     found = set()
     for op in ops:
         given = [index for index in op.inputs if index >= 0]
@@ -245,7 +303,7 @@ def _constant_ops(
             and not op.is_custom
             and op.kind not in _RANDOM_KINDS
             # Somebody has to produce an output of the model, so that operator is placed.
-            and not any(index in outputs for index in op.outputs)
+            and not any(index in asked for index in op.outputs)
         ):
             found.add(op.index)
             held.update(op.outputs)
@@ -265,12 +323,14 @@ def _names(
     by_tensor: dict[int, list[str]] = {}
     for entry in entries:
         by_tensor.setdefault(int(entry.tensorIndex), []).append(text(entry.name))
-    names: list[str] = []
+    names: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for position, index in enumerate(indices_):
         choices = by_tensor.get(index, [])
         base = (choices.pop(0) if choices else tensors[index].name) or f"{role}_{position}"
-        name, number = base, 2
+        name, number = base, numbers.get(base, 2)
         while name in names:
             name, number = f"{base}_{number}", number + 1
-        names.append(name)
+        numbers[base] = number
+        names[name] = None
     return tuple(names)

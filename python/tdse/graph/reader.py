@@ -19,6 +19,9 @@ _HINT = "give the path of a .tflite file"
 def read_tflite(source: str | Path | bytes, name: str = "") -> Graph:
     """Read subgraph 0 of a TFLite model.
 
+    Whatever a file says of itself, reading it takes at most 200 bytes of memory for each of its
+    own, and 1 MiB.
+
     Args:
         source: path of a ``.tflite`` file, or its bytes.
         name: what messages call the model; the file's name without suffix by default.

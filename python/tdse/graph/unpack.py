@@ -17,10 +17,14 @@ from .verify import DamagedError
 _FIRST_OUTSIDE_OFFSET = 2
 
 
+# What to do about a model that no converter should have written.
+FAULTY = "the file is damaged or its converter at fault, convert the model again"
+
+
 class UnreadableError(Exception):
     """The model is a well-formed flatbuffer, but does not make sense as a graph."""
 
-    def __init__(self, why: str, hint: str = "") -> None:
+    def __init__(self, why: str, hint: str = FAULTY) -> None:
         super().__init__(why)
         self.hint = hint
 
@@ -41,12 +45,13 @@ def unpacked(graph: Graph) -> Any:
 
 def constant_bytes(graph: Graph, tensor: int) -> memoryview:
     """The stored value of a constant tensor, without a copy; empty if it has no elements."""
-    return tensor_view(graph.data, unpacked(graph), tensor)
+    model = unpacked(graph)
+    return tensor_view(graph.data, model, model.subgraphs[0].tensors[tensor])
 
 
-def tensor_view(data: bytes, model: Any, tensor: int) -> memoryview:
-    """The stored bytes of a tensor of subgraph 0, without a copy; empty if there are none."""
-    buffer = model.subgraphs[0].tensors[tensor].buffer
+def tensor_view(data: bytes, model: Any, tensor: Any) -> memoryview:
+    """The stored bytes of a ``TensorT``, without a copy; empty if there are none."""
+    buffer = tensor.buffer
     # Buffer 0 is the empty one by convention, whatever it holds.
     return buffer_view(data, model.buffers[buffer]) if buffer else memoryview(b"")
 

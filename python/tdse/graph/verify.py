@@ -18,6 +18,9 @@ IDENTIFIER = b"TFL3"
 # purpose to make a reader work forever.
 MAX_TABLES = 1_000_000
 
+# How many times the file's size its vectors and strings may add up to.
+_MAX_COPIES = 4
+
 # The fields of each table in the order of the schema (schema.fbs of TensorFlow Lite): a number is
 # a scalar of that many bytes, "[4" a vector of elements of 4 bytes, "str" a string, a name a
 # table, "[Name" a vector of tables, "<Union" a table chosen by the field before it.
@@ -104,15 +107,19 @@ class _Walk:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._size = len(data)
-        self._tables = MAX_TABLES
+        # Each table takes 4 bytes, and 4 more where it is referred to. One that is referred to
+        # from everywhere would be read as often, and a small file could fill the memory.
+        self._tables = min(MAX_TABLES, self._size // 8 + 1)
         # Vectors and strings that the reader copies. Writers share equal strings and vectors, so
         # they can add up to more than the file has, but not to many times of it.
-        self._copied_bytes = 16 * len(data)
+        self._copied_bytes = _MAX_COPIES * self._size
 
     def table(self, name: str, start: int) -> None:
         """Check the table at ``start`` and everything below it."""
         self._tables -= 1
         if self._tables < 0:
+            if self._size // 8 < MAX_TABLES:
+                raise DamagedError("its tables overlap")
             raise DamagedError(f"it has more than {MAX_TABLES} tables")
         data, size = self._data, self._size
         if start + 4 > size:
