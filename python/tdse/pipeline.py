@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tdse
+from tdse.admission import admit
 from tdse.assemble import compile_regions
 from tdse.contest import Progress
 from tdse.cost.table import MEASURED, NOT_LEGAL
@@ -113,6 +114,7 @@ def compile(
     find_linker()
     graph = read_tflite(Path(model))
     demand_space(len(graph.data), out)
+    admit(graph)
     demand_runs(graph)
     decision = None
     if placement is None:

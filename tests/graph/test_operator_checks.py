@@ -114,7 +114,7 @@ WRONG = {
         "its output would have the impossible shape",
     ),
     "svdf": (
-        _model("SVDF", [_x(1, 4), _zeros(3, 4)], schema.SVDFOptionsT(rank=2)),
+        _model("SVDF", [_x(1, 4), _zeros(3, 4), _zeros(3, 5)], schema.SVDFOptionsT(rank=2)),
         "3 filters are not for rank 2",
     ),
     "block": (
@@ -208,9 +208,15 @@ WRONG = {
         "its order [0, 1, 2, 2] is not one of 4 dimensions",
     ),
     "one_hot": (
-        _model("ONE_HOT", [_x(4), _integers(HUGE * 2 - 1)], schema.OneHotOptionsT(axis=2)),
+        _model("ONE_HOT", [_x(4), _integers(2), _x(), _x()], schema.OneHotOptionsT(axis=2)),
         "its axis 2 is beyond 1 dimensions",
     ),
+    "one_hot depth": (
+        _model("ONE_HOT", [_x(HUGE, 4), _integers(HUGE), _x(), _x()], schema.OneHotOptionsT()),
+        "its output would have the impossible shape",
+    ),
+    "no operands": (_model("ADD", [_x(4)], schema.AddOptionsT()), "it has 1 of 2 operands"),
+    "no result": (_model("RELU", [_x(4)], results=0), "it has no output"),
     "reverse_sequence": (
         _model("REVERSE_SEQUENCE", [IMAGE, _x(1)], schema.ReverseSequenceOptionsT(seqDim=4)),
         "its seq_dim is 4 of 4 dimensions",
@@ -353,6 +359,10 @@ def _hidden_size(model: Any) -> None:
     model.subgraphs[0].tensors[0].shape = np.array([HUGE, HUGE, 0], np.int32)
 
 
+def _no_filter(model: Any) -> None:
+    model.subgraphs[0].operators[0].inputs[1] = -1
+
+
 def _metadata(model: Any) -> None:
     model.metadata = [schema.MetadataT(name="reduced_precision_support", buffer=10_000)]
 
@@ -370,6 +380,7 @@ def _metadata(model: Any) -> None:
         (_too_few_scales, "tensor 1 has 7 scales along dimension 0 of its shape [8, 3, 3, 8]"),
         (_rank, "tensor 0 has 33 dimensions, more than 32"),
         (_hidden_size, f"tensor 0 has the impossible shape [{HUGE}, {HUGE}, 0]"),
+        (_no_filter, "operator 0:conv2d: an operand that it needs is not given"),
         (_metadata, "metadata 'reduced_precision_support' is in buffer 10000, but there are"),
     ],
 )

@@ -61,7 +61,7 @@ def assemble(model: Any, data: bytes) -> Graph:
     check_calls(calls)
     subgraph = model.subgraphs[0]
     inputs, outputs = indices(subgraph.inputs), indices(subgraph.outputs)
-    whole_reason = _whole_reason(ops, tensors, outputs)
+    whole_reason = _whole_reason(ops, tensors, inputs, outputs)
     # The values that control flow leaves in resources are not seen here, so only models that
     # have none can be told to lack a value.
     stored = frozenset(
@@ -256,7 +256,9 @@ def _quantization(index: int, raw: Any, shape: tuple[int, ...], dtype: str) -> Q
     return quantization
 
 
-def _whole_reason(ops: Sequence[Op], tensors: Sequence[Tensor], outputs: Sequence[int]) -> str:
+def _whole_reason(
+    ops: Sequence[Op], tensors: Sequence[Tensor], inputs: Sequence[int], outputs: Sequence[int]
+) -> str:
     """Why operators cannot be run apart from each other, or an empty string."""
     state: dict[int, Op] = {}
     for op in ops:
@@ -269,8 +271,9 @@ def _whole_reason(ops: Sequence[Op], tensors: Sequence[Tensor], outputs: Sequenc
                 return f"operator {op.label} uses a resource that operators share"
             if tensors[index].is_variable and state.setdefault(index, op) is not op:
                 return f"operators {state[index].label} and {op.label} share a state tensor"
-    if any(tensors[index].is_variable for index in outputs):
-        return "an output of the model is a state tensor"
+    for role, border in (("input", inputs), ("output", outputs)):
+        if any(tensors[index].is_variable for index in border):
+            return f"an {role} of the model is a state tensor"
     return ""
 
 

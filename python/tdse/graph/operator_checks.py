@@ -36,6 +36,11 @@ def check_operator(op: Op, tensors: Sequence[Tensor], values: Values) -> None:
         UnreadableError: a kernel could not compute the operator.
     """
     checked = _Operator(op, tensors, values)
+    needed = _OPERANDS.get(op.kind)
+    if needed is not None:
+        checked.demand(checked.inputs >= needed, f"it has {checked.inputs} of {needed} operands")
+        checked.demand(-1 not in op.inputs[:needed], "an operand that it needs is not given")
+        checked.demand(checked.outputs >= 1 and op.outputs[0] >= 0, "it has no output")
     for name in _POSITIVE.get(op.kind, ()):
         checked.demand(checked.number(name) >= 1, f"its {name} is {checked.number(name)}, under 1")
     if op.kind in _BIASED:
@@ -402,6 +407,31 @@ _POSITIVE: Mapping[str, tuple[str, ...]] = {
     "split_v": ("num_splits",),
     "svdf": ("rank",),
     "transpose_conv2d": _STRIDES,
+}
+
+# Operands that an operator cannot do without, and that its kernel takes for granted.
+_ONE_OPERAND = """
+    abs average_pool2d cast cos depth_to_space dequantize elu exp floor gelu hard_swish
+    l2_normalization l2_pool2d leaky_relu local_response_normalization log log_softmax logical_not
+    logistic max_pool2d neg quantize rank relu relu6 relu_0_to_1 relu_n1_to_1 reshape round rsqrt
+    shape sin softmax space_to_depth sqrt square squeeze tanh unpack where zeros_like
+"""
+_TWO_OPERANDS = """
+    add arg_max arg_min batch_matmul conv2d conv3d depthwise_conv2d div equal expand_dims fill
+    floor_div floor_mod fully_connected gather gather_nd greater greater_equal less less_equal
+    logical_and logical_or maximum mean minimum mirror_pad mul not_equal pad pow prelu reduce_all
+    reduce_any reduce_max reduce_min reduce_prod resize_bilinear resize_nearest_neighbor reverse_v2
+    split squared_difference sub sum tile topk_v2 transpose
+"""
+_THREE_OPERANDS = """
+    batch_to_space_nd conv3d_transpose padv2 range select select_v2 slice space_to_batch_nd split_v
+    svdf transpose_conv2d
+"""
+_FOUR_OPERANDS = "one_hot strided_slice"
+_OPERANDS: Mapping[str, int] = {
+    kind: count
+    for count, kinds in enumerate((_ONE_OPERAND, _TWO_OPERANDS, _THREE_OPERANDS, _FOUR_OPERANDS), 1)
+    for kind in kinds.split()
 }
 
 # The third operand of these is a bias, whose scale is that of the products.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tdse.errors import ModelError
 from tdse.graph.model import Graph
 from tdse.graph.slice import slice_model
 from tdse.runtime.litert import run_litert
@@ -43,6 +44,9 @@ def activations(
         graph: the model.
         inputs: one array for each input.
         begin: called with each operator before it is run.
+
+    Raises:
+        ModelError: LiteRT gives a tensor another shape than the model says.
     """
     values = dict(zip(graph.inputs, inputs, strict=True))
     for op in graph.placed_ops:
@@ -50,5 +54,15 @@ def activations(
             begin(op)
         piece = slice_model(graph, [op])
         outputs = run_litert(piece.data, [values[index] for index in piece.inputs])
-        values.update(zip(piece.outputs, outputs, strict=True))
+        for index, output in zip(piece.outputs, outputs, strict=True):
+            tensor = graph.tensors[index]
+            if output.shape != tensor.shape:
+                raise ModelError(
+                    f"op {graph.ops[op].label} makes another shape than the model says",
+                    where=graph.name,
+                    why=f"LiteRT gives tensor {tensor.name!r} the shape {list(output.shape)}, "
+                    f"the model says {list(tensor.shape)}",
+                    hint="convert the model again",
+                )
+            values[index] = output
     return values

@@ -92,11 +92,11 @@ class LitertTarget:
         return "litert_interpreter"
 
 
-def demand_runs(graph: Graph) -> None:
-    """Refuse a model that LiteRT cannot run, or of which a tensor has no known shape.
+def demand_known_shapes(graph: Graph) -> None:
+    """Refuse a model of which a tensor has no known shape.
 
     Raises:
-        ModelError: naming the operator, with LiteRT's reason.
+        ModelError: naming the tensor and the operator that makes it.
     """
     inner = () if graph.whole_reason else [t for op in graph.ops for t in op.outputs if t >= 0]
     for index in (*graph.inputs, *graph.outputs, *inner):
@@ -110,6 +110,15 @@ def demand_runs(graph: Graph) -> None:
                 why=f"that of tensor {tensor.name!r}, {source}",
                 hint="convert the model with fixed shapes",
             )
+
+
+def demand_runs(graph: Graph) -> None:
+    """Refuse a model that LiteRT cannot run, or of which a tensor has no known shape.
+
+    Raises:
+        ModelError: naming the operator, with LiteRT's reason.
+    """
+    demand_known_shapes(graph)
     failure = _whole_failure(graph)
     if failure is not None:
         index, reason = failure
