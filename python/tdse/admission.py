@@ -25,8 +25,8 @@ def admit(graph: Graph, memory_bytes: int | None = None) -> None:
         memory_bytes: what there is; by default what this process may use.
 
     Raises:
-        ModelError: a shape is only known when the model runs, an input or output is no array, or
-            its tensors do not fit into memory.
+        ModelError: a shape is only known when the model runs, an input or output is no array or
+            has a name that is no text, or its tensors do not fit into memory.
     """
     demand_known_shapes(graph)
     for role, indices in (("input", graph.inputs), ("output", graph.outputs)):
@@ -37,6 +37,13 @@ def admit(graph: Graph, memory_bytes: int | None = None) -> None:
                     where=graph.name,
                     why=f"tensor {tensor.name!r} is of type {tensor.dtype}",
                     hint=f"convert the model without this {role}",
+                )
+            if "\N{REPLACEMENT CHARACTER}" in tensor.name:
+                raise ModelError(
+                    f"the name of an {role} of the model is no text",
+                    where=graph.name,
+                    why=f"{tensor.name!r} was not stored in UTF-8",
+                    hint=f"convert the model with another name for the {role}",
                 )
     memory_bytes = memory_bytes or discover_host().devices[0].memory_bytes
     if memory_bytes is not None:

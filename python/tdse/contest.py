@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from tdse.assemble import Compiled
+from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.errors import PlacementError, TargetError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region, check_regions
 from tdse.measure.accuracy import Difference
-from tdse.measure.activations import Array, random_inputs
+from tdse.measure.activations import random_inputs
 from tdse.measure.race import Entry, Result, race
 from tdse.measure.stats import ratio
-from tdse.verify import verified_regions
 
 _LAUNCHES = 3
 # Timed seconds of a launch: at least enough for a median, at most what still sharpens it.
@@ -30,8 +28,6 @@ _HOPELESS = 2.0
 
 # Wider intervals than this say that the machine is noisy, not that two candidates are equal.
 _TIE = 1.02
-
-Progress = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def distinct(contestants: Sequence[Contestant]) -> list[Contestant]:
 def run_contest(
     graph: Graph,
     contestants: Sequence[Contestant],
-    values: Mapping[int, Array],
+    child: Child,
     *,
     seed: int,
     seconds: float,
@@ -94,7 +90,7 @@ def run_contest(
     Args:
         graph: the model.
         contestants: distinct placements.
-        values: activations, for checking regions; may be empty if all are on LiteRT.
+        child: builds them.
         seed: of inputs and order.
         seconds: about what may be spent on timing.
         say: progress.
@@ -105,7 +101,7 @@ def run_contest(
     predicted = [c.predicted_us for c in contestants if c.predicted_us is not None]
     best_us = min(predicted, default=0.0)
     entered: list[Contestant] = []
-    built: dict[str, Compiled] = {}
+    built: list[Entry] = []
     deadline = time.monotonic() + _BUILD_SHARE * seconds
     # What users run today is always timed; then the most promising come first.
     order = sorted(contestants, key=lambda c: (c.targets != ("litert",), c.predicted_us or 0.0))
@@ -118,16 +114,26 @@ def run_contest(
             entered.append(dataclasses.replace(contestant, not_timed=why_not))
             continue
         try:
-            verified = verified_regions(
-                graph, contestant.regions, threads=contestant.threads, values=values
+            made = child.ask(
+                "build",
+                silent_s=BUILD_SILENT_S,
+                regions=[[r.index, r.device, r.ops] for r in contestant.regions],
+                threads=contestant.threads,
+                seed=seed,
+                directory=str(child.directory / f"contestant{i}"),
             )
         except TargetError as error:
             entered.append(dataclasses.replace(contestant, not_timed=str(error)))
             continue
-        built[contestant.name] = verified.compiled
+        except CrashError as crash:
+            entered.append(dataclasses.replace(contestant, not_timed=f"building it {crash.why}"))
+            continue
+        built.append(_entry(graph, contestant.name, made))
         entered.append(
             dataclasses.replace(
-                contestant, regions=verified.regions, difference=verified.difference
+                contestant,
+                regions=tuple(Region(i, device, tuple(ops)) for i, device, ops in made["regions"]),
+                difference=Difference(**made["difference"]),
             )
         )
     if not built:
@@ -154,7 +160,7 @@ def _hopeless(contestant: Contestant, best_us: float) -> str:
 
 
 def _race(
-    graph: Graph, built: Mapping[str, Compiled], seed: int, seconds: float, say: Progress
+    graph: Graph, entries: Sequence[Entry], seed: int, seconds: float, say: Progress
 ) -> tuple[dict[str, Result], dict[str, str]]:
     """The results of the candidates, and why some have none: their process failed."""
     low, high = _LAUNCH_SECONDS
@@ -170,32 +176,26 @@ def _race(
             progress=lambda done, total: say("race", done, total, ""),
         )
 
-    with tempfile.TemporaryDirectory(prefix="tdse-build-") as directory:
-        entries = [
-            _entry(graph, name, compiled, Path(directory) / str(i))
-            for i, (name, compiled) in enumerate(built.items())
-        ]
-        seconds = min(max(seconds / 2 / _LAUNCHES, low), high)
-        try:
-            return run(entries, _LAUNCHES, seconds), {}
-        except TdseError:
-            failed = {}
-            for entry in entries:
-                try:
-                    run([entry], 1, low)
-                except TdseError as error:
-                    failed[entry.name] = error.why
-            left = [entry for entry in entries if entry.name not in failed]
-            if not failed or not left:
-                raise
-            return run(left, _LAUNCHES, seconds), failed
+    seconds = min(max(seconds / 2 / _LAUNCHES, low), high)
+    try:
+        return run(entries, _LAUNCHES, seconds), {}
+    except TdseError:
+        failed = {}
+        for entry in entries:
+            try:
+                run([entry], 1, low)
+            except TdseError as error:
+                failed[entry.name] = error.why
+        left = [entry for entry in entries if entry.name not in failed]
+        if not failed or not left:
+            raise
+        return run(left, _LAUNCHES, seconds), failed
 
 
-def _entry(graph: Graph, name: str, compiled: Compiled, directory: Path) -> Entry:
-    plan, libraries = compiled.whole().save(directory)
+def _entry(graph: Graph, name: str, made: Mapping[str, Any]) -> Entry:
     arguments = {
-        "plan": str(plan),
-        "libraries": [str(path) for path in libraries],
+        "plan": made["plan"],
+        "libraries": made["libraries"],
         "input_names": graph.input_names,
         "output_names": graph.output_names,
     }

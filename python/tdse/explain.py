@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tdse.child import Child
 from tdse.graph.model import Graph
-from tdse.legality import chosen_targets, find_legality
+from tdse.legality import chosen_targets
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
 from tdse.platform import load_platform
+from tdse.survey import ask_targets
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,11 @@ def explain(
         PlatformError, UsageError: the platform or a target is not known.
     """
     names = chosen_targets(load_platform(platform), targets)
-    store = RecordStore(current_conditions())
-    try:
-        legality = find_legality(graph, names, store)
-    finally:
-        store.close()
+    with (
+        contextlib.closing(RecordStore(current_conditions())) as store,
+        Child(graph, lambda stage, done, total, detail: None) as child,
+    ):
+        legality = ask_targets(graph, child, names, store)
     return [
         Explanation(
             op,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,15 +12,13 @@ from typing import Any
 
 import tdse
 from tdse.admission import admit
-from tdse.assemble import compile_regions
-from tdse.contest import Progress
+from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.cost.table import MEASURED, NOT_LEGAL
-from tdse.errors import PlacementError, UsageError
+from tdse.errors import PlacementError, TargetError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
-from tdse.link import find_linker, write_library
+from tdse.link import find_linker
 from tdse.measure.accuracy import Difference
-from tdse.measure.activations import activations, random_inputs
 from tdse.measure.conditions import current_conditions, library_versions
 from tdse.measure.stats import ratio
 from tdse.place import Decision, Options, decide, demand_host
@@ -37,8 +35,6 @@ from tdse.runtime.artefact import (
 )
 from tdse.runtime.metadata import sealed
 from tdse.search.placement import Placement, given_placement
-from tdse.targets.litert import demand_runs
-from tdse.verify import check_against_litert
 
 OBJECTIVES = ("latency",)
 _STRICT = "--strict refuses this, leave it out to allow it"
@@ -115,47 +111,52 @@ def compile(
     graph = read_tflite(Path(model))
     demand_space(len(graph.data), out)
     admit(graph)
-    demand_runs(graph)
-    decision = None
-    if placement is None:
-        decision = decide(graph, options, progress=say)
-        chosen = decision.placement
-        gap = decision.contest.winner.difference or Difference()
-    else:
-        if pins or targets or threads is not None:
-            raise UsageError("a placement leaves nothing to pin or to choose", hint="give one only")
-        demand_host(load_platform(platform))
-        chosen = given_placement(graph, placement)
-        gap = _difference(graph, chosen, seed)
-    say("write", 0, 1, str(out))
-    lib, kinds = _build(graph, chosen)
-    if strict:
-        _demand_no_fallback(graph, decision, kinds)
-    fields = _metadata(graph, model, options, chosen, decision, gap, kinds)
-    with replacing(out) as beside:
-        write_library(lib, beside / MODULE)
-        chosen.save(beside / PLACEMENT)
-        metadata = sealed(fields, beside)
-        write_json(beside / METADATA, metadata)
+    with Child(graph, say) as child:
+        decision = None
+        if placement is None:
+            decision = decide(graph, options, child=child, progress=say)
+            chosen = decision.placement
+            gap = decision.contest.winner.difference or Difference()
+        else:
+            if pins or targets or threads is not None:
+                raise UsageError(
+                    "a placement leaves nothing to pin or to choose", hint="give one only"
+                )
+            demand_host(load_platform(platform))
+            chosen = given_placement(graph, placement)
+            gap = Difference(**_built(graph, child, "check", chosen, seed=seed))
+        say("write", 0, 1, str(out))
+        module = child.directory / MODULE
+        kinds = _built(graph, child, "write", chosen, module=str(module))
+        if strict:
+            _demand_no_fallback(graph, decision, kinds)
+        fields = _metadata(graph, model, options, chosen, decision, gap, kinds)
+        with replacing(out) as beside:
+            shutil.copyfile(module, beside / MODULE)
+            chosen.save(beside / PLACEMENT)
+            metadata = sealed(fields, beside)
+            write_json(beside / METADATA, metadata)
     say("write", 1, 1, str(out))
     return CompileResult(Path(out), chosen, decision, gap, metadata)
 
 
-def _build(graph: Graph, placement: Placement) -> tuple[Any, list[str]]:
-    """The runtime module, made by the partition pass, and the kind of each region."""
-    from tdse.relax import Partition, build, from_tflite
-    from tdse.relax.build import executor_of
+def _built(graph: Graph, child: Child, job: str, placement: Placement, **arguments: Any) -> Any:
+    """The child's answer to a job on a placement.
 
-    lib = build(Partition(placement=placement)(from_tflite(graph)))
-    description = json.loads(executor_of(lib)["describe"]())
-    return lib, [region["kind"] for region in description["regions"]]
-
-
-def _difference(graph: Graph, placement: Placement, seed: int) -> Difference:
-    if graph.whole_reason:
-        return Difference()
-    compiled = compile_regions(graph, placement.graph_regions, threads=placement.threads)
-    return check_against_litert(compiled, activations(graph, random_inputs(graph, seed)))
+    Raises:
+        TargetError: the child did not survive it.
+    """
+    file = child.directory / PLACEMENT
+    placement.save(file)
+    try:
+        return child.ask(job, silent_s=BUILD_SILENT_S, placement=str(file), **arguments)
+    except CrashError as crash:
+        raise TargetError(
+            "the model cannot be built",
+            where=graph.name,
+            why=f"{crash.stage or 'beginning'} it {crash.why}",
+            hint="choose other targets with --targets",
+        ) from None
 
 
 def _demand_no_fallback(graph: Graph, decision: Decision | None, kinds: Sequence[str]) -> None:

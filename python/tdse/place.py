@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tdse.contest import Contest, Contestant, Progress, distinct, run_contest
+from tdse.child import Child, Progress
+from tdse.contest import Contest, Contestant, distinct, run_contest
 from tdse.cost.model import train
 from tdse.cost.table import CostTable, cost_table
 from tdse.errors import PlacementError, PlatformError, UsageError
@@ -88,12 +89,19 @@ class Decision:
     measured: int = 0
 
 
-def decide(graph: Graph, options: Options, *, progress: Progress | None = None) -> Decision:
+def decide(
+    graph: Graph,
+    options: Options,
+    *,
+    child: Child | None = None,
+    progress: Progress | None = None,
+) -> Decision:
     """Measure, search, and time the best candidates against each single-target build.
 
     Args:
         graph: the model.
         options: what is asked for.
+        child: the model's process, if there is one already.
         progress: called with (stage, done, all, detail).
 
     Raises:
@@ -116,23 +124,23 @@ def decide(graph: Graph, options: Options, *, progress: Progress | None = None) 
     with (
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
         contextlib.closing(RecordStore(current_conditions())) as store,
+        contextlib.nullcontext(child) if child is not None else Child(graph, say) as worker,
     ):
         begun = time.monotonic()
         found = survey(
             graph,
+            worker,
             targets,
             counts,
             store,
             pins={graph.placed_ops[row]: target for row, target in pins.items()},
             seed=options.seed,
             deadline=begun + _MEASURE_SHARE * options.budget_s,
-            memory_bytes=platform.devices[0].memory_bytes,
-            say=say,
         )
         demand_all_supported(graph, found.legality)
         if graph.whole_reason:
-            return _race_whole(graph, found.legality, counts, options, pins, say)
-        return _search_and_race(graph, found, counts, store, options, pins, begun, say)
+            return _race_whole(graph, found.legality, worker, counts, options, pins, say)
+        return _search_and_race(graph, found, worker, counts, store, options, pins, begun, say)
 
 
 def demand_host(platform: Platform) -> None:
@@ -186,6 +194,7 @@ def _problem(
 def _search_and_race(
     graph: Graph,
     found: Survey,
+    child: Child,
     counts: Sequence[int],
     store: RecordStore,
     options: Options,
@@ -233,7 +242,7 @@ def _search_and_race(
     contest = run_contest(
         graph,
         distinct(contestants),
-        found.values,
+        child,
         seed=options.seed,
         seconds=options.budget_s - (time.monotonic() - begun),
         say=say,
@@ -246,6 +255,7 @@ def _search_and_race(
 def _race_whole(
     graph: Graph,
     legality: Legality,
+    child: Child,
     counts: Sequence[int],
     options: Options,
     pins: Mapping[int, str],
@@ -269,7 +279,7 @@ def _race_whole(
     whole = (Region(0, "litert", graph.placed_ops),)
     contestants = [Contestant(f"litert x{n}", n, whole, None) for n in counts]
     contest = run_contest(
-        graph, contestants, {}, seed=options.seed, seconds=options.budget_s, say=say
+        graph, contestants, child, seed=options.seed, seconds=options.budget_s, say=say
     )
     return _decision(graph, contest, options, legality, None, 0)
 

@@ -1,39 +1,21 @@
 """What is found out about a model's operators before the search: support, activations, times.
 
-It means running what may crash: LiteRT's kernels on a stranger's model, TVM's lowering, fresh
-machine code. So it is done by a child process. If that dies, the operator it was at is remembered
-as not supported, and another child goes on with the rest.
+A child process does so. If that dies, the operator it was at is remembered as not supported, and
+another child goes on with the rest.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import selectors
-import signal
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tdse.contest import Progress
-from tdse.errors import TdseError
+from tdse.child import RUNNING, Child, CrashError
+from tdse.errors import ModelError, TdseError
 from tdse.graph.model import Graph
+from tdse.graph.signature import signature
 from tdse.legality import Legality, find_legality
-from tdse.measure.activations import Array
 from tdse.measure.records import RecordStore
-from tdse.worker import worker_command, worker_environment
-
-# A child that says nothing for so long, in seconds, is taken for hung. A batch of operators takes
-# LLVM well under a minute on a small board.
-_SILENT_S = 120.0
-# Signals of a fault in the child itself, in contrast to SIGKILL and SIGTERM from outside.
-_FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
 @dataclass(frozen=True)
@@ -42,17 +24,16 @@ class Survey:
 
     Attributes:
         legality: why each operator may or may not run on each target.
-        values: activations, tensor index to array; empty for a model that is not cut.
         measured: measurements that were made.
     """
 
     legality: Legality
-    values: Mapping[int, Array]
     measured: int
 
 
 def survey(
     graph: Graph,
+    child: Child,
     targets: Sequence[str],
     counts: Sequence[int],
     store: RecordStore,
@@ -60,159 +41,73 @@ def survey(
     pins: Mapping[int, str],
     seed: int,
     deadline: float,
-    memory_bytes: int | None,
-    say: Progress,
 ) -> Survey:
     """Find out where operators may run and how long they take.
 
+    The child keeps the model's activations, for the candidates that it is asked to build.
+
     Args:
         graph: the model.
+        child: its process.
         targets: names.
         counts: thread counts to measure with.
         store: takes what is found, and gives what is known.
         pins: operator index to the target it must run on; these are measured first.
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
-        memory_bytes: what the child may allocate; None for no limit.
-        say: progress.
 
     Raises:
-        ModelError: an operator runs on no target.
+        ModelError: LiteRT cannot run the model, or an operator runs on no target.
         TdseError: the child was killed from outside, or ended in a way that no operator explains.
     """
-    with tempfile.TemporaryDirectory(prefix="tdse-survey-") as directory:
-        model, values = Path(directory) / "model.tflite", Path(directory) / "values.npz"
-        model.write_bytes(graph.data)
-        spec = {
-            "model": str(model),
-            "name": graph.name,
-            "values": str(values),
-            "store": str(store.path),
-            "targets": list(targets),
-            "counts": list(counts),
-            "pins": list(pins.items()),
-            "seed": seed,
-            "deadline": deadline,
-            "memory_bytes": memory_bytes,
-            "one_by_one": False,
-        }
-        measured = 0
-        while True:
-            child = _Child(say)
-            measured += child.run(spec)
-            if child.failure is None:
-                break
-            if len(child.keys) > 1:
-                spec["one_by_one"] = True
-                continue
-            if not child.keys:
-                raise TdseError(
-                    "finding out about the operators failed", where=graph.name, why=child.failure
-                )
-            why = f"{child.stage} it {child.failure}"
-            store.add_support([(key, child.target, False, why) for key in child.keys])
-        loaded: dict[int, Array] = {}
-        if values.is_file():
-            with np.load(values) as archive:
-                indices, *arrays = (archive[name] for name in archive.files)
-            loaded = dict(zip(indices.tolist(), arrays, strict=True))
-    return Survey(find_legality(graph, targets, store), loaded, measured)
-
-
-class _Child:
-    """One process that works on the survey, and what it was last heard to be at."""
-
-    def __init__(self, say: Progress) -> None:
-        self._say = say
-        self._measured = 0
-        self._finished = False
-        self.failure: str | None = None
-        self.stage = ""
-        self.target = ""
-        self.keys: tuple[str, ...] = ()
-
-    def run(self, spec: Mapping[str, Any]) -> int:
-        """Run a child to its end; the number of measurements that it made."""
-        with tempfile.TemporaryFile() as log, _process(log) as process:
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(spec).encode())
-                process.stdin.close()
-            is_hung = False
-            for line in _lines(process):
-                if line is None:
-                    is_hung = True
-                    process.kill()
-                    break
-                self._hear(json.loads(line))
-            status = process.wait()
-            if not self._finished:
-                log.seek(0)
-                self.failure = _failure(status, is_hung, log.read().decode(errors="replace"))
-        return self._measured
-
-    def _hear(self, message: Mapping[str, Any]) -> None:
-        if "progress" in message:
-            self._say(*message["progress"])
-        elif "at" in message:
-            self.stage, self.target, self.keys = message["at"]
-        elif "measured" in message:
-            self._measured = message["measured"]
-            self._finished = True
-        else:
-            raise TdseError.from_dict(message["error"])
-
-
-@contextlib.contextmanager
-def _process(log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        worker_command("tdse.survey_worker"),
-        env=worker_environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
+    measured = _ask(
+        graph,
+        child,
+        store,
+        "survey",
+        targets=list(targets),
+        counts=list(counts),
+        pins=list(pins.items()),
+        seed=seed,
+        deadline=deadline,
     )
-    try:
-        with process:
-            yield process
-    finally:
-        process.kill()
+    return Survey(find_legality(graph, targets, store), measured)
 
 
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes | None]:
-    """The lines that a process writes; None if it is silent for too long."""
-    assert process.stdout is not None
-    pending = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            if not selector.select(_SILENT_S):
-                yield None
-                return
-            data = os.read(process.stdout.fileno(), 1 << 16)
-            if not data:
-                return
-            *lines, pending = (pending + data).split(b"\n")
-            yield from lines
-
-
-def _failure(status: int, is_hung: bool, log: str) -> str:
-    """How a child ended that did not finish.
+def ask_targets(graph: Graph, child: Child, targets: Sequence[str], store: RecordStore) -> Legality:
+    """Find out where operators may run, without running them.
 
     Raises:
-        TdseError: it was killed from outside.
+        TdseError: the child was killed from outside, or ended in a way that no operator explains.
     """
-    if is_hung:
-        return f"did not finish within {_SILENT_S:.0f} s"
-    lines = log.strip().splitlines()
-    last = f": {lines[-1]}" if lines else ""
-    if status >= 0:
-        return f"ended the process with status {status}{last}"
-    name = signal.Signals(-status).name
-    if -status not in _FAULTS:
-        raise TdseError(
-            "a process of tdse was killed",
-            why=name,
-            hint="if memory ran out, close other programs, and run it again",
-        )
-    return f"crashed the process with {name}{last}"
+    _ask(graph, child, store, "ask_targets", targets=list(targets))
+    return find_legality(graph, targets, store)
+
+
+def _ask(graph: Graph, child: Child, store: RecordStore, job: str, **arguments: Any) -> Any:
+    """The answer to a job, without the operators at which the child does not survive it."""
+    one_by_one = False
+    while True:
+        try:
+            return child.ask(job, store=str(store.path), one_by_one=one_by_one, **arguments)
+        except CrashError as crash:
+            if len(crash.keys) > 1:
+                one_by_one = True
+            elif crash.keys and crash.stage != RUNNING:
+                why = f"{crash.stage} it {crash.why}"
+                store.add_support([(key, crash.target, False, why) for key in crash.keys])
+            else:
+                raise _failure(graph, crash) from None
+
+
+def _failure(graph: Graph, crash: CrashError) -> TdseError:
+    if not crash.stage:
+        return TdseError("finding out about the operators failed", where=graph.name, why=crash.why)
+    # Results are held against LiteRT's, so what it does not survive cannot be placed elsewhere.
+    ops = [graph.ops[op].label for op in graph.placed_ops if signature(graph, op) in crash.keys]
+    return ModelError(
+        f"LiteRT cannot run {f'op {ops[0]}' if ops else 'the model'}",
+        where=graph.name,
+        why=f"{crash.stage} it {crash.why}",
+        hint="the file is damaged or its converter at fault, convert the model again",
+    )

@@ -65,7 +65,7 @@ def break_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Break:
     directory = tmp_path / "sabotage"
     directory.mkdir()
 
-    def apply(code: str, worker: str = "tdse.survey_worker") -> None:
+    def apply(code: str, worker: str = "tdse.child_worker") -> None:
         for name, value in sabotage(directory, worker, code).items():
             monkeypatch.setenv(name, value)
 
@@ -105,7 +105,7 @@ def test_a_crash_refuses_the_operator_on_its_target(
 def test_a_hang_refuses_the_operator_on_its_target(
     break_worker: Break, tiny_float: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tdse.survey._SILENT_S", 3.0)
+    monkeypatch.setattr("tdse.child.SILENT_S", 3.0)
     break_worker(_WHILE_MEASURING.replace("FAULT", "time.sleep(1000)"))
     assert _compiled(tiny_float, tmp_path / "out")["relu"] == "litert"
     assert "did not finish within 3 s" in _refused(tiny_float, "relu")

@@ -27,7 +27,7 @@ from ai_edge_litert import interpreter as litert  # noqa: F401
 from tdse.admission import admit
 from tdse.errors import ModelError, TdseError
 from tdse.graph import Graph, form_regions, read_tflite, signature, slice_model
-from tdse.measure.activations import activations, random_inputs
+from tdse.measure.activations import activations, demand_shapes, random_inputs
 from tdse.runtime.litert import run_litert
 
 # Seconds for reading and cutting, and for running LiteRT after that.
@@ -135,9 +135,10 @@ def _run(graph: Graph) -> tuple[str, str]:
         return REFUSED_BY_LITERT, str(error)
     if not all(map(_equal, whole, again)):
         return RANDOM, ""
-    if graph.whole_reason:
-        return RIGHT, "whole"
     try:
+        if graph.whole_reason:
+            demand_shapes(graph, "the model", graph.outputs, whole)
+            return RIGHT, "whole"
         values = activations(graph, inputs)
     except ModelError as error:
         return REFUSED, str(error)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.text import Text
 
-    from tdse.contest import Progress as Report
+    from tdse.child import Progress as Report
 
 
 _FILE_WIDTH = 120

@@ -195,6 +195,8 @@ class _Writer:
         self._tensors[index] = len(self._subgraph.tensors)
         self._subgraph.tensors.append(tensor)
         known = self._graph.tensors[index]
+        # LiteRT's Python interface refuses what is not UTF-8.
+        tensor.name = known.name.encode() if tensor.name is not None else None
         tensor.buffer = self._add_buffer(tensor.buffer) if known.is_constant else 0
         if not known.is_dynamic:
             # A batch size left open must not make the slice's border look dynamic.

@@ -46,23 +46,50 @@ def activations(
         begin: called with each operator before it is run.
 
     Raises:
-        ModelError: LiteRT gives a tensor another shape than the model says.
+        ModelError: LiteRT cannot run an operator by itself, or gives a tensor another shape than
+            the model says.
     """
     values = dict(zip(graph.inputs, inputs, strict=True))
     for op in graph.placed_ops:
         if begin is not None:
             begin(op)
         piece = slice_model(graph, [op])
-        outputs = run_litert(piece.data, [values[index] for index in piece.inputs])
-        for index, output in zip(piece.outputs, outputs, strict=True):
-            tensor = graph.tensors[index]
-            if output.shape != tensor.shape:
-                raise ModelError(
-                    f"op {graph.ops[op].label} makes another shape than the model says",
-                    where=graph.name,
-                    why=f"LiteRT gives tensor {tensor.name!r} the shape {list(output.shape)}, "
-                    f"the model says {list(tensor.shape)}",
-                    hint="convert the model again",
-                )
-            values[index] = output
+        label = f"op {graph.ops[op].label}"
+        try:
+            outputs = run_litert(piece.data, [values[index] for index in piece.inputs])
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"LiteRT cannot run {label}",
+                where=graph.name,
+                why=str(error),
+                hint="replace the operator in the model, or use a newer ai-edge-litert",
+            ) from None
+        demand_shapes(graph, label, piece.outputs, outputs)
+        values.update(zip(piece.outputs, outputs, strict=True))
     return values
+
+
+def demand_shapes(
+    graph: Graph, source: str, tensors: Sequence[int], values: Sequence[Array]
+) -> None:
+    """Refuse values of other shapes than the model says; everything is planned with these.
+
+    Args:
+        graph: the model.
+        source: what computed the values, for the message.
+        tensors: indices of tensors.
+        values: their values.
+
+    Raises:
+        ModelError: a shape differs.
+    """
+    for index, value in zip(tensors, values, strict=True):
+        tensor = graph.tensors[index]
+        if value.shape != tensor.shape:
+            raise ModelError(
+                f"{source} makes another shape than the model says",
+                where=graph.name,
+                why=f"LiteRT gives tensor {tensor.name!r} the shape {list(value.shape)}, the "
+                f"model says {list(tensor.shape)}",
+                hint="convert the model again",
+            )

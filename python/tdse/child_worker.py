@@ -1,0 +1,312 @@
+"""The process that ``child`` starts: reads jobs as JSON lines, does them, answers with JSON lines.
+
+A line says what it is at before anything that may crash, so that the parent knows what did.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdse.assemble import compile_regions
+from tdse.child import RUNNING
+from tdse.errors import ModelError, TdseError
+from tdse.graph.model import Graph
+from tdse.graph.reader import read_tflite
+from tdse.graph.regions import Region
+from tdse.legality import Legality, demand_all_supported, find_legality
+from tdse.link import write_library
+from tdse.measure.accuracy import Difference
+from tdse.measure.activations import Array, activations, demand_shapes, random_inputs
+from tdse.measure.conditions import current_conditions
+from tdse.measure.ops import Work, measure_ops
+from tdse.measure.records import RecordStore
+from tdse.runtime.litert import run_litert
+from tdse.search.placement import load_placement
+from tdse.targets import target_threads
+from tdse.targets.litert import demand_runs
+from tdse.verify import check_against_litert, verified_regions
+
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Entry point of ``python -m tdse.child_worker``."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # What libraries print must not get between the lines.
+    lines = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def tell(**message: Any) -> None:
+        print(json.dumps(message), file=lines)
+
+    opening = json.loads(sys.stdin.readline())
+    if opening["memory_bytes"] is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (opening["memory_bytes"],) * 2)
+    model = Path(opening["model"])
+    worker = _Worker(read_tflite(model.read_bytes(), opening["name"]), model.parent, tell)
+    for line in sys.stdin:
+        arguments = json.loads(line)
+        try:
+            tell(answer=JOBS[arguments.pop("job")](worker, **arguments))
+        except TdseError as error:
+            tell(error=error.as_dict())
+        except OSError as error:
+            why = error.strerror or str(error)
+            tell(error=TdseError("a temporary file cannot be written", why=why).as_dict())
+
+
+class _Worker:
+    """The model, what is known of it from earlier jobs, and the way to the parent."""
+
+    def __init__(self, graph: Graph, directory: Path, tell: Callable[..., None]) -> None:
+        self.graph = graph
+        self._tell = tell
+        self._file = directory / "values.npz"
+        self._values: dict[int, Array] = {}
+
+    def at(self, stage: str, target: str, keys: Sequence[str]) -> None:
+        """Say what is begun, and with which operators; none for the model as a whole."""
+        self._tell(at=[stage, target, keys])
+
+    def say(self, stage: str, done: int, total: int, detail: str) -> None:
+        """Say how far it is."""
+        self._tell(progress=[stage, done, total, detail])
+
+    def demand_runs(self, seed: int) -> None:
+        """Refuse a model that LiteRT cannot run.
+
+        Raises:
+            ModelError: with LiteRT's reason.
+        """
+        graph = self.graph
+        self.at("preparing", "litert", [])
+        demand_runs(graph)
+        if graph.whole_reason:
+            self.at(RUNNING, "litert", [])
+            try:
+                outputs = run_litert(graph.data, random_inputs(graph, seed))
+            except (RuntimeError, ValueError) as error:
+                raise ModelError(
+                    "LiteRT cannot run the model", where=graph.name, why=str(error)
+                ) from None
+            demand_shapes(graph, "the model", graph.outputs, outputs)
+
+    def values(self, seed: int, signatures: Mapping[int, str] | None = None) -> dict[int, Array]:
+        """Activations, tensor index to array; none of a model that is not cut.
+
+        They outlive the process in a file.
+
+        Args:
+            seed: of the inputs.
+            signatures: operator index to signature, to name the one that is run.
+        """
+        if self.graph.whole_reason or self._values:
+            return self._values
+        if self._file.is_file():
+            with np.load(self._file) as archive:
+                indices, *arrays = (archive[name] for name in archive.files)
+            self._values = dict(zip(indices.tolist(), arrays, strict=True))
+            return self._values
+
+        def begin(op: int) -> None:
+            self.at(RUNNING, "litert", [signatures[op]] if signatures else [])
+
+        values = activations(self.graph, random_inputs(self.graph, seed), begin=begin)
+        beside = self._file.with_suffix(".part.npz")
+        np.savez(beside, np.array(list(values)), *values.values())
+        beside.replace(self._file)
+        self._values = values
+        return values
+
+
+def _ask_targets(worker: _Worker, *, store: str, targets: Sequence[str], one_by_one: bool) -> None:
+    records = RecordStore(current_conditions(), Path(store))
+    try:
+        find_legality(worker.graph, targets, records, begin=worker.at)
+    finally:
+        records.close()
+
+
+def _survey(
+    worker: _Worker,
+    *,
+    store: str,
+    targets: Sequence[str],
+    counts: Sequence[int],
+    pins: Sequence[tuple[int, str]],
+    seed: int,
+    deadline: float,
+    one_by_one: bool,
+) -> int:
+    """The number of measurements that were made."""
+    graph = worker.graph
+    worker.demand_runs(seed)
+    records = RecordStore(current_conditions(), Path(store))
+    try:
+        worker.say("legality", 0, 1, "")
+        legality = find_legality(graph, targets, records, begin=worker.at)
+        demand_all_supported(graph, legality)
+        if graph.whole_reason:
+            return 0
+        return _measure(
+            worker,
+            legality,
+            worker.values(seed, legality.signatures),
+            records,
+            counts=counts,
+            pins=pins,
+            deadline=deadline,
+            one_by_one=one_by_one,
+        )
+    finally:
+        records.close()
+
+
+def _build(
+    worker: _Worker, *, regions: Sequence[Any], threads: int, seed: int, directory: str
+) -> dict[str, Any]:
+    """Compile and check regions, and save what a race can load.
+
+    Raises:
+        TargetError: they cannot be compiled, or their results are off.
+    """
+    worker.at("building", "", [])
+    given = [Region(index, device, tuple(ops)) for index, device, ops in regions]
+    verified = verified_regions(worker.graph, given, threads=threads, values=worker.values(seed))
+    plan, libraries = verified.compiled.whole().save(Path(directory))
+    return {
+        "plan": str(plan),
+        "libraries": [str(path) for path in libraries],
+        "regions": [[region.index, region.device, region.ops] for region in verified.regions],
+        "difference": asdict(verified.difference),
+    }
+
+
+def _check(worker: _Worker, *, placement: str, seed: int) -> dict[str, Any]:
+    """The difference of a placement that is taken as given.
+
+    Raises:
+        ModelError: LiteRT cannot run the model.
+        TargetError: a target cannot compile one of the regions.
+    """
+    worker.demand_runs(seed)
+    graph = worker.graph
+    if graph.whole_reason:
+        return asdict(Difference())
+    worker.at("building", "", [])
+    given = load_placement(placement)
+    compiled = compile_regions(graph, given.graph_regions, threads=given.threads)
+    return asdict(check_against_litert(compiled, worker.values(seed)))
+
+
+def _write(worker: _Worker, *, placement: str, module: str) -> list[str]:
+    """Write the runtime module, made by the partition pass; the kind of each region."""
+    from tdse.relax import Partition, build, from_tflite
+    from tdse.relax.build import executor_of
+
+    worker.at("building", "", [])
+    lib = build(Partition(placement=load_placement(placement))(from_tflite(worker.graph)))
+    write_library(lib, Path(module))
+    description = json.loads(executor_of(lib)["describe"]())
+    return [region["kind"] for region in description["regions"]]
+
+
+JOBS: Mapping[str, Callable[..., Any]] = {
+    "ask_targets": _ask_targets,
+    "survey": _survey,
+    "build": _build,
+    "check": _check,
+    "write": _write,
+}
+
+
+def _measure(
+    worker: _Worker,
+    legality: Legality,
+    values: Mapping[int, Array],
+    store: RecordStore,
+    *,
+    counts: Sequence[int],
+    pins: Sequence[tuple[int, str]],
+    deadline: float,
+    one_by_one: bool,
+) -> int:
+    """Measure what has no record yet: pins, then LiteRT, then where most may be gained."""
+    graph = worker.graph
+
+    def begin(ops: Sequence[int], target: str) -> None:
+        worker.at("measuring", target, [legality.signatures[op] for op in ops])
+
+    def measure(work: Sequence[Work]) -> int:
+        known = store.find(legality.signatures.values())
+        unique = {(legality.signatures[w.op], w.target, w.threads): w for w in work}
+        return measure_ops(
+            graph,
+            [
+                item
+                for key, item in unique.items()
+                if key not in known and legality.support[item.target][item.op].ok
+            ],
+            values,
+            store,
+            deadline=deadline,
+            one_by_one=one_by_one,
+            begin=begin,
+            progress=lambda done, total, text: worker.say("measure", done, total, text),
+        )
+
+    total = measure(
+        [
+            Work(op, target, threads)
+            for op, target in pins
+            for threads in target_threads(target, counts)
+        ]
+    )
+    for target in sorted(legality.targets, key=lambda name: name != "litert"):
+        for threads in target_threads(target, counts):
+            work = [Work(op, target, threads) for op in graph.placed_ops]
+            if target == "litert":
+                work.sort(key=lambda item: -graph.ops[item.op].macs)
+            else:
+                records = store.find(legality.signatures.values())
+                hope = partial(_hope, graph, legality, records, counts)
+                work.sort(key=hope)
+            total += measure(work)
+    return total
+
+
+# Rough rates of unscheduled loops, only to order what is measured: MAC/us and byte/us.
+_LOOP_MACS_PER_US = 1500.0
+_LOOP_BYTES_PER_US = 1000.0
+
+
+def _hope(
+    graph: Graph,
+    legality: Legality,
+    records: Mapping[tuple[str, str, int], Any],
+    counts: Sequence[int],
+    item: Work,
+) -> float:
+    """The smaller, the more time a measurement on this target may save."""
+    op = graph.ops[item.op]
+    key = legality.signatures[item.op]
+    times = [records[key, "litert", n].median_us for n in counts if (key, "litert", n) in records]
+    loops = op.macs / _LOOP_MACS_PER_US + (op.input_bytes + op.output_bytes) / _LOOP_BYTES_PER_US
+    return loops - min(times, default=0.0)
+
+
+if __name__ == "__main__":
+    main()
