@@ -12,5 +12,7 @@ def worker_command(module: str, *arguments: str) -> list[str]:
 
 
 def worker_environment() -> dict[str, str]:
-    """The environment that lets it find the modules that this process would."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    """The environment, with the places where this process finds modules."""
+    places = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path]
+    found = dict.fromkeys(place for place in places if os.path.isabs(place))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
