@@ -18,7 +18,9 @@ from random import Random
 
 import pytest
 from examiner import (
+    CRASHED,
     FAULT,
+    HUNG,
     READ_LIMIT_S,
     REFUSED_BY_LITERT,
     RIGHT,
@@ -40,7 +42,7 @@ COUNT = int(os.environ.get("TDSE_FUZZ", "2000"))
 SEED = 1
 PROCESSES = 2
 # Models of each outcome that go the whole way through the command, and its seconds for each.
-SAMPLES = {RIGHT: 4, REFUSED_BY_LITERT: 2}
+SAMPLES = {RIGHT: 4, REFUSED_BY_LITERT: 2, CRASHED: 2, HUNG: 1}
 COMMAND_LIMIT_S = 30
 
 
