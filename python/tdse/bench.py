@@ -6,16 +6,16 @@ import hashlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tdse.errors import ModelError, UsageError
+from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
+from tdse.errors import ModelError, TargetError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
-from tdse.link import write_library
 from tdse.measure.accuracy import Difference, difference, worst
 from tdse.measure.activations import Array, random_inputs, zero_inputs
 from tdse.measure.race import Entry, Result, race
@@ -24,7 +24,6 @@ from tdse.measure.turn import measuring
 from tdse.npz import read_inputs
 from tdse.place import thread_counts
 from tdse.platform import discover_host
-from tdse.runtime.litert import invoke, make_interpreter
 from tdse.runtime.metadata import SourceModel, read_metadata
 from tdse.runtime.model import Model, load
 
@@ -37,8 +36,6 @@ _PROFILE_S = 0.5
 # Processes that hold one contender only, for its load time, first call and memory.
 _LAUNCHES_ALONE = 3
 _SECONDS_ALONE = 0.05
-
-Progress = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -147,12 +144,13 @@ def bench(
     artefact = load(directory)
     cases = _cases(graph, artefact, inputs, seed)
     say("check", 0, 1, "")
-    correctness = _check(graph, artefact, cases)
     with (
+        Child(graph, say) as child,
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
         tempfile.TemporaryDirectory(prefix="tdse-bench-") as scratch,
     ):
-        entries, absent = _entries(graph, directory, against, Path(scratch), say)
+        correctness = _check(graph, artefact, child, cases)
+        entries, absent = _entries(graph, directory, against, child, Path(scratch), say)
         results = race(
             entries,
             cases[0],
@@ -206,10 +204,11 @@ def _cases(
     return read_inputs(artefact, inputs)
 
 
-def _check(graph: Graph, artefact: Model, cases: Sequence[Sequence[Array]]) -> Correctness:
+def _check(
+    graph: Graph, artefact: Model, child: Child, cases: Sequence[Sequence[Array]]
+) -> Correctness:
     # All see the same inputs in the same order from their first call on, which a state depends on.
-    default = make_interpreter(graph.data)
-    expected = [[np.array(y) for y in invoke(default, case)] for case in cases]
+    expected = _litert_outputs(graph, child, cases)
     results = [artefact.run(case) for case in cases]
     total = worst([difference(y, e) for y, e in zip(results, expected, strict=True)])
     agrees = sum(
@@ -219,21 +218,51 @@ def _check(graph: Graph, artefact: Model, cases: Sequence[Sequence[Array]]) -> C
     if total.is_exact:
         return Correctness(len(cases), total, None, agrees)
     try:
-        plain = make_interpreter(graph.data, reference_kernels=True)
-    except RuntimeError:
+        plain = _litert_outputs(graph, child, cases[:_REFERENCE_INPUTS], reference_kernels=True)
+    except TargetError:
         # Some custom operators exist in the XNNPACK delegate only.
         return Correctness(len(cases), total, None, agrees)
-    itself = [
-        difference([np.array(y) for y in invoke(plain, case)], e)
-        for case, e in zip(cases[:_REFERENCE_INPUTS], expected, strict=False)
-    ]
+    itself = [difference(y, e) for y, e in zip(plain, expected, strict=False)]
     return Correctness(len(cases), total, worst(itself), agrees)
+
+
+def _litert_outputs(
+    graph: Graph,
+    child: Child,
+    cases: Sequence[Sequence[Array]],
+    *,
+    reference_kernels: bool = False,
+) -> list[list[Array]]:
+    """The outputs of each case, from one interpreter.
+
+    Raises:
+        TargetError: LiteRT cannot run the model with these kernels.
+    """
+    inputs, outputs = child.directory / "inputs.npz", child.directory / "outputs.npz"
+    np.savez(inputs, *(array for case in cases for array in case))
+    try:
+        child.ask(
+            "run_litert",
+            inputs=str(inputs),
+            outputs=str(outputs),
+            cases=len(cases),
+            reference_kernels=reference_kernels,
+        )
+    except CrashError as crash:
+        raise TargetError(
+            "LiteRT cannot run the model", where=graph.name, why=f"running it {crash.why}"
+        ) from None
+    with np.load(outputs) as archive:
+        arrays = [archive[name] for name in archive.files]
+    count = len(graph.outputs)
+    return [arrays[i * count : (i + 1) * count] for i in range(len(cases))]
 
 
 def _entries(
     graph: Graph,
     directory: str | os.PathLike[str],
     against: Sequence[str],
+    child: Child,
     scratch: Path,
     say: Progress,
 ) -> tuple[list[Entry], dict[str, str]]:
@@ -248,8 +277,9 @@ def _entries(
         ]
     if "tvm" in against:
         say("build", 0, 1, "TVM's default build")
-        library, why = _default_tvm_build(graph, scratch)
-        if library is None:
+        library = scratch / "tvm_default.so"
+        why = _default_tvm_build(child, library)
+        if why:
             absent["tvm default"] = why
         else:
             entries.append(Entry("tvm default", "tvm", {"library": str(library)}))
@@ -264,26 +294,12 @@ def _entries(
     return entries, absent
 
 
-def _default_tvm_build(graph: Graph, scratch: Path) -> tuple[Path | None, str]:
-    """TVM's own import and default CPU build, or the one-line reason why there is none."""
-    import tflite
-    import tvm
-    from tvm.relax.frontend.tflite import from_tflite
-
-    from tdse.quiet import quiet_stderr
-    from tdse.targets.llvm_isa import host_isa
-
+def _default_tvm_build(child: Child, library: Path) -> str:
+    """Have the model built as TVM does by itself; the one-line reason where there is no such."""
     try:
-        with quiet_stderr():
-            module = from_tflite(tflite.Model.GetRootAsModel(graph.data, 0))
-            library = tvm.compile(module, target=host_isa().target)
-        path = scratch / "tvm_default.so"
-        write_library(library, path)
-    # TVM's importer raises whatever its assertions and lookups happen to raise.
-    except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        return None, f"{type(error).__name__}: {lines[-1].strip()[:200] if lines else ''}"
-    return path, ""
+        return str(child.ask("build_default", silent_s=BUILD_SILENT_S, library=str(library)))
+    except CrashError as crash:
+        return f"building it {crash.why}"
 
 
 def _openvino_entries(model: Path, counts: Sequence[int]) -> tuple[list[Entry], str]:

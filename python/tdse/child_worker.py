@@ -21,7 +21,7 @@ import numpy as np
 
 from tdse.assemble import compile_regions
 from tdse.child import RUNNING
-from tdse.errors import ModelError, TdseError
+from tdse.errors import ModelError, TargetError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
@@ -32,7 +32,7 @@ from tdse.measure.activations import Array, activations, demand_shapes, random_i
 from tdse.measure.conditions import current_conditions
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
-from tdse.runtime.litert import run_litert
+from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
 from tdse.targets.litert import demand_runs
@@ -224,12 +224,63 @@ def _write(worker: _Worker, *, placement: str, module: str) -> list[str]:
     return [region["kind"] for region in description["regions"]]
 
 
+def _build_default(worker: _Worker, *, library: str) -> str:
+    """TVM's own import and default CPU build; the one-line reason if there is none."""
+    import tflite
+    import tvm
+    from tvm.relax.frontend.tflite import from_tflite
+
+    from tdse.targets.llvm_isa import host_isa
+
+    try:
+        module = from_tflite(tflite.Model.GetRootAsModel(worker.graph.data, 0))
+        write_library(tvm.compile(module, target=host_isa().target), Path(library))
+    # TVM's importer raises whatever its assertions and lookups happen to raise.
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return f"{type(error).__name__}: {lines[-1].strip()[:200] if lines else ''}"
+    return ""
+
+
+def _run_litert(
+    worker: _Worker, *, inputs: str, outputs: str, cases: int, reference_kernels: bool
+) -> None:
+    """Run the whole model on several inputs, one after the other, in one interpreter.
+
+    Args:
+        worker: has the model.
+        inputs: ``.npz`` of the inputs of all cases.
+        outputs: where the outputs of all cases are written likewise.
+        cases: their number.
+        reference_kernels: use the plain kernels that define the operators, without XNNPACK.
+
+    Raises:
+        TargetError: LiteRT cannot run the model with these kernels.
+    """
+    with np.load(inputs) as archive:
+        arrays = [archive[name] for name in archive.files]
+    count = len(worker.graph.inputs)
+    results: list[Array] = []
+    try:
+        interpreter = make_interpreter(worker.graph.data, reference_kernels=reference_kernels)
+        for i in range(cases):
+            values = invoke(interpreter, arrays[i * count : (i + 1) * count])
+            results += [np.array(value) for value in values]
+    except (RuntimeError, ValueError) as error:
+        raise TargetError(
+            "LiteRT cannot run the model", where=worker.graph.name, why=str(error)
+        ) from None
+    np.savez(outputs, *results)
+
+
 JOBS: Mapping[str, Callable[..., Any]] = {
     "ask_targets": _ask_targets,
     "survey": _survey,
     "build": _build,
     "check": _check,
     "write": _write,
+    "build_default": _build_default,
+    "run_litert": _run_litert,
 }
 
 

@@ -6,7 +6,8 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tdse.bench import OURS, Progress, bench
+from tdse.bench import OURS, bench
+from tdse.child import Progress
 from tdse.errors import ArtefactError
 from tdse.measure.conditions import current_conditions
 from tdse.measure.stats import Ratio

@@ -11,6 +11,7 @@ import pytest
 from commands import demand_right, sabotage
 
 import tdse
+from tdse.bench import bench
 from tdse.errors import TdseError
 from tdse.explain import explain
 from tdse.graph.reader import read_tflite
@@ -39,6 +40,26 @@ def faulty(graph, regions, *, threads):
         ctypes.string_at(0)
     return compile_regions(graph, regions, threads=threads)
 ops.compile_regions = faulty
+"""
+_WHILE_BUILDING = """
+import os
+import tdse.verify as verify
+compile_regions = verify.compile_regions
+def faulty(graph, regions, *, threads):
+    if any(region.device == "llvm" for region in regions):
+        os.abort()
+    return compile_regions(graph, regions, threads=threads)
+verify.compile_regions = faulty
+"""
+_WHILE_WRITING = """
+import os
+import tdse.relax
+tdse.relax.build = lambda module: os.abort()
+"""
+_WHILE_BUILDING_AS_TVM_DOES = """
+import os
+import tvm.relax.frontend.tflite as frontend
+frontend.from_tflite = lambda model: os.abort()
 """
 _WHILE_RACING = """
 import os
@@ -137,3 +158,33 @@ def test_a_candidate_that_crashes_loses(
     assert set(targets.values()) == {"litert"}
     metadata = json.loads((tmp_path / "out" / "metadata.json").read_text())
     assert "signal SIGABRT" in json.dumps(metadata["contest"])
+
+
+def test_a_candidate_whose_building_crashes_loses(
+    break_worker: Break, tiny_float: Path, tmp_path: Path
+) -> None:
+    break_worker(_WHILE_BUILDING)
+    assert set(_compiled(tiny_float, tmp_path / "out").values()) == {"litert"}
+    metadata = json.loads((tmp_path / "out" / "metadata.json").read_text())
+    reasons = {row["name"]: row.get("not_timed", "") for row in metadata["contest"]}
+    assert any("building it crashed the process with SIGABRT" in why for why in reasons.values())
+
+
+def test_a_crash_while_the_module_is_written(
+    break_worker: Break, tiny_float: Path, tmp_path: Path
+) -> None:
+    break_worker(_WHILE_WRITING)
+    with pytest.raises(TdseError, match=r"cannot be built: building it crashed .* SIGABRT"):
+        tdse.compile(tiny_float, out=tmp_path / "out", targets=["litert"], budget_s=5, threads=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_peer_whose_building_crashes_is_left_out(
+    break_worker: Break, tiny_float: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    tdse.compile(tiny_float, out=out, targets=["litert"], budget_s=5, threads=1)
+    break_worker(_WHILE_BUILDING_AS_TVM_DOES)
+    report = bench(out, against=["tvm"], launches=1, seconds=0.1)
+    (row,) = [row for row in report.rows if row.name == "tvm default"]
+    assert row.why_not == "building it crashed the process with SIGABRT"
