@@ -70,6 +70,9 @@ class Checker {
     if (region.blob < -1 || region.blob >= static_cast<int64_t>(plan_.blobs.size())) {
       Malformed(where + "it refers to a blob that does not exist");
     }
+    if (region.blob >= 0 && !region.steps.empty()) {
+      Malformed(where + "it has both a model and steps");
+    }
     for (TensorId id : region.inputs) {
       RequireInRange(id, where + "an input");
       if (!IsReadable(id)) Malformed(where + "input " + Quoted(id) + " is not computed before it");

@@ -48,11 +48,12 @@ Handle<litert::Options> MakeOptions(const litert::Api& api, uint32_t threads) {
     if (payload == nullptr) Fail("cannot set options: out of memory");
     litert::OpaqueOptions opaque = nullptr;
     const auto free_payload = [](void* memory) { std::free(memory); };
-    const litert::Status status =
-        api.CreateOpaqueOptions(identifier, payload, free_payload, &opaque);
+    litert::Status status = api.CreateOpaqueOptions(identifier, payload, free_payload, &opaque);
     if (status != litert::kOk) std::free(payload);
     Check(status, "create options");
-    Check(api.AddOpaqueOptions(raw, opaque), "add options");
+    status = api.AddOpaqueOptions(raw, opaque);
+    if (status != litert::kOk) api.DestroyOpaqueOptions(opaque);
+    Check(status, "add options");
   };
   // XNNPACK's thread pool, and the threads of LiteRT's own kernels for what XNNPACK does not take.
   add("xnnpack", "num_threads = " + std::to_string(threads) + "\n");
