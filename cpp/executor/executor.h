@@ -17,7 +17,8 @@ namespace tdse {
 // Region kind, as in the plan, to what makes a region of that kind.
 using RegionFactories = std::map<std::string, RegionFactory>;
 
-// The buffers and compiled regions of a plan. Not for use by several threads at a time.
+// The buffers and compiled regions of a plan. Not for use by several threads at a time:
+// see SharedExecutor.
 //
 // Inputs and outputs are passed as addresses of contiguous host memory, in the plan's order, of the
 // sizes that the plan says; no alignment is needed. Any function throws std::runtime_error, with

@@ -5,6 +5,8 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "process_mark.h"
+
 namespace tdse {
 namespace litert {
 namespace {
@@ -15,8 +17,8 @@ constexpr int kMinLoggerSeverity = 25;
 constexpr int kAnyInt = 2;
 constexpr int64_t kSeverityError = 3;
 
+// Needs ProcessMutex().
 struct Library {
-  std::mutex mutex;
   std::string path = "libLiteRt.so";
   bool is_loaded = false;
   Api api{};
@@ -38,7 +40,6 @@ void* FindSymbol(void* handle, const std::string& path, const char* name) {
   return symbol;
 }
 
-// Needs library->mutex.
 void Load(Library* library) {
   if (library->is_loaded) return;
   void* handle = dlopen(library->path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -100,21 +101,21 @@ const char* StatusName(Status status) {
 }  // namespace
 
 void SetLibrary(const std::string& path) {
+  const std::lock_guard<std::mutex> lock(ProcessMutex());
   Library& library = GetLibrary();
-  const std::lock_guard<std::mutex> lock(library.mutex);
   if (!library.is_loaded) library.path = path;
 }
 
 const Api& GetApi() {
+  const std::lock_guard<std::mutex> lock(ProcessMutex());
   Library& library = GetLibrary();
-  const std::lock_guard<std::mutex> lock(library.mutex);
   Load(&library);
   return library.api;
 }
 
 Environment GetEnvironment() {
+  const std::lock_guard<std::mutex> lock(ProcessMutex());
   Library& library = GetLibrary();
-  const std::lock_guard<std::mutex> lock(library.mutex);
   Load(&library);
   if (library.environment == nullptr) {
     // Without these, LiteRT looks for graphics drivers and vendor plugins, and prints what it

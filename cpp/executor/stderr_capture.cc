@@ -1,10 +1,13 @@
 #include "stderr_capture.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <sstream>
+
+#include "process_mark.h"
 
 namespace tdse {
 namespace {
@@ -35,9 +38,9 @@ std::string ReadAll(int file) {
 
 }  // namespace
 
-StderrCapture::StderrCapture() {
+StderrCapture::StderrCapture() : lock_(ProcessMutex()) {
   std::fflush(stderr);
-  standard_error_ = dup(STDERR_FILENO);
+  standard_error_ = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
   if (standard_error_ < 0) return;
   memory_ = memfd_create("tdse-stderr", MFD_CLOEXEC);
   if (memory_ < 0 || dup2(memory_, STDERR_FILENO) < 0) {

@@ -2,6 +2,7 @@
 #ifndef TDSE_EXECUTOR_STDERR_CAPTURE_H_
 #define TDSE_EXECUTOR_STDERR_CAPTURE_H_
 
+#include <mutex>
 #include <string>
 
 namespace tdse {
@@ -10,7 +11,8 @@ namespace tdse {
 // it says nowhere else, and a line for each delegate that it makes, which cannot be turned off.
 //
 // When it ends, all that is not LiteRT's is printed after all, so that nothing of other threads is
-// lost. If standard error is closed, nothing is captured.
+// lost. If standard error is closed, nothing is captured. There is one capture at a time: others,
+// and fork(), wait.
 class StderrCapture {
  public:
   StderrCapture();
@@ -24,6 +26,7 @@ class StderrCapture {
  private:
   void End();
 
+  std::unique_lock<std::mutex> lock_;
   int memory_ = -1;
   int standard_error_ = -1;
   std::string errors_;

@@ -58,7 +58,11 @@ void* CheckedData(ffi::AnyView argument, const PlanTensor& planned) {
 }  // namespace
 
 ExecutorModule::ExecutorModule(const ffi::Bytes& plan)
-    : bytes_(plan.data(), plan.size()), plan_(ParsePlan(bytes_.data(), bytes_.size())) {}
+    : bytes_(plan.data(), plan.size()),
+      plan_(ParsePlan(bytes_.data(), bytes_.size())),
+      executor_(plan_, Factories()),
+      inputs_(plan_.inputs.size()),
+      outputs_(plan_.outputs.size()) {}
 
 int ExecutorModule::GetPropertyMask() const {
   return ffi::Module::kBinarySerializable | ffi::Module::kRunnable;
@@ -80,7 +84,6 @@ ffi::Optional<ffi::Function> ExecutorModule::GetFunction(const ffi::String& name
     ffi::ObjectPtr<ffi::Object> self = ffi::GetObjectPtr<ffi::Object>(this);
     return ffi::Function::FromPacked(
         [self, this, method = method](ffi::PackedArgs args, ffi::Any* result) {
-          const std::lock_guard<std::mutex> lock(mutex_);
           try {
             (this->*method)(args, result);
           } catch (const ffi::Error&) {
@@ -94,39 +97,43 @@ ffi::Optional<ffi::Function> ExecutorModule::GetFunction(const ffi::String& name
 }
 
 void ExecutorModule::Main(ffi::PackedArgs args, ffi::Any*) {
-  Executor& executor = GetExecutor();
   RequireCount(args, plan_.inputs.size() + plan_.outputs.size(), "tdse_main");
-  int next = 0;
-  for (size_t i = 0; i < plan_.inputs.size(); ++i) {
-    inputs_[i] = CheckedData(args[next++], plan_.tensors[plan_.inputs[i]]);
-  }
-  for (size_t i = 0; i < plan_.outputs.size(); ++i) {
-    outputs_[i] = CheckedData(args[next++], plan_.tensors[plan_.outputs[i]]);
-  }
-  executor.Run(inputs_, outputs_);
+  executor_.Use([&](Executor& executor) {
+    int next = 0;
+    for (size_t i = 0; i < plan_.inputs.size(); ++i) {
+      inputs_[i] = CheckedData(args[next++], plan_.tensors[plan_.inputs[i]]);
+    }
+    for (size_t i = 0; i < plan_.outputs.size(); ++i) {
+      outputs_[i] = CheckedData(args[next++], plan_.tensors[plan_.outputs[i]]);
+    }
+    executor.Run(inputs_, outputs_);
+  });
 }
 
 void ExecutorModule::Run(ffi::PackedArgs args, ffi::Any*) {
-  Executor& executor = GetExecutor();
   RequireCount(args, plan_.inputs.size() + plan_.outputs.size(), "run");
-  int next = 0;
-  for (const void*& input : inputs_) input = ToAddress(args[next++]);
-  for (void*& output : outputs_) output = ToAddress(args[next++]);
-  executor.Run(inputs_, outputs_);
+  executor_.Use([&](Executor& executor) {
+    int next = 0;
+    for (const void*& input : inputs_) input = ToAddress(args[next++]);
+    for (void*& output : outputs_) output = ToAddress(args[next++]);
+    executor.Run(inputs_, outputs_);
+  });
 }
 
 void ExecutorModule::TimeRuns(ffi::PackedArgs args, ffi::Any* result) {
-  Executor& executor = GetExecutor();
   RequireCount(args, 1 + plan_.inputs.size(), "time_runs");
-  for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i] = ToAddress(args[1 + i]);
-  *result = ToBytes(executor.TimeRuns(args[0].cast<uint32_t>(), inputs_));
+  executor_.Use([&](Executor& executor) {
+    for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i] = ToAddress(args[1 + i]);
+    *result = ToBytes(executor.TimeRuns(args[0].cast<uint32_t>(), inputs_));
+  });
 }
 
 void ExecutorModule::Profile(ffi::PackedArgs args, ffi::Any* result) {
-  Executor& executor = GetExecutor();
   RequireCount(args, 1 + plan_.inputs.size(), "profile");
-  for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i] = ToAddress(args[1 + i]);
-  *result = ToBytes(executor.Profile(args[0].cast<uint32_t>(), inputs_));
+  executor_.Use([&](Executor& executor) {
+    for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i] = ToAddress(args[1 + i]);
+    *result = ToBytes(executor.Profile(args[0].cast<uint32_t>(), inputs_));
+  });
 }
 
 void ExecutorModule::Describe(ffi::PackedArgs args, ffi::Any* result) {
@@ -137,32 +144,28 @@ void ExecutorModule::Describe(ffi::PackedArgs args, ffi::Any* result) {
 void ExecutorModule::ReadTensor(ffi::PackedArgs args, ffi::Any* result) {
   RequireCount(args, 1, "read_tensor");
   const auto id = args[0].cast<uint32_t>();
-  const DLTensor& tensor = GetExecutor().ReadTensor(id);
-  *result = ffi::Bytes(static_cast<const char*>(tensor.data), plan_.tensors[id].size_bytes);
+  executor_.Use([&](Executor& executor) {
+    const DLTensor& tensor = executor.ReadTensor(id);
+    *result = ffi::Bytes(static_cast<const char*>(tensor.data), plan_.tensors[id].size_bytes);
+  });
 }
 
-Executor& ExecutorModule::GetExecutor() {
-  if (executor_ == nullptr) {
-    const KernelLookup find_kernel = [this](const std::string& symbol) {
-      for (const ffi::Any& import : imports()) {
-        auto kernel = import.cast<ffi::Module>()->GetFunction(symbol, /*query_imports=*/true);
-        if (kernel.has_value()) return kernel;
-      }
-      return ffi::Optional<ffi::Function>(std::nullopt);
-    };
-    const RegionFactories factories = {
-        {"litert", MakeLiteRtRegion},
-        {"litert_interpreter", MakeInterpreterRegion},
-        {"tvm",
-         [&find_kernel](const Plan&, const PlanRegion& region, TensorViews* tensors) {
-           return MakeTvmRegion(region, tensors, find_kernel);
-         }},
-    };
-    executor_ = std::make_unique<Executor>(plan_, factories);
-    inputs_.resize(plan_.inputs.size());
-    outputs_.resize(plan_.outputs.size());
-  }
-  return *executor_;
+RegionFactories ExecutorModule::Factories() {
+  const KernelLookup find_kernel = [this](const std::string& symbol) {
+    for (const ffi::Any& import : imports()) {
+      auto kernel = import.cast<ffi::Module>()->GetFunction(symbol, /*query_imports=*/true);
+      if (kernel.has_value()) return kernel;
+    }
+    return ffi::Optional<ffi::Function>(std::nullopt);
+  };
+  return {
+      {"litert", MakeLiteRtRegion},
+      {"litert_interpreter", MakeInterpreterRegion},
+      {"tvm",
+       [find_kernel](const Plan&, const PlanRegion& region, TensorViews* tensors) {
+         return MakeTvmRegion(region, tensors, find_kernel);
+       }},
+  };
 }
 
 namespace {

@@ -5,17 +5,19 @@
 #include <tvm/ffi/extra/module.h>
 #include <tvm/ffi/string.h>
 
-#include <memory>
-#include <mutex>
+#include <vector>
 
-#include "executor.h"
+#include "buffers.h"
+#include "plan.h"
+#include "shared_executor.h"
 
 namespace tdse {
 
 // A plan that can be exported with a TVM library, loaded again, and run.
 //
 // Kernels of TVM regions are found in the imported modules. Buffers and compiled regions are made
-// at the first call; calls from several threads are served one after the other. Functions:
+// at the first call; calls from several threads are served one after the other. A process that was
+// forked after the module was made cannot call it. Functions:
 //
 //   tdse_main(inputs..., outputs...)   tensors on the host, contiguous; copied in and out
 //   run(inputs..., outputs...)         the same with addresses (int), not checked
@@ -45,14 +47,13 @@ class ExecutorModule final : public tvm::ffi::ModuleObj {
   void Describe(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
   void ReadTensor(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
 
-  // Needs mutex_.
-  Executor& GetExecutor();
+  RegionFactories Factories();
 
   // A copy whose blobs are aligned; plan_ points into it.
   const AlignedBuffer bytes_;
   const Plan plan_;
-  std::mutex mutex_;
-  std::unique_ptr<Executor> executor_;
+  SharedExecutor executor_;
+  // Kept, so that a call allocates nothing. Only for use within executor_.Use.
   std::vector<const void*> inputs_;
   std::vector<void*> outputs_;
 };

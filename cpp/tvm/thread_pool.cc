@@ -7,7 +7,11 @@
 #include <tvm/ffi/string.h>
 
 #include <algorithm>
+#include <optional>
+#include <stdexcept>
 #include <string>
+
+#include "process_mark.h"
 
 namespace tdse {
 namespace {
@@ -20,10 +24,18 @@ namespace ffi = tvm::ffi;
 constexpr int kShareAllCores = -3;
 
 thread_local int current_threads = 1;
+// Where the pool of this thread was made, if it was.
+thread_local std::optional<ProcessMark> pool_process;
 
 }  // namespace
 
 void UseTvmThreads(int threads) {
+  const bool lost_workers = pool_process.has_value() && pool_process->IsOfAnotherProcess();
+  if (threads > 1 && lost_workers) {
+    throw std::runtime_error(
+        "the threads of TVM's kernels were started before this process was forked, and are not in "
+        "it; use another thread or process");
+  }
   if (threads == current_threads) return;
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -34,6 +46,7 @@ void UseTvmThreads(int threads) {
   }
   const int usable = std::min(threads, static_cast<int>(cores.size()));
   ffi::Function::GetGlobalRequired("runtime.config_threadpool")(kShareAllCores, usable, cores);
+  if (!pool_process.has_value()) pool_process.emplace();
   pthread_setaffinity_np(pthread_self(), sizeof(allowed), &allowed);
   current_threads = threads;
 }

@@ -194,6 +194,59 @@ def entry_point(directory: Path) -> list[str]:
     return [str(directory)]
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_fork_of_a_process_with_workers(library: Any, tmp_path: Path) -> None:
+    """A child has TVM's pool but not its workers: it can use one thread, and is refused more."""
+    for threads in (1, 2):
+        plan, constant = tvm_plan(threads, scale="parallel_scale")
+        export(executor_of(plan, library), tmp_path).rename(tmp_path / f"{threads}.so")
+    x = image()
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "expected.npy", (x * 2 + constant) * 2)
+    code = """
+        import os, signal, sys
+        import numpy as np
+        from tdse.errors import TargetError
+        from tdse.runtime import native
+
+        x, expected = np.load("x.npy"), np.load("expected.npy")
+
+        def is_right(executor):
+            y = np.empty_like(x)
+            native.call(executor["run"], x.ctypes.data, y.ctypes.data)
+            return np.array_equal(y, expected)
+
+        executor = native.load_executor("2.so")
+        assert is_right(executor)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            assert is_right(native.load_executor("1.so"))
+            try:
+                is_right(native.load_executor("2.so"))
+            except TargetError as error:
+                print(error, flush=True)
+            # Not exit(), which ends TVM's pool and waits for the workers.
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert is_right(executor)
+        """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (
+        "region first: the threads of TVM's kernels were started before this process was forked, "
+        "and are not in it; use another thread or process\n"
+    )
+
+
 def test_files_that_are_no_artefact(library: Any, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="the runtime module cannot be loaded"):
         native.load_executor(tmp_path / "missing.so")
