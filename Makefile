@@ -13,7 +13,7 @@ CPP_FILES := $(shell find cpp -name '*.cc' -o -name '*.h')
 INSTALLED_FILES := $(shell find python/tdse cpp -type f -not -path '*/.*' -not -name '*.pyc' \
 	-not -name '*.so') pyproject.toml setup.py CMakeLists.txt
 
-.PHONY: help demo test coverage lint types format lock clean
+.PHONY: help demo test coverage sanitize fuzz lint types format lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -30,6 +30,30 @@ COVERED := $(addprefix $(VENV)/lib/python3.11/site-packages/tdse/,graph platform
 coverage: $(VENV)/installed ## Run the tests of graph, platform and search; fail below 90 % of lines
 	$(BIN)/python -m pytest --quiet tests/graph tests/platform tests/search \
 		$(addprefix --cov=,$(COVERED)) --cov-fail-under=90
+
+# g++ 12's ThreadSanitizer does not start where the kernel spreads addresses widely.
+FIXED_ADDRESSES = $(shell setarch --addr-no-randomize true 2> /dev/null && \
+	echo setarch --addr-no-randomize)
+CORE_TESTS := cmake -S . -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DTDSE_CORE_TESTS=ON
+sanitize: $(VENV)/dependencies ## Run the tests and the fuzz target of the C++ core under sanitizers
+	$(CORE_TESTS) -B build/sanitize-address -DTDSE_SANITIZE=address,undefined
+	cmake --build build/sanitize-address --target tdse_core_tests tdse_fuzz_plan_driver
+	build/sanitize-address/tdse_core_tests
+	build/sanitize-address/tdse_fuzz_plan_driver
+	$(CORE_TESTS) -B build/sanitize-thread -DTDSE_SANITIZE=thread
+	cmake --build build/sanitize-thread --target tdse_core_tests
+	$(FIXED_ADDRESSES) build/sanitize-thread/tdse_core_tests
+
+FUZZ_SECONDS := 60
+CLANG := clang++
+fuzz: $(VENV)/dependencies ## Look for bugs in the plan parser with libFuzzer for FUZZ_SECONDS=60; needs CLANG=clang++
+	$(CORE_TESTS) -B build/fuzz -DCMAKE_CXX_COMPILER=$(CLANG) -DTDSE_FUZZER=ON \
+		-DTDSE_SANITIZE=address,undefined
+	cmake --build build/fuzz --target tdse_fuzz_plan tdse_fuzz_plan_driver
+	mkdir -p build/fuzz/corpus
+	build/fuzz/tdse_fuzz_plan_driver --corpus build/fuzz/corpus
+	build/fuzz/tdse_fuzz_plan -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/ \
+		build/fuzz/corpus
 
 lint: $(VENV)/dependencies ## Check style and formatting
 	$(BIN)/ruff check $(PYTHON_DIRECTORIES) setup.py
