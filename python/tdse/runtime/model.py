@@ -180,7 +180,7 @@ def random_array(
 
 
 def _addresses(arrays: Sequence[Array]) -> list[int]:
-    return [array.__array_interface__["data"][0] for array in arrays]
+    return [array.ctypes.data for array in arrays]
 
 
 def _infos(described: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[TensorInfo, ...]:

@@ -112,7 +112,9 @@ def load_library(path: str | os.PathLike[str]) -> Any:
     import tvm_ffi
 
     try:
-        return tvm_ffi.load_module(_name_to_load(path))
+        # Not kept: a library that nobody uses any more is closed, and its regions end with their
+        # threads and memory.
+        return tvm_ffi.load_module(_name_to_load(path), keep_module_alive=False)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         raise ArtefactError(
             "the runtime module cannot be loaded",
