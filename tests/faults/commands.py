@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -63,9 +64,10 @@ def store_of(cache: Path) -> Path:
 
 
 def record_count(cache: Path) -> int:
-    """Records in a store, which must be sound."""
-    connection = sqlite3.connect(store_of(cache))
-    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    (count,) = connection.execute("SELECT COUNT(*) FROM records").fetchone()
-    connection.close()
-    return int(count)
+    """Records in a store, which must be sound; none where it has no table for them yet."""
+    with contextlib.closing(sqlite3.connect(store_of(cache))) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        if ("records",) not in tables.fetchall():
+            return 0
+        return int(connection.execute("SELECT COUNT(*) FROM records").fetchone()[0])
