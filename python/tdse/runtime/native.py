@@ -18,9 +18,6 @@ KIND = "tdse_executor"
 
 _lock = threading.Lock()
 _library: ctypes.CDLL | None = None
-# For each path the files that have been loaded from it: device, inode and time of change, and how
-# many there were before.
-_loaded_files: dict[str, dict[tuple[int, int, int], int]] = {}
 
 
 def register() -> None:
@@ -111,34 +108,32 @@ def load_library(path: str | os.PathLike[str]) -> Any:
     _load_tvm_runtime()
     import tvm_ffi
 
+    name = str(path)
     try:
+        name = _name_to_load(path)
         # Not kept: a library that nobody uses any more is closed, and its regions end with their
         # threads and memory.
-        return tvm_ffi.load_module(_name_to_load(path), keep_module_alive=False)
+        return tvm_ffi.load_module(name, keep_module_alive=False)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         raise ArtefactError(
             "the runtime module cannot be loaded",
             where=str(path),
-            why=_message(error),
+            why=_message(error).replace(name, str(path)),
             hint="compile the model again on a machine of this kind",
         ) from None
 
 
 def _name_to_load(path: str | os.PathLike[str]) -> str:
-    """A name of the file under which no other file was loaded before.
+    """A name of the file that no other file ever has.
 
     While a library is loaded, glibc takes a file of the same name for that library, without
-    looking whether it has been replaced. So the second file at one path is loaded as
-    ``out/./model.so``, the third as ``out//./model.so``: the generation in binary digits.
+    looking whether it has been replaced. So device, inode and time of change are written into the
+    name, in binary digits: ``out/./`` is a one and ``out//`` a zero before ``model.so``.
     """
     directory, name = os.path.split(os.path.abspath(path))
     status = os.stat(path)
-    with _lock:
-        files = _loaded_files.setdefault(os.path.join(directory, name), {})
-        generation = files.setdefault(
-            (status.st_dev, status.st_ino, status.st_mtime_ns), len(files)
-        )
-    digits = f"{generation:b}" if generation else ""
+    identity = status.st_dev, status.st_ino, status.st_mtime_ns
+    digits = "".join(f"{number:064b}" for number in identity)
     return directory + "/" + "".join("./" if digit == "1" else "/" for digit in digits) + name
 
 
