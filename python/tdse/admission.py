@@ -56,11 +56,14 @@ def _demand_memory(graph: Graph, memory_bytes: int) -> None:
     The results of all operators are held at once when operators are measured. A model that is
     not cut needs those of one operator at a time.
     """
-    sizes = {op.label: op.input_bytes + op.output_bytes for op in graph.ops}
+    sizes = {
+        graph.ops[index].label: graph.ops[index].input_bytes + graph.ops[index].output_bytes
+        for index in graph.placed_ops
+    }
     if graph.whole_reason:
         held = max(sizes.values(), default=0)
     else:
-        held = sum(op.output_bytes for op in graph.ops)
+        held = sum(graph.ops[index].output_bytes for index in graph.placed_ops)
         held += sum(graph.tensors[index].size_bytes for index in dict.fromkeys(graph.inputs))
     needed = held + len(graph.data)
     if needed <= memory_bytes:

@@ -132,7 +132,7 @@ class _Worker:
         return values
 
 
-def _ask_targets(worker: _Worker, *, store: str, targets: Sequence[str], one_by_one: bool) -> None:
+def _ask_targets(worker: _Worker, *, store: str, targets: Sequence[str]) -> None:
     records = RecordStore(current_conditions(), Path(store))
     try:
         find_legality(worker.graph, targets, records, begin=worker.at)
@@ -149,7 +149,7 @@ def _survey(
     pins: Sequence[tuple[int, str]],
     seed: int,
     deadline: float,
-    one_by_one: bool,
+    one_by_one: bool = False,
 ) -> int:
     """The number of measurements that were made."""
     graph = worker.graph

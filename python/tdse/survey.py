@@ -86,13 +86,12 @@ def ask_targets(graph: Graph, child: Child, targets: Sequence[str], store: Recor
 
 def _ask(graph: Graph, child: Child, store: RecordStore, job: str, **arguments: Any) -> Any:
     """The answer to a job, without the operators at which the child does not survive it."""
-    one_by_one = False
     while True:
         try:
-            return child.ask(job, store=str(store.path), one_by_one=one_by_one, **arguments)
+            return child.ask(job, store=str(store.path), **arguments)
         except CrashError as crash:
             if len(crash.keys) > 1:
-                one_by_one = True
+                arguments["one_by_one"] = True
             elif crash.keys and crash.stage != RUNNING:
                 why = f"{crash.stage} it {crash.why}"
                 store.add_support([(key, crash.target, False, why) for key in crash.keys])

@@ -141,6 +141,16 @@ def test_an_operator_that_crashes_litert_is_named(
     assert not (tmp_path / "out").exists()
 
 
+def test_explaining_survives_an_operator_that_crashes_litert(
+    break_worker: Break, tiny_float: Path
+) -> None:
+    break_worker(_WHILE_ASKING)
+    rows = explain(read_tflite(tiny_float), targets=["litert"])
+    refused = {row.label: row.refused for row in rows if row.refused}
+    assert list(refused) == ["5:reshape"]
+    assert refused["5:reshape"] == (("litert", "compiling it crashed the process with SIGABRT"),)
+
+
 def test_a_kill_from_outside_refuses_nothing(
     break_worker: Break, tiny_float: Path, tmp_path: Path
 ) -> None:

@@ -26,13 +26,15 @@ from examiner import (
     RIGHT,
     RUN_LIMIT_S,
     WRONG,
+    read,
 )
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import mutant
 
 import tdse
 from litert_reference import random_inputs, run_litert
+from tdse.errors import TdseError
 from tdse.measure.accuracy import difference
 
 pytestmark = pytest.mark.tvm
@@ -60,7 +62,7 @@ class Examined:
 @pytest.fixture(scope="module")
 def examined() -> list[Examined]:
     """All mutants, examined in several processes."""
-    mutants = _mutants(COUNT)
+    mutants = [mutant(Random(f"{SEED}/{number}")) for number in range(COUNT)]
     found: list[Examined] = []
     threads = [
         threading.Thread(target=_examine, args=(mutants, part, found)) for part in range(PROCESSES)
@@ -70,26 +72,6 @@ def examined() -> list[Examined]:
     for thread in threads:
         thread.join()
     return sorted(found, key=lambda case: case.number)
-
-
-def _mutants(count: int) -> list[bytes]:
-    """The same models each time; hypothesis makes the choices."""
-    found: list[bytes] = []
-
-    @seed(SEED)
-    @settings(
-        max_examples=count,
-        phases=[Phase.generate],
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.randoms(use_true_random=False))
-    def collect(random: Random) -> None:
-        found.append(mutant(random))
-
-    collect()
-    return found
 
 
 def _examine(mutants: Sequence[bytes], part: int, found: list[Examined]) -> None:
@@ -143,6 +125,16 @@ def test_the_command_gives_a_clean_error_or_a_right_result(
         chosen += random.sample(cases, min(count, len(cases)))
     with ThreadPoolExecutor(PROCESSES) as pool:
         list(pool.map(lambda case: _compile(case, tmp_path), chosen))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.randoms(use_true_random=False))
+def test_reading_and_cutting_raise_only_clean_errors(random: Random) -> None:
+    """The same changes, but hypothesis chooses them, and shrinks one that breaks the reader."""
+    try:
+        read(mutant(random))
+    except TdseError as error:
+        assert error.why
 
 
 def _compile(case: Examined, directory: Path) -> None:
