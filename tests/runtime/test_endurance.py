@@ -30,8 +30,8 @@ START = """
 
     out = sys.argv[1]
 
-    def load():
-        return tdse.load(out)
+    def load(**options):
+        return tdse.load(out, **options)
 
     def is_right(model):
         return all(np.array_equal(y, e) for y, e in zip(model.run(inputs), expected, strict=True))
@@ -165,15 +165,17 @@ def test_eight_threads_on_one_model(artefact: Path) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("isolate", [False, True])
 @pytest.mark.parametrize("busy_threads", [0, 3])
-def test_fork_after_load(artefact: Path, busy_threads: int) -> None:
+def test_fork_after_load(artefact: Path, busy_threads: int, isolate: bool) -> None:
     """The child is refused, loads the artefact anew, and ends; the parent goes on.
 
     With busy threads, these are in a call while the process forks.
     """
     children = run_process(
         """
-        model = load()
+        isolate = sys.argv[3] == "True"
+        model = load(isolate=isolate)
         assert is_right(model)
         stop = False
 
@@ -196,7 +198,7 @@ def test_fork_after_load(artefact: Path, busy_threads: int) -> None:
                     said = "nothing"
                 except TargetError as error:
                     said = str(error)
-                anew = load()
+                anew = load(isolate=isolate)
                 os.write(writing, json.dumps([said, is_right(anew)]).encode())
                 sys.exit(0)
             os.close(writing)
@@ -211,6 +213,7 @@ def test_fork_after_load(artefact: Path, busy_threads: int) -> None:
         """,
         artefact,
         str(busy_threads),
+        str(isolate),
     )
     refusal = (
         "the model was loaded before this process was forked, and cannot run in it; load it "

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from tdse.worker import worker_command, worker_environment
 _ALIGNMENT = 64
 # A child that has closed its connection is about to end; writing a core file takes a while.
 _END_S = 30.0
+_RECEIVE_BYTES = 1 << 16
 
 
 class SharedArrays:
@@ -58,7 +59,8 @@ class ChildExecutor:
 
     Arrays pass through shared memory without a name; requests and replies are lines of JSON on a
     socket. The child ends when this object is dropped, when this process ends, and by any exchange
-    that does not come to its end.
+    that does not come to its end. A process that is forked from this one cannot call it: the
+    connection is this one's.
     """
 
     def __init__(self, module: Path) -> None:
@@ -69,15 +71,13 @@ class ChildExecutor:
             TargetError: the child crashed while it loaded it.
         """
         self._module = module
+        self._owner = os.getpid()
         self._lock = threading.Lock()
         self._connection, theirs = socket.socketpair()
-        self._replies = self._connection.makefile("rb")
         with os.fdopen(os.memfd_create("tdse"), "r+b") as memory:
             with theirs:
                 self.process = _launch(module, theirs.fileno(), memory.fileno())
-            self._stop = weakref.finalize(
-                self, _stop, self.process, self._connection, self._replies
-            )
+            self._stop = weakref.finalize(self, _stop, self._owner, self.process, self._connection)
             with contextlib.ExitStack() as unless_done:
                 unless_done.callback(self._stop)
                 self._description: str = _value(self._receive())
@@ -95,6 +95,7 @@ class ChildExecutor:
 
     def _run(self, *addresses: int) -> None:
         """Addresses of the inputs, then of the outputs, as for a native executor."""
+        self._require_own_process()
         count = len(self._arrays.inputs)
         with self._lock:
             self._copy_in(addresses[:count])
@@ -105,9 +106,17 @@ class ChildExecutor:
                 ctypes.memmove(address, shared, size)
 
     def _timed(self, function: str, count: int, *addresses: int) -> bytes:
+        self._require_own_process()
         with self._lock:
             self._copy_in(addresses)
             return np.array(self._ask(function, count), np.float64).tobytes()
+
+    def _require_own_process(self) -> None:
+        if os.getpid() != self._owner:
+            raise TargetError(
+                "the model was loaded before this process was forked, and cannot run in it",
+                hint="load it again in the new process",
+            )
 
     def _copy_in(self, addresses: Sequence[int]) -> None:
         for address, (shared, size) in zip(addresses, self._arrays.inputs, strict=True):
@@ -127,8 +136,10 @@ class ChildExecutor:
 
     def _receive(self) -> dict[str, Any]:
         line = b""
+        # Not through a file object: it has a lock, which a forked process may find taken.
         with contextlib.suppress(ConnectionResetError):
-            line = self._replies.readline()
+            while not line.endswith(b"\n") and (part := self._connection.recv(_RECEIVE_BYTES)):
+                line += part
         if not line.endswith(b"\n"):
             raise self._ended()
         reply: dict[str, Any] = json.loads(line)
@@ -164,12 +175,12 @@ def _launch(module: Path, connection: int, memory: int) -> subprocess.Popen[byte
     )
 
 
-def _stop(process: subprocess.Popen[bytes], connection: socket.socket, replies: IO[bytes]) -> None:
+def _stop(owner: int, process: subprocess.Popen[bytes], connection: socket.socket) -> None:
     """End the child, which keeps nothing that could be lost, and leave no zombie."""
-    replies.close()
     connection.close()
-    process.kill()
-    process.wait()
+    if os.getpid() == owner:
+        process.kill()
+        process.wait()
 
 
 def _value(reply: Mapping[str, Any]) -> Any:
