@@ -63,6 +63,14 @@ def main() -> None:
             tell(answer=JOBS[arguments.pop("job")](worker, **arguments))
         except TdseError as error:
             tell(error=error.as_dict())
+        except MemoryError as error:
+            failure = TdseError(
+                "memory ran out",
+                where=worker.graph.name,
+                why=str(error),
+                hint="use a machine with more memory, or convert the model for smaller inputs",
+            )
+            tell(error=failure.as_dict())
         except OSError as error:
             why = error.strerror or str(error)
             tell(error=TdseError("a temporary file cannot be written", why=why).as_dict())

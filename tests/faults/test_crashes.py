@@ -41,6 +41,12 @@ def faulty(graph, regions, *, threads):
     return compile_regions(graph, regions, threads=threads)
 ops.compile_regions = faulty
 """
+_WITHOUT_MEMORY = """
+import tdse.measure.activations as activations
+def faulty(graph, seed):
+    raise MemoryError("Unable to allocate 8.00 GiB")
+activations.random_inputs = faulty
+"""
 _WHILE_BUILDING = """
 import os
 import tdse.verify as verify
@@ -149,6 +155,14 @@ def test_explaining_survives_an_operator_that_crashes_litert(
     refused = {row.label: row.refused for row in rows if row.refused}
     assert list(refused) == ["5:reshape"]
     assert refused["5:reshape"] == (("litert", "compiling it crashed the process with SIGABRT"),)
+
+
+def test_memory_that_runs_out_is_an_error(
+    break_worker: Break, tiny_float: Path, tmp_path: Path
+) -> None:
+    break_worker(_WITHOUT_MEMORY)
+    with pytest.raises(TdseError, match=r"tiny_float: memory ran out: .* 8.00 GiB; use a machine"):
+        tdse.compile(tiny_float, out=tmp_path / "out", targets=["litert"], budget_s=5)
 
 
 def test_a_kill_from_outside_refuses_nothing(

@@ -109,7 +109,11 @@ def _outcomes(data: bytes) -> Iterator[tuple[str, str]]:
         yield (REFUSED if sound else FAULT), message
         return
     yield "reading is done", ""
-    yield _run(graph)
+    try:
+        yield _run(graph)
+    except MemoryError as error:
+        # The product's process says so in one line.
+        yield REFUSED, f"memory ran out: {error}"
 
 
 def read(data: bytes) -> Graph:
