@@ -177,6 +177,8 @@ def test_the_child_ends_with_its_parent(end: str, small_artefact: Path) -> None:
 def test_an_interrupted_call_ends_the_child(small_artefact: Path) -> None:
     code = (
         "import os, signal, threading, tdse\n"
+        # A shell's background jobs ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"model = tdse.load({str(small_artefact)!r}, isolate=True)\n"
         "inputs = model.random_inputs(0)\n"
         "os.kill(model._executor.process.pid, signal.SIGSTOP)\n"
@@ -188,7 +190,7 @@ def test_an_interrupted_call_ends_the_child(small_artefact: Path) -> None:
         "    print('interrupted')\n"
     )
     process = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert process.stdout == "interrupted\n"
 
