@@ -30,8 +30,10 @@ Progress = Callable[[str, int, int, str], None]
 # takes LLVM well under a minute on a small board, a whole model some minutes.
 SILENT_S = 120.0
 BUILD_SILENT_S = 900.0
-# The stage in which LiteRT computes what every result is held against.
-RUNNING = "running"
+# One run of LiteRT, of an operator or of a model that is not cut, is done well within this.
+LITERT_SILENT_S = 30.0
+# The stages in which LiteRT takes up the model, and computes what every result is held against.
+PREPARING, RUNNING = "preparing", "running"
 # Signals of a fault in the process itself, in contrast to SIGKILL and SIGTERM from outside.
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
@@ -87,14 +89,13 @@ class Child:
         Args:
             job: its name.
             silent_s: after how many seconds without a word the process is taken for hung; by
-                default ``SILENT_S``.
+                default ``SILENT_S``, and where LiteRT runs alone ``LITERT_SILENT_S``.
             arguments: of the job, as JSON has them.
 
         Raises:
             TdseError: the job failed, or the process was killed from outside.
             CrashError: the process did not survive the job.
         """
-        limit = SILENT_S if silent_s is None else silent_s
         process = self._process or self._start()
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -102,6 +103,12 @@ class Child:
             process.stdin.flush()
         stage, target, keys = "", "", ()
         is_hung = False
+
+        def limit() -> float:
+            if stage in (PREPARING, RUNNING):
+                return LITERT_SILENT_S
+            return SILENT_S if silent_s is None else silent_s
+
         for line in _lines(process, limit):
             if line is None:
                 is_hung = True
@@ -119,7 +126,7 @@ class Child:
         status = process.wait()
         log = self._log.read_text(errors="replace")
         self._stop()
-        why = f"did not finish within {limit:.0f} s" if is_hung else _ending(status, log)
+        why = f"did not finish within {limit():.0f} s" if is_hung else _ending(status, log)
         raise CrashError(why, stage, target, tuple(keys))
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -152,14 +159,16 @@ class Child:
         self._process = None
 
 
-def _lines(process: subprocess.Popen[bytes], silent_s: float) -> Iterator[bytes | None]:
+def _lines(
+    process: subprocess.Popen[bytes], silent_s: Callable[[], float]
+) -> Iterator[bytes | None]:
     """The lines that a process writes; None if it is silent for too long."""
     assert process.stdout is not None
     pending = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            if not selector.select(silent_s):
+            if not selector.select(silent_s()):
                 yield None
                 return
             data = os.read(process.stdout.fileno(), 1 << 16)

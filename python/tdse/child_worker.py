@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tdse.assemble import compile_regions
-from tdse.child import RUNNING
+from tdse.child import PREPARING, RUNNING
 from tdse.errors import ModelError, TargetError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -28,14 +28,14 @@ from tdse.graph.regions import Region
 from tdse.legality import Legality, demand_all_supported, find_legality
 from tdse.link import write_library
 from tdse.measure.accuracy import Difference
-from tdse.measure.activations import Array, activations, demand_shapes, random_inputs
+from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
-from tdse.targets.litert import demand_runs
+from tdse.targets.litert import demand_as_said, demand_runs
 from tdse.verify import check_against_litert, verified_regions
 
 # From linux/prctl.h.
@@ -100,7 +100,7 @@ class _Worker:
             ModelError: with LiteRT's reason.
         """
         graph = self.graph
-        self.at("preparing", "litert", [])
+        self.at(PREPARING, "litert", [])
         demand_runs(graph)
         if graph.whole_reason:
             self.at(RUNNING, "litert", [])
@@ -110,7 +110,9 @@ class _Worker:
                 raise ModelError(
                     "LiteRT cannot run the model", where=graph.name, why=str(error)
                 ) from None
-            demand_shapes(graph, "the model", graph.outputs, outputs)
+            for index, output in zip(graph.outputs, outputs, strict=True):
+                demand_as_said(graph, "the model", index, output.shape, output.dtype)
+        self.at("", "", [])
 
     def values(self, seed: int, signatures: Mapping[int, str] | None = None) -> dict[int, Array]:
         """Activations, tensor index to array; none of a model that is not cut.
@@ -133,6 +135,7 @@ class _Worker:
             self.at(RUNNING, "litert", [signatures[op]] if signatures else [])
 
         values = activations(self.graph, random_inputs(self.graph, seed), begin=begin)
+        self.at("", "", [])
         beside = self._file.with_suffix(".part.npz")
         np.savez(beside, np.array(list(values)), *values.values())
         beside.replace(self._file)

@@ -72,7 +72,7 @@ def test_a_model_that_crashes_litert(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_model_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdse.child.SILENT_S", 3.0)
+    monkeypatch.setattr("tdse.child.LITERT_SILENT_S", 3.0)
     error = _refusal(_loops_for_ever(), tmp_path, monkeypatch)
     assert error.startswith("m: LiteRT cannot run the model: running it did not finish within 3 s")
 
@@ -84,7 +84,20 @@ def test_a_shape_that_the_operator_does_not_make(
         model.subgraphs[0].operators[1].builtinOptions.strideH = 16
 
     error = _refusal(changed(MODELS["branches"](), stride), tmp_path, monkeypatch)
-    assert error.startswith("m: op 1:depthwise_conv2d makes another shape than the model says")
+    assert error.startswith("m: op 1:depthwise_conv2d makes another tensor than the model says")
+
+
+def test_a_type_that_the_operator_does_not_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteRT gives a sum the type of its terms; the bytes were taken for floating-point numbers."""
+
+    def wrong_type(model: Any) -> None:
+        model.subgraphs[0].tensors[-1].type = schema.TensorType.FLOAT32
+
+    error = _refusal(changed(MODELS["branches"](), wrong_type), tmp_path, monkeypatch)
+    assert error.startswith("m: op 7:add makes another tensor than the model says")
+    assert "makes 'join' of type int8 and shape [1, 16, 16, 8], the model says float32" in error
 
 
 def test_an_operator_that_only_runs_with_its_neighbours(

@@ -13,6 +13,7 @@ from tdse.graph.model import Graph
 from tdse.graph.slice import slice_model
 from tdse.runtime.litert import run_litert
 from tdse.runtime.model import random_array
+from tdse.targets.litert import demand_as_said
 
 Array = npt.NDArray[Any]
 
@@ -46,8 +47,8 @@ def activations(
         begin: called with each operator before it is run.
 
     Raises:
-        ModelError: LiteRT cannot run an operator by itself, or gives a tensor another shape than
-            the model says.
+        ModelError: LiteRT cannot run an operator by itself, or makes another shape or type of
+            tensor than the model says.
     """
     values = dict(zip(graph.inputs, inputs, strict=True))
     for op in graph.placed_ops:
@@ -64,32 +65,7 @@ def activations(
                 why=str(error),
                 hint="replace the operator in the model, or use a newer ai-edge-litert",
             ) from None
-        demand_shapes(graph, label, piece.outputs, outputs)
-        values.update(zip(piece.outputs, outputs, strict=True))
+        for index, output in zip(piece.outputs, outputs, strict=True):
+            demand_as_said(graph, label, index, output.shape, output.dtype)
+            values[index] = output
     return values
-
-
-def demand_shapes(
-    graph: Graph, source: str, tensors: Sequence[int], values: Sequence[Array]
-) -> None:
-    """Refuse values of other shapes than the model says; everything is planned with these.
-
-    Args:
-        graph: the model.
-        source: what computed the values, for the message.
-        tensors: indices of tensors.
-        values: their values.
-
-    Raises:
-        ModelError: a shape differs.
-    """
-    for index, value in zip(tensors, values, strict=True):
-        tensor = graph.tensors[index]
-        if value.shape != tensor.shape:
-            raise ModelError(
-                f"{source} makes another shape than the model says",
-                where=graph.name,
-                why=f"LiteRT gives tensor {tensor.name!r} the shape {list(value.shape)}, the "
-                f"model says {list(tensor.shape)}",
-                hint="convert the model again",
-            )

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tdse.errors import ModelError, TargetError
 from tdse.graph.model import Graph, Op
@@ -131,6 +132,57 @@ def demand_runs(graph: Graph) -> None:
             if "edgetpu-custom-op" in reason
             else "replace the operator in the model, or use a newer ai-edge-litert",
         )
+    _demand_right_tensors(graph)
+
+
+def _demand_right_tensors(graph: Graph) -> None:
+    """Refuse a model that says another shape or type of a result than its operator makes.
+
+    Everything is planned with what the file says. XNNPACK takes that at its word, too, and then
+    leaves part of such a result undefined, so that the plain kernels are asked.
+
+    Raises:
+        ModelError: naming the operator.
+    """
+    try:
+        details = make_interpreter(graph.data, reference_kernels=True).get_tensor_details()
+    except (RuntimeError, ValueError):
+        # Some operators exist in XNNPACK only, and some names cannot be read.
+        return
+    made = {detail["index"]: detail for detail in details}
+    for op in graph.ops:
+        for index in op.outputs:
+            if index in made and not graph.tensors[index].is_dynamic:
+                shape = tuple(made[index]["shape"].tolist())
+                demand_as_said(graph, f"op {op.label}", index, shape, made[index]["dtype"])
+
+
+def demand_as_said(
+    graph: Graph, source: str, index: int, shape: tuple[int, ...], dtype: npt.DTypeLike
+) -> None:
+    """Refuse a tensor that LiteRT makes of another shape or type than the model says.
+
+    Args:
+        graph: the model.
+        source: what makes it, for the message.
+        index: of the tensor.
+        shape: as LiteRT makes it.
+        dtype: likewise.
+
+    Raises:
+        ModelError: they differ.
+    """
+    tensor, made = graph.tensors[index], np.dtype(dtype).name
+    # LiteRT's Python interface shows types that numpy lacks as others.
+    if shape == tensor.shape and (made == tensor.dtype or tensor.dtype not in np.sctypeDict):
+        return
+    raise ModelError(
+        f"{source} makes another tensor than the model says",
+        where=graph.name,
+        why=f"LiteRT makes {tensor.name!r} of type {made} and shape {list(shape)}, the model says "
+        f"{tensor.dtype} and {list(tensor.shape)}",
+        hint="convert the model again",
+    )
 
 
 def _whole_failure(graph: Graph) -> tuple[int | None, str] | None:
