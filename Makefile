@@ -23,7 +23,7 @@ demo: $(VENV)/installed $(DEMO)/mobilenet_v3_small.tflite ## Place a model on th
 	$(BIN)/tdse bench $(DEMO)/out
 
 test: $(VENV)/installed ## Run the tests; PYTEST_ARGS="-k slice" chooses among them
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 # By directory: coverage.py would import the packages, and numpy with them, once too often.
 COVERED := $(addprefix $(VENV)/lib/python3.11/site-packages/tdse/,graph platform search)
