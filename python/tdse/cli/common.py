@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _FILE_WIDTH = 120
+_BAR_WIDTH = 20
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,15 +104,19 @@ def progress_bar(*, quiet: bool) -> Iterator[Report]:
         yield lambda stage, done, total, detail: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
+    # A detail, such as a path, has what space the others leave.
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=_BAR_WIDTH),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[detail]}", markup=False),
+        TextColumn("{task.fields[detail]}", markup=False, table_column=rest),
         console=console(stderr=True),
         transient=True,
+        expand=True,
     ) as bar:
         yield _reporter(bar)
 
