@@ -30,17 +30,22 @@ class Assembly:
             module.import_module(library)
         return module
 
-    def save(self, directory: Path) -> tuple[Path, list[Path]]:
-        """Write plan and libraries where another process can take them up."""
+    def save(self, directory: Path, written: dict[Any, Path]) -> tuple[Path, list[Path]]:
+        """Write plan and libraries where another process can take them up.
+
+        Args:
+            directory: made where there is none.
+            written: libraries of earlier assemblies, which are not written again; takes these.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         plan = directory / "plan.bin"
         plan.write_bytes(self.plan.to_bytes())
-        libraries = []
         for i, library in enumerate(self.libraries):
-            path = directory / f"library{i}.so"
-            write_library(library, path)
-            libraries.append(path)
-        return plan, libraries
+            if library not in written:
+                path = directory / f"library{i}.so"
+                write_library(library, path)
+                written[library] = path
+        return plan, [written[library] for library in self.libraries]
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,8 @@ class _Worker:
         self._tell = tell
         self._file = directory / "values.npz"
         self._values: dict[int, Array] = {}
+        # Where kernels were written, which several candidates may share.
+        self.libraries: dict[Any, Path] = {}
 
     def at(self, stage: str, target: str, keys: Sequence[str]) -> None:
         """Say what is begun, and with which operators; none for the model as a whole."""
@@ -197,7 +199,7 @@ def _build(
     worker.at("building", "", [])
     given = [Region(index, device, tuple(ops)) for index, device, ops in regions]
     verified = verified_regions(worker.graph, given, threads=threads, values=worker.values(seed))
-    plan, libraries = verified.compiled.whole().save(Path(directory))
+    plan, libraries = verified.compiled.whole().save(Path(directory), worker.libraries)
     return {
         "plan": str(plan),
         "libraries": [str(path) for path in libraries],
