@@ -11,33 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tdse
 from modelkit import NetworkBuilder
+from placed import compile_on
 from tdse.cli import main as tdse_command
 from tdse.errors import ArtefactError
 from tdse.fit import check_fit
-from tdse.graph.reader import read_tflite
-from tdse.graph.regions import form_regions
 from tdse.runtime.artefact import METADATA, write_json
 from tdse.runtime.metadata import sealed
-from tdse.search.placement import make_placement
 
 ModelPath = Callable[[str], Path]
 
 pytestmark = pytest.mark.tvm
 
 
-def _compile_on(target: str, model: Path, out: Path) -> Path:
-    graph = read_tflite(model)
-    regions = form_regions(graph, dict.fromkeys(graph.placed_ops, target))
-    tdse.compile(model, out=out, placement=make_placement(graph, regions, 1, None, 0))
-    return out
-
-
 @pytest.fixture(scope="module")
 def fitting(model_path: ModelPath, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model whole on LiteRT: as fast as LiteRT, and nothing has changed."""
-    return _compile_on("litert", model_path("branches"), tmp_path_factory.mktemp("fit") / "out")
+    return compile_on("litert", model_path("branches"), tmp_path_factory.mktemp("fit") / "out")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +39,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = network.input("image", samples)
     model = directory / "wide.tflite"
     model.write_bytes(network.float32({"y": network.conv2d(x, 64, 3)}, "wide"))
-    return _compile_on("llvm", model, directory / "out")
+    return compile_on("llvm", model, directory / "out")
 
 
 def _with_conditions(directory: Path, copy: Path, **values: Any) -> Path:

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 import tdse
+from placed import compile_on
 from tdse.cli import main as tdse_command
 from tdse.cli import tdsec as tdsec_command
 from tdse.errors import UsageError, printable
-from tdse.graph.reader import read_tflite
-from tdse.graph.regions import form_regions
-from tdse.search.placement import make_placement
 
 ModelPath = Callable[[str], Path]
 
@@ -24,12 +22,8 @@ pytestmark = pytest.mark.tvm
 
 @pytest.fixture(scope="module")
 def out(model_path: ModelPath, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = model_path("hostile_names")
-    graph = read_tflite(path)
-    regions = form_regions(graph, dict.fromkeys(graph.placed_ops, "litert"))
     directory = tmp_path_factory.mktemp("names") / "out"
-    tdse.compile(path, out=directory, placement=make_placement(graph, regions, 1, None, 0))
-    return directory
+    return compile_on("litert", model_path("hostile_names"), directory)
 
 
 def _demand_harmless(text: str) -> None:

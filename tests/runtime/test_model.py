@@ -12,11 +12,9 @@ import pytest
 
 import tdse
 from litert_reference import run_litert
+from placed import compile_on
 from tdse.errors import UsageError
-from tdse.graph.reader import read_tflite
-from tdse.graph.regions import form_regions
 from tdse.runtime.model import Model
-from tdse.search.placement import make_placement
 
 ModelPath = Callable[[str], Path]
 
@@ -33,12 +31,6 @@ def inputs() -> list[Any]:
     """Of ``two_inputs_two_outputs``: beta and alpha."""
     generator = np.random.default_rng(0)
     return [generator.uniform(-1, 1, (1, 4)).astype(np.float32) for _ in range(2)]
-
-
-def _compile_on(target: str, model: Path, out: Path) -> None:
-    graph = read_tflite(model)
-    regions = form_regions(graph, dict.fromkeys(graph.placed_ops, target))
-    tdse.compile(model, out=out, placement=make_placement(graph, regions, 1, None, 0))
 
 
 def _demand_sum_and_product(outputs: Any, inputs: list[Any]) -> None:
@@ -108,7 +100,7 @@ def test_values_that_are_not_finite(
     name: str, target: str, model_path: ModelPath, tmp_path: Path
 ) -> None:
     path = model_path(name)
-    _compile_on(target, path, tmp_path / "out")
+    compile_on(target, path, tmp_path / "out")
     model = tdse.load(tmp_path / "out")
     for value in (np.nan, np.inf, -np.inf):
         given = model.random_inputs(0)
@@ -124,7 +116,7 @@ def test_an_artefact_that_is_replaced_while_its_model_is_in_use(
     artefacts = {}
     for name in ("tiny_float", "branches"):
         artefacts[name] = tmp_path / name
-        _compile_on("litert", model_path(name), artefacts[name])
+        compile_on("litert", model_path(name), artefacts[name])
     loaded = []
     for i in range(9):
         name = ("tiny_float", "branches")[i % 2]

@@ -43,12 +43,7 @@ def check_writable(directory: str | os.PathLike[str]) -> None:
         with tempfile.TemporaryDirectory(prefix=".tdse-", dir=parent):
             pass
     except OSError as error:
-        raise ArtefactError(
-            "the output directory cannot be written",
-            where=str(out),
-            why=error.strerror or str(error),
-            hint="choose another with -o",
-        ) from None
+        raise _not_written(out, error) from None
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UsageError(
             "the output exists and is not a directory",
@@ -109,12 +104,7 @@ def replacing(directory: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=parent))
     except OSError as error:
-        raise ArtefactError(
-            "the output directory cannot be written",
-            where=str(out),
-            why=error.strerror or str(error),
-            hint="choose another with -o",
-        ) from None
+        raise _not_written(out, error) from None
     try:
         yield beside
         umask = os.umask(0)
@@ -122,14 +112,18 @@ def replacing(directory: str | os.PathLike[str]) -> Iterator[Path]:
         beside.chmod(0o777 & ~umask)
         _swap(beside, out)
     except OSError as error:
-        raise ArtefactError(
-            "the output directory cannot be written",
-            where=str(out),
-            why=error.strerror or str(error),
-            hint="free some space or choose another with -o",
-        ) from None
+        raise _not_written(out, error) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _not_written(out: Path, error: OSError) -> ArtefactError:
+    return ArtefactError(
+        "the output directory cannot be written",
+        where=str(out),
+        why=error.strerror or str(error),
+        hint="free some space or choose another with -o",
+    )
 
 
 def _sweep(parent: Path, name: str) -> None:
