@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,10 +146,9 @@ def bench(
     with (
         Child(graph, say) as child,
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
-        tempfile.TemporaryDirectory(prefix="tdse-bench-") as scratch,
     ):
         correctness = _check(graph, artefact, child, cases)
-        entries, absent = _entries(graph, directory, against, child, Path(scratch), say)
+        entries, absent = _entries(directory, against, child, say)
         results = race(
             entries,
             cases[0],
@@ -259,25 +257,19 @@ def _litert_outputs(
 
 
 def _entries(
-    graph: Graph,
-    directory: str | os.PathLike[str],
-    against: Sequence[str],
-    child: Child,
-    scratch: Path,
-    say: Progress,
+    directory: str | os.PathLike[str], against: Sequence[str], child: Child, say: Progress
 ) -> tuple[list[Entry], dict[str, str]]:
-    model = scratch / "model.tflite"
-    model.write_bytes(graph.data)
     entries = [Entry(OURS, "artefact", {"directory": str(Path(directory).absolute())})]
     absent: dict[str, str] = {}
     counts = thread_counts(None, discover_host().devices[0].cores)
     if "litert" in against:
         entries += [
-            Entry(f"litert x{n}", "litert", {"model": str(model), "threads": n}) for n in counts
+            Entry(f"litert x{n}", "litert", {"model": str(child.model), "threads": n})
+            for n in counts
         ]
     if "tvm" in against:
         say("build", 0, 1, "TVM's default build")
-        library = scratch / "tvm_default.so"
+        library = child.directory / "tvm_default.so"
         why = _default_tvm_build(child, library)
         if why:
             absent["tvm default"] = why
@@ -287,7 +279,7 @@ def _entries(
         if importlib.util.find_spec("openvino") is None:
             absent["openvino"] = "not installed (pip install openvino)"
         else:
-            found, why = _openvino_entries(model, counts)
+            found, why = _openvino_entries(child.model, counts)
             entries += found
             if why:
                 absent["openvino"] = why

@@ -61,6 +61,7 @@ class Child:
 
     Attributes:
         directory: for files that are exchanged with the process; removed at the end.
+        model: the model, as a file in it.
     """
 
     def __init__(self, graph: Graph, say: Progress) -> None:
@@ -70,6 +71,8 @@ class Child:
         self.directory = Path(self._scratch.name)
         self._process: subprocess.Popen[bytes] | None = None
         self._log = self.directory / "log"
+        self.model = self.directory / "model.tflite"
+        self.model.write_bytes(graph.data)
 
     def __enter__(self) -> Child:
         return self
@@ -130,9 +133,6 @@ class Child:
         raise CrashError(why, stage, target, tuple(keys))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        model = self.directory / "model.tflite"
-        if not model.exists():
-            model.write_bytes(self._graph.data)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 worker_command("tdse.child_worker"),
@@ -143,7 +143,7 @@ class Child:
             )
         assert self._process.stdin is not None
         opening: Mapping[str, Any] = {
-            "model": str(model),
+            "model": str(self.model),
             "name": self._graph.name,
             "memory_bytes": discover_host().devices[0].memory_bytes,
         }

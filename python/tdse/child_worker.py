@@ -5,6 +5,7 @@ A line says what it is at before anything that may crash, so that the parent kno
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -146,11 +147,8 @@ class _Worker:
 
 
 def _ask_targets(worker: _Worker, *, store: str, targets: Sequence[str]) -> None:
-    records = RecordStore(current_conditions(), Path(store))
-    try:
+    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
         find_legality(worker.graph, targets, records, begin=worker.at)
-    finally:
-        records.close()
 
 
 def _survey(
@@ -167,8 +165,7 @@ def _survey(
     """The number of measurements that were made."""
     graph = worker.graph
     worker.demand_runs(seed)
-    records = RecordStore(current_conditions(), Path(store))
-    try:
+    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
         worker.say("legality", 0, 1, "")
         legality = find_legality(graph, targets, records, begin=worker.at)
         demand_all_supported(graph, legality)
@@ -184,8 +181,6 @@ def _survey(
             deadline=deadline,
             one_by_one=one_by_one,
         )
-    finally:
-        records.close()
 
 
 def _build(
