@@ -33,6 +33,7 @@ from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
+from tdse.measure.references import References
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
@@ -160,6 +161,7 @@ def _survey(
     pins: Sequence[tuple[int, str]],
     seed: int,
     deadline: float,
+    patience_s: float,
     one_by_one: bool = False,
 ) -> int:
     """The number of measurements that were made."""
@@ -179,6 +181,7 @@ def _survey(
             counts=counts,
             pins=pins,
             deadline=deadline,
+            patience_s=patience_s,
             one_by_one=one_by_one,
         )
 
@@ -301,10 +304,12 @@ def _measure(
     counts: Sequence[int],
     pins: Sequence[tuple[int, str]],
     deadline: float,
+    patience_s: float,
     one_by_one: bool,
 ) -> int:
     """Measure what has no record yet: pins, then LiteRT, then where most may be gained."""
     graph = worker.graph
+    references = References(store)
 
     def begin(ops: Sequence[int], target: str) -> None:
         worker.at("measuring", target, [legality.signatures[op] for op in ops])
@@ -321,7 +326,9 @@ def _measure(
             ],
             values,
             store,
+            references,
             deadline=deadline,
+            patience_s=patience_s,
             one_by_one=one_by_one,
             begin=begin,
             progress=lambda done, total, text: worker.say("measure", done, total, text),

@@ -15,6 +15,7 @@ from tdse.errors import ModelError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.signature import signature
 from tdse.legality import Legality, find_legality
+from tdse.measure.ops import PATIENCE_S
 from tdse.measure.records import RecordStore
 
 
@@ -41,6 +42,7 @@ def survey(
     pins: Mapping[int, str],
     seed: int,
     deadline: float,
+    patience_s: float = PATIENCE_S,
 ) -> Survey:
     """Find out where operators may run and how long they take.
 
@@ -55,6 +57,7 @@ def survey(
         pins: operator index to the target it must run on; these are measured first.
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
+        patience_s: how long to wait for quiet moments for each operator.
 
     Raises:
         ModelError: LiteRT cannot run the model, or an operator runs on no target.
@@ -70,6 +73,7 @@ def survey(
         pins=list(pins.items()),
         seed=seed,
         deadline=deadline,
+        patience_s=patience_s,
     )
     return Survey(find_legality(graph, targets, store), measured)
 

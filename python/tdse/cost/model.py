@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tdse.cost.features import features
 from tdse.measure.records import Record
 
 if TYPE_CHECKING:
@@ -40,14 +41,14 @@ class CostModel:
 
 def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
     """A model trained on ``records`` of one target, or None if they are too few."""
-    usable = [record for record in records if record.median_us > 0]
+    usable = [(record, record.workload) for record in records if record.workload is not None]
     if len(usable) < MINIMUM_RECORDS:
         return None
     import xgboost
 
     data = xgboost.DMatrix(
-        np.asarray([record.features for record in usable], np.float32),
-        label=np.log([record.median_us for record in usable]),
+        np.asarray([features(work, record.threads) for record, work in usable], np.float32),
+        label=np.log([record.median_us for record, _ in usable]),
     )
     booster = xgboost.train({**_PARAMETERS, "seed": seed}, data, num_boost_round=_ROUNDS)
     return CostModel(booster, len(usable))

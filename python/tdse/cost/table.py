@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tdse.cost.features import features
 from tdse.cost.model import CostModel
 from tdse.graph.model import Graph, Op
+from tdse.graph.workload import workload
 from tdse.measure.records import Record
 
 MEASURED = "measured"
@@ -91,7 +92,9 @@ def cost_table(
                 source[row][column] = MEASURED
         model = models.get(target)
         if unknown and model is not None:
-            rows = [features(graph, graph.ops[ops[row]], threads[target]) for row in unknown]
+            rows = [
+                features(workload(graph, graph.ops[ops[row]]), threads[target]) for row in unknown
+            ]
             for row, predicted in zip(unknown, model.predict_us(rows), strict=True):
                 cost[row, column] = predicted
                 source[row][column] = PREDICTED

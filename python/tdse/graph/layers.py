@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from .kinds import macs
@@ -102,6 +102,30 @@ class Configuration:
             tuple(Input(**each) for each in fields["inputs"]),
             tuple(Layer(**each) for each in fields["layers"]),
         )
+
+
+def beside(configurations: Sequence[Configuration]) -> Configuration:
+    """One network of several that have nothing to do with each other."""
+    inputs = tuple(each for one in configurations for each in one.inputs)
+    layers: list[Layer] = []
+    first_input, first_result = 0, len(inputs)
+    for one in configurations:
+        count = len(one.inputs)
+        numbers = [
+            *range(first_input, first_input + count),
+            *range(first_result, first_result + _results(one)),
+        ]
+        layers += [
+            replace(layer, inputs=tuple(numbers[value] for value in layer.inputs))
+            for layer in one.layers
+        ]
+        first_input += count
+        first_result += _results(one)
+    return Configuration(inputs, tuple(layers))
+
+
+def _results(configuration: Configuration) -> int:
+    return len(value_shapes(configuration)) - len(configuration.inputs)
 
 
 @dataclass(frozen=True)

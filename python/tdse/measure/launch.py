@@ -13,6 +13,7 @@ from tdse.graph.signature import signature
 from tdse.measure.activations import activations, random_inputs
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
+from tdse.measure.references import References
 
 
 def measure_launch(
@@ -32,7 +33,9 @@ def measure_launch(
     ]
     if missing:
         values = activations(graph, random_inputs(graph, 0))
-        measure_ops(graph, missing, values, store, deadline=time.monotonic() + 60.0)
+        measure_ops(
+            graph, missing, values, store, References(store), deadline=time.monotonic() + 60.0
+        )
         known = store.find([key])
     return {
         choice: known[key, *choice].median_us if (key, *choice) in known else 0.0

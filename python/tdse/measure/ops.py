@@ -6,21 +6,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tdse.assemble import Assembly, Compiled, compile_regions
-from tdse.cost.features import features
+from tdse.assemble import Compiled, compile_regions
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.graph.signature import signature
+from tdse.graph.workload import workload
 from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
 from tdse.measure.records import Record, RecordStore
+from tdse.measure.references import References
 from tdse.measure.timing import time_model
-from tdse.runtime.model import Model
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough
 # that a budget is kept and little is lost when a run is stopped.
 _BATCH = 16
+
+# On a machine that is never quiet, an operator costs this much more.
+PATIENCE_S = 0.2
 
 Progress = Callable[[int, int, str], None]
 # Told of operators and their target before they are compiled or run, which may crash.
@@ -41,8 +44,10 @@ def measure_ops(
     work: Sequence[Work],
     values: Mapping[int, Array],
     store: RecordStore,
+    references: References,
     *,
     deadline: float,
+    patience_s: float = PATIENCE_S,
     begin: Begin | None = None,
     one_by_one: bool = False,
     progress: Progress | None = None,
@@ -57,7 +62,9 @@ def measure_ops(
         work: what to measure; equal operators should be in it once.
         values: activations of the model, tensor index to array, the inputs of the slices.
         store: takes the records.
+        references: tell quiet moments.
         deadline: ``time.monotonic()`` after which nothing new is begun.
+        patience_s: how long to wait for quiet moments for each operator.
         begin: called with operators and target before anything that may crash.
         one_by_one: compile each operator alone, to find the one that crashes.
         progress: called with (done, all, label).
@@ -78,21 +85,11 @@ def measure_ops(
                 progress(done, len(work), f"{graph.ops[item.op].label} on {target}")
             if begin is not None:
                 begin([item.op], target)
-            _measure_one(compiled, position, item, values, store)
+            _measure_one(compiled, position, item, values, store, references, patience_s)
             done += 1
     if progress is not None:
         progress(done, len(work), "")
     return done
-
-
-def region_model(assembly: Assembly) -> Model:
-    """The executor of a region alone as a model; its tensors are named by their position."""
-    plan = assembly.plan
-    return Model(
-        assembly.module(),
-        input_names=[str(i) for i in range(len(plan.inputs))],
-        output_names=[str(i) for i in range(len(plan.outputs))],
-    )
 
 
 def _compiled(
@@ -123,19 +120,21 @@ def _measure_one(
     item: Work,
     values: Mapping[int, Array],
     store: RecordStore,
+    references: References,
+    patience_s: float,
 ) -> None:
     graph, result = compiled.graph, compiled.results[position]
     op = graph.ops[item.op]
     key = signature(graph, item.op)
     inputs = [values[index] for index in result.inputs]
     try:
-        model = region_model(compiled.alone(position))
+        model = compiled.alone(position).model()
         if item.target != "litert":
             gap = difference(model.run(inputs), [values[index] for index in result.outputs])
             if not gap.is_allowed:
                 store.add_support([(key, item.target, False, f"its result differs by {gap}")])
                 return
-        timing = time_model(model, inputs)
+        timing = time_model(model, inputs, references.of(item.threads), patience_s=patience_s)
     except TargetError as error:
         _refuse(graph, item, error, store)
         return
@@ -145,11 +144,11 @@ def _measure_one(
                 signature=key,
                 target=item.target,
                 threads=item.threads,
-                kind=op.kind,
-                features=features(graph, op, item.threads),
+                workload=workload(graph, op),
                 median_us=timing.median_us,
                 spread_us=timing.spread_us,
                 runs=timing.runs,
+                contention=timing.contention,
             )
         ]
     )
