@@ -34,6 +34,7 @@ from tdse.measure.conditions import current_conditions
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
 from tdse.measure.references import References
+from tdse.measure.regions import measure_regions
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
@@ -186,6 +187,40 @@ def _survey(
         )
 
 
+def _measure_regions(
+    worker: _Worker,
+    *,
+    store: str,
+    regions: Sequence[Any],
+    counts: Sequence[int],
+    seed: int,
+    deadline: float,
+    patience_s: float,
+) -> int:
+    """The number of measurements that were made."""
+    given = [Region(index, device, tuple(ops)) for index, device, ops in regions]
+
+    def begin(region: Region) -> None:
+        worker.at("measuring", region.device, [])
+
+    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
+        references = References(records)
+        return sum(
+            measure_regions(
+                worker.graph,
+                [region for region in given if threads in target_threads(region.device, counts)],
+                threads,
+                worker.values(seed),
+                records,
+                references,
+                deadline=deadline,
+                patience_s=patience_s,
+                begin=begin,
+            )
+            for threads in counts
+        )
+
+
 def _build(
     worker: _Worker, *, regions: Sequence[Any], threads: int, seed: int, directory: str
 ) -> dict[str, Any]:
@@ -287,6 +322,7 @@ def _run_litert(
 JOBS: Mapping[str, Callable[..., Any]] = {
     "ask_targets": _ask_targets,
     "survey": _survey,
+    "measure_regions": _measure_regions,
     "build": _build,
     "check": _check,
     "write": _write,

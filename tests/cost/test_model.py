@@ -17,12 +17,12 @@ def _records(count: int) -> list[Record]:
     for i, size in enumerate(generator.integers(10, 100_000, count).tolist()):
         form = TensorForm((1, size), "float32")
         work = Workload("add", (form, form), (form,), {}, 0, 0, 8 * size, 4 * size)
-        records.append(Record(str(i), "llvm", 1, work, 0.5 + size / 1000, 0.1, 10))
+        records.append(Record(str(i), "llvm", 1, (work,), 0.5 + size / 1000, 0.1, 10))
     return records
 
 
 def _rows(records: list[Record]) -> list[tuple[float, ...]]:
-    return [features(record.workload, 1) for record in records if record.workload]
+    return [features(record.workloads[0], 1) for record in records]
 
 
 def test_too_few_records_make_no_model() -> None:

@@ -15,7 +15,7 @@ from tdse.graph.workload import Workload, workload
 from tdse.measure.records import Record
 
 
-def _record(key: str, target: str, work: Workload | None, time_us: float) -> Record:
+def _record(key: str, target: str, work: tuple[Workload, ...], time_us: float) -> Record:
     return Record(key, target, 1, work, time_us, 0.0, 10)
 
 
@@ -29,9 +29,9 @@ def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Pat
         "llvm": {op: op != second for op in ops},
     }
     records = {
-        (signatures[first], "litert", 1): _record(signatures[first], "litert", None, 100.0),
+        (signatures[first], "litert", 1): _record(signatures[first], "litert", (), 100.0),
     }
-    works = [workload(graph, graph.ops[op]) for op in ops]
+    works = [(workload(graph, graph.ops[op]),) for op in ops]
     learnt = train([_record(str(i), "llvm", works[i % len(works)], 50.0) for i in range(40)])
     table = cost_table(
         graph,

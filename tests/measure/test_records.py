@@ -16,7 +16,7 @@ from tdse.measure.records import Record, RecordStore, cache_directory
 CONDITIONS = Conditions("cpu", 2, (0, 1), "", 0.5, (("tdse", "1"),))
 FORM = TensorForm((1, 8), "int8", scales=1, quantization=0)
 WORKLOAD = Workload("relu", (FORM, None), (FORM,), {"axes": (1, 2), "beta": 1.5}, 0, 0, 8, 8)
-RECORD = Record("abc", "litert", 2, WORKLOAD, 12.5, 0.25, 30, 1.02, 12.75)
+RECORD = Record("abc", "litert", 2, (WORKLOAD,), 12.5, 0.25, 30, 1.02, 12.75)
 
 
 def test_a_record_survives_closing(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
         ("threads", 0),
         ("contention", 0.5),
         ("repeat_us", -1.0),
-        ("workload", "[1.0"),
-        ("workload", "7"),
-        ("workload", '["relu", [], [], 7, [0, 0, 0, 0]]'),
+        ("workloads", "[1.0"),
+        ("workloads", "7"),
+        ("workloads", '[["relu", [], [], 7, [0, 0, 0, 0]]]'),
     ],
 )
 def test_what_cannot_have_been_measured_is_refused(

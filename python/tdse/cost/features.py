@@ -111,12 +111,11 @@ FEATURE_NAMES = (
     *(f"columns_over_{lanes}" for lanes in _LANES),
     *(f"depth_over_{lanes}" for lanes in _LANES),
     *(f"input_channels_over_{lanes}" for lanes in _LANES),
-    "threads",
 )
 
 
-def features(workload: Workload, threads: int) -> tuple[float, ...]:
-    """The feature vector of ``workload`` run with ``threads`` threads, named by ``FEATURE_NAMES``.
+def features(workload: Workload) -> tuple[float, ...]:
+    """The feature vector of ``workload``, named by ``FEATURE_NAMES``.
 
     ``x_over_8`` is by how much more work there is when x is rounded up to whole vectors of 8.
     """
@@ -164,7 +163,6 @@ def features(workload: Workload, threads: int) -> tuple[float, ...]:
         *(_rounded_up(sizes.columns, lanes) for lanes in _LANES),
         *(_rounded_up(sizes.depth, lanes) for lanes in _LANES),
         *(_rounded_up(sizes.input_channels, lanes) for lanes in _LANES),
-        float(threads),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,33 +53,30 @@ class Workload:
     input_bytes: int
     output_bytes: int
 
-    def to_json(self) -> str:
-        """As text, from which ``from_json`` makes an equal workload."""
-        return json.dumps(
-            [
-                self.kind,
-                [_row(form) if form else None for form in self.inputs],
-                [_row(form) for form in self.outputs],
-                self.attributes,
-                [self.macs, self.parameter_bytes, self.input_bytes, self.output_bytes],
-            ],
-            separators=(",", ":"),
-        )
+    def to_row(self) -> list[Any]:
+        """As JSON values, from which ``from_row`` makes an equal workload."""
+        return [
+            self.kind,
+            [_row(form) if form else None for form in self.inputs],
+            [_row(form) for form in self.outputs],
+            dict(self.attributes),
+            [self.macs, self.parameter_bytes, self.input_bytes, self.output_bytes],
+        ]
 
     @staticmethod
-    def from_json(text: str) -> Workload:
-        """The workload that ``to_json`` made ``text`` of.
+    def from_row(row: Any) -> Workload:
+        """The workload that ``to_row`` made ``row`` of, perhaps by way of JSON.
 
         Raises:
-            ValueError: the text is something else.
+            ValueError: the row is something else.
         """
         try:
-            kind, inputs, outputs, attributes, numbers = json.loads(text)
+            kind, inputs, outputs, attributes, numbers = row
             macs, parameter_bytes, input_bytes, output_bytes = map(int, numbers)
             return Workload(
                 str(kind),
-                tuple(_form(row) if row else None for row in inputs),
-                tuple(_form(row) for row in outputs),
+                tuple(_form(each) if each else None for each in inputs),
+                tuple(_form(each) for each in outputs),
                 {str(k): tuple(v) if isinstance(v, list) else v for k, v in attributes.items()},
                 macs,
                 parameter_bytes,

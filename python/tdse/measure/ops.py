@@ -144,7 +144,7 @@ def _measure_one(
                 signature=key,
                 target=item.target,
                 threads=item.threads,
-                workload=workload(graph, op),
+                workloads=(workload(graph, op),),
                 median_us=timing.median_us,
                 spread_us=timing.spread_us,
                 runs=timing.runs,

@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS support (
     """
 ALTER TABLE records DROP COLUMN kind;
 ALTER TABLE records DROP COLUMN features;
-ALTER TABLE records ADD COLUMN workload TEXT;
+ALTER TABLE records ADD COLUMN workloads TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE records ADD COLUMN contention REAL NOT NULL DEFAULT 1.0;
 ALTER TABLE records ADD COLUMN repeat_us REAL;
 CREATE TABLE reference_times (
@@ -46,7 +46,9 @@ CREATE TABLE reference_times (
     PRIMARY KEY (key, threads));
 """,
 )
-_COLUMNS = "signature, target, threads, workload, median_us, spread_us, runs, contention, repeat_us"
+_COLUMNS = (
+    "signature, target, threads, workloads, median_us, spread_us, runs, contention, repeat_us"
+)
 
 
 # An operator that runs longer, in microseconds, has not been measured but made up.
@@ -55,13 +57,16 @@ _LONGEST_US = 3.6e9
 
 @dataclass(frozen=True)
 class Record:
-    """One measured time; making one that cannot have been measured raises a ValueError.
+    """One measured time, of an operator or of a region of several.
+
+    Making one that cannot have been measured raises a ValueError.
 
     Attributes:
-        signature: of the operator's slice, see ``tdse.graph.signature``.
+        signature: of the operator or region, see ``tdse.graph.signature``.
         target: name of the target.
         threads: threads the target was given.
-        workload: of the operator; None in a record of an earlier version of tdse.
+        workloads: of the operators, in the order they run; none in a record of an earlier version
+            of tdse.
         median_us: median of the runs, microseconds.
         spread_us: distance between the 10th and the 90th percentile, microseconds.
         runs: runs after the warm-up.
@@ -72,7 +77,7 @@ class Record:
     signature: str
     target: str
     threads: int
-    workload: Workload | None
+    workloads: tuple[Workload, ...]
     median_us: float
     spread_us: float
     runs: int
@@ -180,7 +185,7 @@ class RecordStore:
                         record.signature,
                         record.target,
                         record.threads,
-                        record.workload.to_json() if record.workload else None,
+                        json.dumps([each.to_row() for each in record.workloads]),
                         record.median_us,
                         record.spread_us,
                         record.runs,
@@ -265,8 +270,8 @@ class RecordStore:
     def _record(self, row: tuple[Any, ...]) -> Record:
         signature, target, threads, text, *numbers = row
         try:
-            workload = None if text is None else Workload.from_json(text)
-            return Record(signature, target, threads, workload, *numbers)
+            workloads = tuple(map(Workload.from_row, json.loads(text)))
+            return Record(signature, target, threads, workloads, *numbers)
         except (TypeError, ValueError) as error:
             raise TdseError(
                 "the record store holds what cannot have been measured",
