@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +13,25 @@ import numpy as np
 from tdse.child import Child, Progress
 from tdse.graph.build import build_graph
 from tdse.graph.layers import Configuration, beside
+from tdse.graph.regions import Region
 from tdse.legality import chosen_targets
 from tdse.measure.conditions import current_conditions
 from tdse.measure.excitation import KINDS, draw
+from tdse.measure.excitation_chains import draw_chain
 from tdse.measure.records import RecordStore
 from tdse.measure.turn import measuring
 from tdse.place import demand_host, thread_counts
 from tdse.platform import load_platform
-from tdse.survey import survey
+from tdse.survey import survey, time_regions
 
-# So many operators stand beside each other in one model: enough to share the start of a process.
-_BATCH = 60
+# So many operators, or chains of operators, stand beside each other in one model: enough to share
+# the start of a process.
+_OPS = 60
+_CHAINS = 6
+# One batch of so many is of chains.
+_CHAINS_EVERY = 4
 # Quiet moments are worth waiting for where nobody waits for a model.
-_PATIENCE_S = 1.0
+_PATIENCE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,12 +84,16 @@ def profile(
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
         contextlib.closing(RecordStore(current_conditions())) as store,
     ):
-        while time.monotonic() < deadline:
+        for batch in itertools.count():
+            if time.monotonic() > deadline:
+                break
             known = sum(len(store.of_target(name)) for name in names)
             generator = np.random.default_rng([seed, known])
-            graph = build_graph(beside(_batch(generator)), "excitation")
+            chains = batch % _CHAINS_EVERY == _CHAINS_EVERY - 1
+            drawn = _draw_chains(generator) if chains else _draw_ops(generator)
+            graph = build_graph(beside(drawn), "excitation")
             with Child(graph, say) as child:
-                found = survey(
+                measured += survey(
                     graph,
                     child,
                     names,
@@ -92,13 +103,42 @@ def profile(
                     seed=seed,
                     deadline=deadline,
                     patience_s=_PATIENCE_S,
-                )
-            measured += found.measured
+                ).measured
+                if chains:
+                    measured += time_regions(
+                        graph,
+                        child,
+                        [
+                            Region(0, name, ops)
+                            for ops in _ops_of(drawn, graph.placed_ops)
+                            for name in names
+                        ],
+                        counts,
+                        store,
+                        seed=seed,
+                        deadline=deadline,
+                        patience_s=_PATIENCE_S,
+                    )
     return Profile(measured, time.monotonic() - begun)
 
 
-def _batch(generator: np.random.Generator) -> list[Configuration]:
+def _draw_ops(generator: np.random.Generator) -> list[Configuration]:
     kinds = list(KINDS)
     weights = np.array([KINDS[kind] for kind in kinds], float)
-    picks = generator.choice(len(kinds), _BATCH, p=weights / weights.sum())
+    picks = generator.choice(len(kinds), _OPS, p=weights / weights.sum())
     return [draw(generator, *kinds[pick]) for pick in picks]
+
+
+def _draw_chains(generator: np.random.Generator) -> list[Configuration]:
+    return [draw_chain(generator, ("float32", "int8")[i % 2]) for i in range(_CHAINS)]
+
+
+def _ops_of(
+    configurations: Sequence[Configuration], ops: Sequence[int]
+) -> Iterator[tuple[int, ...]]:
+    """The operators of each of the configurations that stand beside each other."""
+    first = 0
+    for configuration in configurations:
+        last = first + len(configuration.layers)
+        yield tuple(ops[first:last])
+        first = last

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from tdse.cost.features import FEATURE_NAMES, KINDS, features
+from tdse.cost.library import NOTHING, VariantModels
 from tdse.cost.model import train
+from tdse.cost.region import SUM
 from tdse.cost.table import MEASURED, MODELLED, NOT_LEGAL, PREDICTED, UNKNOWN, cost_table
 from tdse.graph.reader import read_tflite
 from tdse.graph.signature import signature
@@ -40,7 +42,7 @@ def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Pat
         threads={"litert": 1, "llvm": 1},
         launch_us={"litert": 1.0, "llvm": 0.5},
         records=records,
-        models={"litert": None, "llvm": learnt},
+        models={"litert": NOTHING, "llvm": VariantModels(learnt, SUM, 0.5)},
         pins={3: "litert"},
     )
     assert table.source[0] == (MEASURED, PREDICTED)
@@ -63,8 +65,7 @@ def test_every_feature_has_a_name(tiny_conv_int8: Path) -> None:
     graph = read_tflite(tiny_conv_int8)
     kinds = {f"is_{kind}" for kind in (*KINDS, "other")}
     for op in graph.ops:
-        row = dict(zip(FEATURE_NAMES, features(workload(graph, op), 2), strict=True))
-        assert row["threads"] == 2.0
+        row = dict(zip(FEATURE_NAMES, features(workload(graph, op)), strict=True))
         assert sum(value for name, value in row.items() if name in kinds) == 1.0
-    stem = dict(zip(FEATURE_NAMES, features(workload(graph, graph.ops[0]), 1), strict=True))
+    stem = dict(zip(FEATURE_NAMES, features(workload(graph, graph.ops[0])), strict=True))
     assert (stem["kernel_height"], stem["stride"], stem["height"]) == (3.0, 2.0, 8.0)

@@ -7,13 +7,15 @@ that they would have held for 90 % of the records, each predicted by models that
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tdse.cost.conformal import conformal_margin
 from tdse.cost.features import features
 from tdse.cost.flydel import Flydel, fit_flydel
 from tdse.cost.regressors import regressor_row
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-COVERAGE = 0.9
 # With fewer records a tree ensemble says little more than their mean.
 MINIMUM_RECORDS = 20
 # With fewer of its own, a kind and element type shares the flydel of its kind, or of all.
@@ -79,6 +80,15 @@ class Flydels:
             times[members] = np.maximum(flydel.predict_us(rows), 1e-3)
         return times
 
+    def to_json(self) -> list[Any]:
+        """As JSON values, from which ``from_json`` makes equal flydels."""
+        return [[kind, dtype, asdict(flydel)] for (kind, dtype), flydel in self.own.items()]
+
+    @staticmethod
+    def from_json(rows: Sequence[Any]) -> Flydels:
+        """The flydels that ``to_json`` gave."""
+        return Flydels({(kind, dtype): Flydel(**fields) for kind, dtype, fields in rows})
+
     def _key(self, work: Workload) -> tuple[str, str]:
         own = (work.kind, work.outputs[0].dtype)
         return next(key for key in (own, (work.kind, ""), ("", "")) if key in self.own)
@@ -92,7 +102,7 @@ def fit_flydels(works: Sequence[Workload], times_us: Floats) -> Flydels:
         groups.setdefault((work.kind, work.outputs[0].dtype), []).append(i)
     return Flydels(
         {
-            key: fit_flydel(key[0], [works[i] for i in members], times_us[members])
+            key: fit_flydel(key[0], [works[i] for i in members], times_us[members].tolist())
             for key, members in groups.items()
             if len(members) >= _OWN_FLYDEL or not key[0]
         }
@@ -131,6 +141,27 @@ class CostModel:
         width = self._margin * np.exp(_raw(self._spread, data))
         return Prediction(np.exp(mean), np.exp(mean - width), np.exp(mean + width))
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, from which ``from_json`` makes an equal model."""
+        return {
+            "flydels": self.flydels.to_json(),
+            "factor": _booster_text(self._factor),
+            "spread": _booster_text(self._spread),
+            "margin": self._margin,
+            "records": self.records,
+        }
+
+    @staticmethod
+    def from_json(fields: Mapping[str, Any]) -> CostModel:
+        """The model that ``to_json`` gave."""
+        return CostModel(
+            Flydels.from_json(fields["flydels"]),
+            _booster(fields["factor"]),
+            _booster(fields["spread"]),
+            fields["margin"],
+            fields["records"],
+        )
+
 
 def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
     """A model of the operators among the records of one variant; None if they are too few."""
@@ -145,7 +176,7 @@ def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
     spread_labels = np.log(distance)
     spread = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows, spread_labels, seed)
     # The spread has seen the errors that it is held against, so folds of its own set the margin.
-    margin = _conformal(distance / np.exp(_held_out_spread(rows, spread_labels, seed)))
+    margin = conformal_margin(distance / np.exp(_held_out_spread(rows, spread_labels, seed)))
     flydels = fit_flydels(works, times)
     labels = np.log(times / flydels.predict_us(works))
     factor = _boost(_PARAMETERS, _ROUNDS, rows, labels, seed)
@@ -171,12 +202,6 @@ def _held_out_spread(rows: npt.NDArray[np.float32], labels: Floats, seed: int) -
         booster = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows[seen], labels[seen], seed)
         spread[held] = _raw(booster, _data(rows[held]))
     return spread
-
-
-def _conformal(scores: Floats) -> float:
-    """The score that the next one stays below with a probability of ``COVERAGE``."""
-    rank = min(len(scores) - 1, int(np.ceil(COVERAGE * (len(scores) + 1))) - 1)
-    return float(np.sort(scores)[rank])
 
 
 def _splits(count: int, seed: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
@@ -214,3 +239,15 @@ def _boost(
 
 def _raw(booster: xgboost.Booster, data: xgboost.DMatrix) -> Floats:
     return np.asarray(booster.predict(data), np.float64)
+
+
+def _booster_text(booster: xgboost.Booster) -> str:
+    return base64.b64encode(bytes(booster.save_raw("ubj"))).decode()
+
+
+def _booster(text: str) -> xgboost.Booster:
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1})
+    booster.load_model(bytearray(base64.b64decode(text)))
+    return booster

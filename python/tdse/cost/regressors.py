@@ -49,9 +49,7 @@ REGRESSORS: Mapping[str, Regressor] = {
     "strided_macs": lambda work, sizes: _tiled_macs(work, sizes) if sizes.stride > 1 else 0.0,
     "rows": lambda work, sizes: sizes.rows,
     "row_tiles": lambda work, sizes: sizes.rows * _tiles(sizes.columns),
-    "window_rows": lambda work, sizes: (
-        sizes.rows * _window(sizes) if _window(sizes) > 1 else 0.0
-    ),
+    "window_rows": lambda work, sizes: sizes.rows * _window(sizes) if _window(sizes) > 1 else 0.0,
     "taps_small": lambda work, sizes: _tiled_taps(sizes) if _window(sizes) <= 9 else 0.0,
     "taps_middle": lambda work, sizes: _tiled_taps(sizes) if 9 < _window(sizes) <= 25 else 0.0,
     "taps_large": lambda work, sizes: _tiled_taps(sizes) if _window(sizes) > 25 else 0.0,

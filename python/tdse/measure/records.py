@@ -117,6 +117,27 @@ def make_private(directory: Path) -> None:
         directory.chmod(0o700)
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a file in one step, for the user alone.
+
+    Raises:
+        TdseError: it cannot be written.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text)
+        beside.chmod(0o600)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise TdseError(
+            "the cost models cannot be kept",
+            where=str(path),
+            why=error.strerror or str(error),
+            hint="free some space, or point XDG_CACHE_HOME elsewhere",
+        ) from None
+
+
 class RecordStore:
     """Records and support decisions of one machine and one set of library versions.
 
@@ -167,6 +188,18 @@ class RecordStore:
             (target, self.conditions.key),
         )
         return [self._record(row) for row in rows]
+
+    def of_variant(self, target: str, threads: int) -> list[Record]:
+        """The records of ``target`` with that many threads on this machine, in a fixed order."""
+        return [record for record in self.of_target(target) if record.threads == threads]
+
+    def count(self, target: str, threads: int) -> int:
+        """How many records there are of ``target`` with that many threads on this machine."""
+        rows = self._rows(
+            "SELECT count(*) FROM records WHERE target = ? AND threads = ? AND key = ?",
+            (target, str(threads), self.conditions.key),
+        )
+        return int(rows[0][0])
 
     def add(self, records: Sequence[Record]) -> None:
         """Keep ``records``; a newer one takes the place of the older."""
