@@ -187,6 +187,29 @@ def _survey(
         )
 
 
+def _repeat(
+    worker: _Worker,
+    *,
+    store: str,
+    work: Sequence[tuple[int, str, int]],
+    seed: int,
+    deadline: float,
+    patience_s: float,
+) -> int:
+    """Measure again what has a record; the number of measurements."""
+    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
+        return measure_ops(
+            worker.graph,
+            [Work(*each) for each in work],
+            worker.values(seed),
+            records,
+            References(records),
+            deadline=deadline,
+            patience_s=patience_s,
+            again=True,
+        )
+
+
 def _measure_regions(
     worker: _Worker,
     *,
@@ -322,6 +345,7 @@ def _run_litert(
 JOBS: Mapping[str, Callable[..., Any]] = {
     "ask_targets": _ask_targets,
     "survey": _survey,
+    "repeat": _repeat,
     "measure_regions": _measure_regions,
     "build": _build,
     "check": _check,

@@ -134,6 +134,41 @@ def time_regions(
     return measured
 
 
+def time_again(
+    graph: Graph,
+    child: Child,
+    work: Sequence[tuple[int, str, int]],
+    store: RecordStore,
+    *,
+    seed: int,
+    deadline: float,
+    patience_s: float,
+) -> int:
+    """Measure operators a second time, for the noise; the number of measurements.
+
+    Args:
+        graph: the model.
+        child: its process.
+        work: operator index, target and threads, of what has been measured.
+        store: takes the times.
+        seed: of the model's inputs.
+        deadline: ``time.monotonic()`` after which no measurement is begun.
+        patience_s: how long to wait for quiet moments for each operator.
+    """
+    try:
+        done: int = child.ask(
+            "repeat",
+            store=str(store.path),
+            work=[list(each) for each in work],
+            seed=seed,
+            deadline=deadline,
+            patience_s=patience_s,
+        )
+    except CrashError:
+        return 0
+    return done
+
+
 def _ask(graph: Graph, child: Child, store: RecordStore, job: str, **arguments: Any) -> Any:
     """The answer to a job, without the operators at which the child does not survive it."""
     while True:

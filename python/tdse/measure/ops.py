@@ -50,6 +50,7 @@ def measure_ops(
     patience_s: float = PATIENCE_S,
     begin: Begin | None = None,
     one_by_one: bool = False,
+    again: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Measure ``work`` in its order until ``deadline``, and keep each time as a record.
@@ -67,11 +68,14 @@ def measure_ops(
         patience_s: how long to wait for quiet moments for each operator.
         begin: called with operators and target before anything that may crash.
         one_by_one: compile each operator alone, to find the one that crashes.
+        again: keep the times beside those of the records that there are, to tell how well
+            measurements repeat.
         progress: called with (done, all, label).
 
     Returns:
         The number of entries of ``work`` that were dealt with.
     """
+    keep = store.add_repeated if again else store.add
     done = 0
     for target, threads, batch in _batches(work, 1 if one_by_one else _BATCH):
         if time.monotonic() > deadline:
@@ -85,7 +89,9 @@ def measure_ops(
                 progress(done, len(work), f"{graph.ops[item.op].label} on {target}")
             if begin is not None:
                 begin([item.op], target)
-            _measure_one(compiled, position, item, values, store, references, patience_s)
+            record = _measure_one(compiled, position, item, values, store, references, patience_s)
+            if record is not None:
+                keep([record])
             done += 1
     if progress is not None:
         progress(done, len(work), "")
@@ -122,7 +128,8 @@ def _measure_one(
     store: RecordStore,
     references: References,
     patience_s: float,
-) -> None:
+) -> Record | None:
+    """The record, or None where the target fails, which is remembered."""
     graph, result = compiled.graph, compiled.results[position]
     op = graph.ops[item.op]
     key = signature(graph, item.op)
@@ -133,24 +140,20 @@ def _measure_one(
             gap = difference(model.run(inputs), [values[index] for index in result.outputs])
             if not gap.is_allowed:
                 store.add_support([(key, item.target, False, f"its result differs by {gap}")])
-                return
+                return None
         timing = time_model(model, inputs, references.of(item.threads), patience_s=patience_s)
     except TargetError as error:
         _refuse(graph, item, error, store)
-        return
-    store.add(
-        [
-            Record(
-                signature=key,
-                target=item.target,
-                threads=item.threads,
-                workloads=(workload(graph, op),),
-                median_us=timing.median_us,
-                spread_us=timing.spread_us,
-                runs=timing.runs,
-                contention=timing.contention,
-            )
-        ]
+        return None
+    return Record(
+        signature=key,
+        target=item.target,
+        threads=item.threads,
+        workloads=(workload(graph, op),),
+        median_us=timing.median_us,
+        spread_us=timing.spread_us,
+        runs=timing.runs,
+        contention=timing.contention,
     )
 
 

@@ -232,6 +232,18 @@ class RecordStore:
                 ],
             )
 
+    def add_repeated(self, records: Sequence[Record]) -> None:
+        """Keep the times of ``records`` beside those of equal records that there are."""
+        with self._told(), self._db:
+            self._db.executemany(
+                "UPDATE records SET repeat_us = ?"
+                " WHERE signature = ? AND target = ? AND threads = ? AND key = ?",
+                [
+                    (r.median_us, r.signature, r.target, r.threads, self.conditions.key)
+                    for r in records
+                ],
+            )
+
     def find_support(self, signature: str, target: str) -> tuple[bool, str] | None:
         """The remembered decision, with its reason, or None."""
         rows = self._rows(
