@@ -165,7 +165,7 @@ class _Session:
                 child,
                 [
                     Region(0, target, ops)
-                    for ops in _ops_of(drawn, graph.placed_ops)
+                    for ops in _pieces(drawn, graph.placed_ops)
                     for target in self._targets
                 ],
                 self._counts,
@@ -219,12 +219,13 @@ def _draw_ops(generator: np.random.Generator, count: int) -> list[Configuration]
     return [draw(generator, *kinds[pick]) for pick in picks]
 
 
-def _ops_of(
-    configurations: Sequence[Configuration], ops: Sequence[int]
-) -> Iterator[tuple[int, ...]]:
-    """The operators of each of the configurations that stand beside each other."""
-    first = 0
-    for configuration in configurations:
-        last = first + len(configuration.layers)
+def _pieces(chains: Sequence[Configuration], ops: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """The operators of each of the chains, of some together, and of all.
+
+    Together they are as large as networks, whose weights do not stay in the caches.
+    """
+    starts = [0, *itertools.accumulate(len(chain.layers) for chain in chains)]
+    for first, last in itertools.pairwise(starts):
         yield tuple(ops[first:last])
-        first = last
+    for count in (len(chains) // 2, len(chains)):
+        yield tuple(ops[: starts[count]])

@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 # More samples are not used: a sum of ten terms does not get better by them.
 MOST_SAMPLES = 200
+# A person can read as many, and few samples determine them.
+MOST_PARAMETERS = 10
 # Errors above this share count less: the model may be wrong about them, or they mismeasured.
 _HUBER = 0.15
 _ROUNDS = 8
@@ -66,11 +68,21 @@ def fit_flydel(kind: str, works: Sequence[Workload], times_us: Sequence[float]) 
     times = np.asarray(times_us[:MOST_SAMPLES], np.float64)
     scale = np.maximum(rows.max(axis=0), 1e-12)
     relative = rows / scale / times[:, None]
-    trust = np.ones(len(times))
-    weights = np.zeros(rows.shape[1])
+    weights = _solve(relative)
+    while np.count_nonzero(weights) > MOST_PARAMETERS:
+        share = np.mean(relative, axis=0) * weights
+        relative[:, np.argmin(np.where(share > 0, share, np.inf))] = 0.0
+        weights = _solve(relative)
+    named = zip(regressors_of(kind), weights / scale, strict=True)
+    return Flydel(kind, {name: float(w) for name, w in named if w > 0}, len(times))
+
+
+def _solve(relative: Floats) -> Floats:
+    """Weights whose sums of columns are nearest to 1, outliers weighted down."""
+    trust = np.ones(len(relative))
+    weights = np.zeros(relative.shape[1])
     for _ in range(_ROUNDS):
         weights, _ = nnls(relative * trust[:, None], trust)
         error = np.abs(relative @ weights - 1)
         trust = np.sqrt(np.minimum(1.0, _HUBER / np.maximum(error, 1e-9)))
-    named = zip(regressors_of(kind), weights / scale, strict=True)
-    return Flydel(kind, {name: float(w) for name, w in named if w > 0}, len(times))
+    return weights

@@ -50,6 +50,16 @@ REGRESSORS: Mapping[str, Regressor] = {
     "rows": lambda work, sizes: sizes.rows,
     "row_tiles": lambda work, sizes: sizes.rows * _tiles(sizes.columns),
     "window_rows": lambda work, sizes: sizes.rows * _window(sizes) if _window(sizes) > 1 else 0.0,
+    "row_depths": lambda work, sizes: sizes.rows * sizes.depth,
+    "narrow_macs": lambda work, sizes: sizes.rows * sizes.depth * (sizes.columns % _TILE),
+    "weights_per_row_beyond_l1": lambda work, sizes: (
+        sizes.rows * max(0.0, sizes.depth * sizes.columns * 4.0 - _NEAR_BYTES)
+    ),
+    "padded_bytes": lambda work, sizes: (
+        work.input_bytes if _window(sizes) > 1 and work.attributes.get("padding") == "same" else 0.0
+    ),
+    "narrow_taps": lambda work, sizes: sizes.rows * _window(sizes) * (sizes.columns % _TILE),
+    "row_taps": lambda work, sizes: sizes.rows * _window(sizes),
     "taps_small": lambda work, sizes: _tiled_taps(sizes) if _window(sizes) <= 9 else 0.0,
     "taps_middle": lambda work, sizes: _tiled_taps(sizes) if 9 < _window(sizes) <= 25 else 0.0,
     "taps_large": lambda work, sizes: _tiled_taps(sizes) if _window(sizes) > 25 else 0.0,
@@ -86,7 +96,7 @@ _ELEMENTWISE = (
     *_COMMON, "rows", "narrow_elements", "requantized_elements", "broadcast_elements", "input_rows",
 )  # fmt: skip
 
-# At most ten for each kind; fitting drops what does not help. Kind "" stands for all.
+# What may matter to each kind; a fit keeps the ten that matter most. Kind "" stands for all.
 OF_KIND: Mapping[str, tuple[str, ...]] = {
     "": (
         "launch", "macs", "tiled_macs", "window_rows", "rows", "elements", "input_bytes",
@@ -94,14 +104,15 @@ OF_KIND: Mapping[str, tuple[str, ...]] = {
     ),
     "conv2d": (
         "launch", "macs", "tiled_macs", "window_macs", "row_tiles", "window_rows", "input_bytes",
-        "output_bytes", "parameter_bytes", "bytes_beyond_l2",
+        "output_bytes", "parameter_bytes", "bytes_beyond_l2", "row_depths", "narrow_macs",
+        "weights_per_row_beyond_l1", "padded_bytes",
     ),
     "transpose_conv2d": (*_MATRIX, "row_tiles", "rows", "bytes_beyond_l2"),
     "fully_connected": (*_MATRIX, "bytes_beyond_l1", "bytes_beyond_l2"),
     "batch_matmul": (*_MATRIX, "rows", "row_tiles", "bytes_beyond_l2"),
     "depthwise_conv2d": (
         "launch", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows", "strided_taps",
-        "input_bytes", "output_bytes", "bytes_beyond_l2",
+        "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes", "narrow_taps", "row_taps",
     ),
     "average_pool2d": (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows"),
     "max_pool2d": (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows"),
@@ -112,7 +123,7 @@ OF_KIND: Mapping[str, tuple[str, ...]] = {
 
 
 def regressors_of(kind: str) -> tuple[str, ...]:
-    """Names of the regressors of an operator kind, at most ten."""
+    """Names of the regressors that a flydel of an operator kind chooses from."""
     return OF_KIND.get(kind, _ELEMENTWISE)
 
 
