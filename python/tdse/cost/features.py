@@ -44,6 +44,8 @@ KINDS = (
 _ELEMENT_BYTES = {"float32": 4, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float16": 2}
 # Vector kernels work on so many elements at once; what is left over costs a step of its own.
 _LANES = (4, 8, 16, 32)
+# The innermost loop of the ``llvm`` target's plain kernels is unrolled up to so many channels.
+CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,13 @@ FEATURE_NAMES = (
     *(f"columns_over_{lanes}" for lanes in _LANES),
     *(f"depth_over_{lanes}" for lanes in _LANES),
     *(f"input_channels_over_{lanes}" for lanes in _LANES),
+    "columns_modulo_16",
+    "columns_modulo_64",
+    "log_vectors",
+    "vectors_over_columns",
+    "is_held",
+    "log_weights",
+    "log_row_elements",
 )
 
 
@@ -163,6 +172,13 @@ def features(workload: Workload) -> tuple[float, ...]:
         *(_rounded_up(sizes.columns, lanes) for lanes in _LANES),
         *(_rounded_up(sizes.depth, lanes) for lanes in _LANES),
         *(_rounded_up(sizes.input_channels, lanes) for lanes in _LANES),
+        float(sizes.columns % 16),
+        float(sizes.columns % 64),
+        math.log1p(sizes.rows * sizes.depth * vectors(sizes.columns)),
+        vectors(sizes.columns) / sizes.columns,
+        float(chunk(sizes.columns) <= CHUNK),
+        math.log(sizes.depth * sizes.columns),
+        math.log(sizes.width * sizes.columns),
     )
 
 
@@ -187,6 +203,21 @@ def sizes_of(workload: Workload) -> Sizes:
         stride=_attribute(workload, "stride_h"),
         dilation=_attribute(workload, "dilation_h_factor"),
     )
+
+
+def chunk(columns: int) -> int:
+    """The innermost loop of a plain kernel: all channels, or 64 of them where that divides."""
+    return CHUNK if columns > CHUNK and columns % CHUNK == 0 else columns
+
+
+def vectors(columns: int) -> int:
+    """Vector instructions for the channels of one position: whole vectors, then ever smaller ones.
+
+    What is left below 4 channels is done one by one.
+    """
+    inner = chunk(columns)
+    count = inner // _LANES[-2] + (inner % _LANES[-2] >= 8) + (inner % 8 >= 4)
+    return count * (columns // inner)
 
 
 def _kernel(workload: Workload, given: Sequence[TensorForm]) -> tuple[int, int]:

@@ -34,8 +34,9 @@ _OWN_FLYDEL = 12
 _FOLDS = 4
 _ROUNDS = 250
 _PARAMETERS = {
-    "max_depth": 5,
-    "eta": 0.06,
+    "max_depth": 6,
+    "eta": 0.08,
+    "lambda": 10,
     "subsample": 0.8,
     "colsample_bytree": 0.5,
     "min_child_weight": 3,
@@ -45,6 +46,9 @@ _PARAMETERS = {
 }
 _SPREAD_ROUNDS = 60
 _SPREAD_PARAMETERS = {"max_depth": 3, "eta": 0.1, "subsample": 0.8, "min_child_weight": 10}
+# Operators this fast and faster weigh less, down to a least weight.
+_PLAIN_US = 20.0
+_LEAST_WEIGHT = 0.3
 # No error is taken for smaller than what repeated measurements differ by.
 _FLOOR = 0.01
 
@@ -136,8 +140,9 @@ class CostModel:
 
     def predict(self, works: Sequence[Workload]) -> Prediction:
         """The times of operators, with intervals."""
-        data = _matrix(works)
-        mean = np.log(self.flydels.predict_us(works)) + _raw(self._factor, data)
+        base = np.log(self.flydels.predict_us(works))
+        data = _data(_rows(works, base))
+        mean = base + _raw(self._factor, data)
         width = self._margin * np.exp(_raw(self._spread, data))
         return Prediction(np.exp(mean), np.exp(mean - width), np.exp(mean + width))
 
@@ -170,29 +175,37 @@ def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
         return None
     works = [record.workloads[0] for record in usable]
     times = np.array([record.median_us for record in usable])
-    rows = _rows(works)
-    error = _held_out_errors(works, rows, times, seed)
+    flydels, rows, factor = _fit(works, times, seed)
+    error = _held_out_errors(works, times, seed)
     distance = np.maximum(np.abs(error), _FLOOR)
-    spread_labels = np.log(distance)
-    spread = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows, spread_labels, seed)
+    labels = np.log(distance)
+    spread = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows, labels, seed)
     # The spread has seen the errors that it is held against, so folds of its own set the margin.
-    margin = conformal_margin(distance / np.exp(_held_out_spread(rows, spread_labels, seed)))
-    flydels = fit_flydels(works, times)
-    labels = np.log(times / flydels.predict_us(works))
-    factor = _boost(_PARAMETERS, _ROUNDS, rows, labels, seed)
+    margin = conformal_margin(distance / np.exp(_held_out_spread(rows, labels, seed)))
     return CostModel(flydels, factor, spread, margin, len(usable))
 
 
-def _held_out_errors(
-    works: Sequence[Workload], rows: npt.NDArray[np.float32], times: Floats, seed: int
-) -> Floats:
+def _fit(
+    works: Sequence[Workload], times: Floats, seed: int
+) -> tuple[Flydels, npt.NDArray[np.float32], xgboost.Booster]:
+    """Flydels, the features of what they were fitted to, and the trees that correct them."""
+    flydels = fit_flydels(works, times)
+    base = np.log(flydels.predict_us(works))
+    rows = _rows(works, base)
+    # Operators that are all launch are many, and of little interest.
+    weights = np.clip(np.sqrt(times / _PLAIN_US), _LEAST_WEIGHT, 1.0)
+    factor = _boost(_PARAMETERS, _ROUNDS, rows, np.log(times) - base, seed, weights)
+    return flydels, rows, factor
+
+
+def _held_out_errors(works: Sequence[Workload], times: Floats, seed: int) -> Floats:
     """Log of truth over prediction, by models that have not seen the operator."""
     errors = np.empty(len(works))
     for seen, held in _splits(len(works), seed):
-        flydels = fit_flydels([works[i] for i in seen], times[seen])
-        labels = np.log(times / flydels.predict_us(works))
-        booster = _boost(_PARAMETERS, _ROUNDS, rows[seen], labels[seen], seed)
-        errors[held] = labels[held] - _raw(booster, _data(rows[held]))
+        flydels, _, factor = _fit([works[i] for i in seen], times[seen], seed)
+        others = [works[i] for i in held]
+        base = np.log(flydels.predict_us(others))
+        errors[held] = np.log(times[held]) - base - _raw(factor, _data(_rows(others, base)))
     return errors
 
 
@@ -209,18 +222,18 @@ def _splits(count: int, seed: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArr
     return [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(_FOLDS)]
 
 
-def _rows(works: Sequence[Workload]) -> npt.NDArray[np.float32]:
-    return np.asarray([features(work) for work in works], np.float32)
+def _rows(works: Sequence[Workload], base: Floats) -> npt.NDArray[np.float32]:
+    """Features, and the logarithm of what the flydel says."""
+    rows = np.asarray([features(work) for work in works], np.float32)
+    return np.column_stack([rows, base.astype(np.float32)])
 
 
-def _matrix(works: Sequence[Workload]) -> xgboost.DMatrix:
-    return _data(_rows(works))
-
-
-def _data(rows: npt.NDArray[np.float32], labels: Floats | None = None) -> xgboost.DMatrix:
+def _data(
+    rows: npt.NDArray[np.float32], labels: Floats | None = None, weights: Floats | None = None
+) -> xgboost.DMatrix:
     import xgboost
 
-    return xgboost.DMatrix(rows, label=labels, nthread=1)
+    return xgboost.DMatrix(rows, label=labels, weight=weights, nthread=1)
 
 
 def _boost(
@@ -229,12 +242,13 @@ def _boost(
     rows: npt.NDArray[np.float32],
     labels: Floats,
     seed: int,
+    weights: Floats | None = None,
 ) -> xgboost.Booster:
     import xgboost
 
     # One thread, so that the same records give the same trees.
     given = {**parameters, "seed": seed, "nthread": 1, "tree_method": "hist"}
-    return xgboost.train(given, _data(rows, labels), num_boost_round=rounds)
+    return xgboost.train(given, _data(rows, labels, weights), num_boost_round=rounds)
 
 
 def _raw(booster: xgboost.Booster, data: xgboost.DMatrix) -> Floats:

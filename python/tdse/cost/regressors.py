@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tdse.cost.features import Sizes, sizes_of
+from tdse.cost.features import CHUNK, Sizes, chunk, sizes_of, vectors
 from tdse.graph.workload import Workload
 
 _TILE = 16
@@ -26,6 +26,24 @@ def _tiles(size: int, tile: int = _TILE) -> int:
 
 def _tiled_macs(work: Workload, sizes: Sizes) -> float:
     return sizes.rows * _tiles(sizes.columns) * _TILE * _tiles(sizes.depth, 4) * 4
+
+
+def _singles(columns: int) -> int:
+    return columns % 4
+
+
+def _is_held(columns: int) -> bool:
+    """Whether the sums of an innermost loop stay in registers."""
+    return chunk(columns) <= CHUNK
+
+
+def _weights_beyond(sizes: Sizes, cache: int) -> float:
+    """Bytes of float32 weights that each row of the result reads from further away."""
+    return sizes.rows * max(0.0, 4.0 * sizes.depth * sizes.columns - cache)
+
+
+def _tap_vectors(sizes: Sizes) -> float:
+    return sizes.rows * _window(sizes) * vectors(sizes.columns)
 
 
 def _window(sizes: Sizes) -> int:
@@ -51,15 +69,22 @@ REGRESSORS: Mapping[str, Regressor] = {
     "row_tiles": lambda work, sizes: sizes.rows * _tiles(sizes.columns),
     "window_rows": lambda work, sizes: sizes.rows * _window(sizes) if _window(sizes) > 1 else 0.0,
     "row_depths": lambda work, sizes: sizes.rows * sizes.depth,
-    "narrow_macs": lambda work, sizes: sizes.rows * sizes.depth * (sizes.columns % _TILE),
-    "weights_per_row_beyond_l1": lambda work, sizes: (
-        sizes.rows * max(0.0, sizes.depth * sizes.columns * 4.0 - _NEAR_BYTES)
+    "vectors": lambda work, sizes: sizes.rows * sizes.depth * vectors(sizes.columns),
+    "unheld_vectors": lambda work, sizes: (
+        0.0 if _is_held(sizes.columns) else sizes.rows * sizes.depth * vectors(sizes.columns)
     ),
+    "single_macs": lambda work, sizes: sizes.rows * sizes.depth * _singles(sizes.columns),
+    "weights_beyond_l1": lambda work, sizes: _weights_beyond(sizes, _NEAR_BYTES),
+    "weights_beyond_l2": lambda work, sizes: _weights_beyond(sizes, _FAR_BYTES),
     "padded_bytes": lambda work, sizes: (
         work.input_bytes if _window(sizes) > 1 and work.attributes.get("padding") == "same" else 0.0
     ),
-    "narrow_taps": lambda work, sizes: sizes.rows * _window(sizes) * (sizes.columns % _TILE),
-    "row_taps": lambda work, sizes: sizes.rows * _window(sizes),
+    "tap_vectors_small": lambda work, sizes: _tap_vectors(sizes) if _window(sizes) <= 9 else 0.0,
+    "tap_vectors_large": lambda work, sizes: _tap_vectors(sizes) if _window(sizes) > 9 else 0.0,
+    "unheld_tap_vectors": lambda work, sizes: (
+        0.0 if _is_held(sizes.columns) else _tap_vectors(sizes)
+    ),
+    "single_taps": lambda work, sizes: sizes.rows * _window(sizes) * _singles(sizes.columns),
     "taps_small": lambda work, sizes: _tiled_taps(sizes) if _window(sizes) <= 9 else 0.0,
     "taps_middle": lambda work, sizes: _tiled_taps(sizes) if 9 < _window(sizes) <= 25 else 0.0,
     "taps_large": lambda work, sizes: _tiled_taps(sizes) if _window(sizes) > 25 else 0.0,
@@ -104,15 +129,16 @@ OF_KIND: Mapping[str, tuple[str, ...]] = {
     ),
     "conv2d": (
         "launch", "macs", "tiled_macs", "window_macs", "row_tiles", "window_rows", "input_bytes",
-        "output_bytes", "parameter_bytes", "bytes_beyond_l2", "row_depths", "narrow_macs",
-        "weights_per_row_beyond_l1", "padded_bytes",
+        "output_bytes", "parameter_bytes", "bytes_beyond_l2", "row_depths", "vectors",
+        "unheld_vectors", "single_macs", "weights_beyond_l1", "weights_beyond_l2", "padded_bytes",
     ),
     "transpose_conv2d": (*_MATRIX, "row_tiles", "rows", "bytes_beyond_l2"),
     "fully_connected": (*_MATRIX, "bytes_beyond_l1", "bytes_beyond_l2"),
     "batch_matmul": (*_MATRIX, "rows", "row_tiles", "bytes_beyond_l2"),
     "depthwise_conv2d": (
         "launch", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows", "strided_taps",
-        "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes", "narrow_taps", "row_taps",
+        "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes",
+        "tap_vectors_small", "tap_vectors_large", "unheld_tap_vectors", "single_taps",
     ),
     "average_pool2d": (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows"),
     "max_pool2d": (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows"),
