@@ -19,7 +19,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,11 @@ from cost_data import VARIANTS, Network, excite, measure_networks
 from rich.console import Console
 from rich.table import Table
 
-from tdse.cost.features import features
+from tdse.cost.features import Quantities, quantities
 from tdse.cost.flydel import MOST_SAMPLES, fit_flydel
 from tdse.cost.library import VariantModels, train_variant
-from tdse.cost.regressors import regressor_row
 from tdse.measure.records import Record
+from tdse.measure.timing import QUIET
 
 Floats = npt.NDArray[np.float64]
 Variant = tuple[str, int]
@@ -153,7 +153,7 @@ def evaluate(
             known = models[variant]
             assert known.operators is not None, "too few records; give --excite"
             records = network.operators(*variant)
-            guess = known.operators.predict([record.workloads[0] for record in records])
+            guess = known.operators.predict(quantities([record.workloads[0] for record in records]))
             rows = zip(records, guess.mean_us, guess.low_us, guess.high_us, strict=True)
             gathered[variant] += rows
             whole = network.whole(*variant)
@@ -167,7 +167,7 @@ def _network_error(
     network: Network, variant: Variant, models: VariantModels, first: Record, second: Record
 ) -> NetworkError:
     assert models.operators is not None
-    times = models.operators.predict(network.works).mean_us
+    times = models.operators.predict(quantities(network.works)).mean_us
     predicted = models.regions.predict_us(network.works, times, models.launch_us)
     quieter = min((first, second), key=lambda record: record.contention)
     return NetworkError(
@@ -232,8 +232,8 @@ def flydel_rows(excited: Sequence[Record]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"variant": _name(variant), "kind": kind, "dtype": dtype}
         for samples in _SAMPLES:
             seen = shuffled[:samples]
-            flydel = fit_flydel(kind, [r.workloads[0] for r in seen], [r.median_us for r in seen])
-            guess = flydel.predict_us([regressor_row(r.workloads[0], kind) for r in held])
+            flydel = fit_flydel(kind, _sizes(seen), np.array([r.median_us for r in seen]))
+            guess = flydel.predict_us(_sizes(held))
             row[f"flydel_{samples}"] = float(np.median(np.abs(guess / truth - 1)))
             row[f"xgboost_{samples}"] = float(
                 np.median(np.abs(_plain_xgboost(seen, held) / truth - 1))
@@ -244,17 +244,20 @@ def flydel_rows(excited: Sequence[Record]) -> list[dict[str, Any]]:
     return rows
 
 
+def _sizes(records: Sequence[Record]) -> Quantities:
+    return quantities([record.workloads[0] for record in records])
+
+
 def _plain_xgboost(seen: Sequence[Record], held: Sequence[Record]) -> Floats:
     """XGBoost by itself, on the logarithm of the time, as published latency models use it."""
     import xgboost
 
-    def rows(records: Iterable[Record]) -> npt.NDArray[np.float32]:
-        return np.asarray([features(record.workloads[0]) for record in records], np.float32)
-
-    data = xgboost.DMatrix(rows(seen), label=np.log([record.median_us for record in seen]))
+    data = xgboost.DMatrix(
+        _sizes(seen).features, label=np.log([record.median_us for record in seen])
+    )
     parameters = {"max_depth": 5, "eta": 0.1, "subsample": 0.9, "nthread": 1}
     booster = xgboost.train(parameters, data, num_boost_round=200)
-    return np.exp(np.asarray(booster.predict(xgboost.DMatrix(rows(held))), np.float64))
+    return np.exp(np.asarray(booster.predict(xgboost.DMatrix(_sizes(held).features)), np.float64))
 
 
 def speed(excited: Sequence[Record]) -> dict[str, float]:
@@ -276,9 +279,10 @@ def speed(excited: Sequence[Record]) -> dict[str, float]:
         load_s = time.perf_counter() - begin
     works = [record.workloads[0] for record in many]
     begin = time.perf_counter()
+    sizes = quantities(works)
     for known in models.values():
         assert known.operators is not None
-        known.operators.predict(works)
+        known.operators.predict(sizes)
     predict_s = time.perf_counter() - begin
     return {
         "records": len(many),
@@ -377,7 +381,8 @@ def _without(
 
 
 def _relative_us(record: Record) -> float:
-    return record.median_us / record.contention
+    """The time, without the slowdown of the reference where that was more than its own noise."""
+    return record.median_us / (1.0 if record.contention <= QUIET else record.contention)
 
 
 def _name(variant: Variant) -> str:

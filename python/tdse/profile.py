@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tdse.child import Child, Progress
+from tdse.cost.features import quantities
 from tdse.cost.library import variant_models
 from tdse.graph.build import build_graph
 from tdse.graph.layers import Configuration, beside
@@ -200,13 +201,13 @@ class _Session:
     def _least_sure(self, drawn: Sequence[Configuration], count: int) -> list[Configuration]:
         """Those of which some variant's interval is widest, unless they take next to no time."""
         graph = build_graph(beside(drawn), "candidates")
-        works = [workload(graph, graph.ops[op]) for op in graph.placed_ops]
-        width = np.zeros(len(works))
+        sizes = quantities([workload(graph, graph.ops[op]) for op in graph.placed_ops])
+        width = np.zeros(len(sizes))
         for threads in self._counts:
             given = {t: threads for t, n in self._variants() if n == threads}
             for models in variant_models(self._store, given).values():
                 if models.operators is not None:
-                    found = models.operators.predict(works)
+                    found = models.operators.predict(sizes)
                     unsure = np.log(found.high_us / found.low_us)
                     width = np.maximum(width, np.where(found.mean_us < _TINY_US, 0.0, unsure))
         return [drawn[i] for i in np.argsort(-width, kind="stable")[:count].tolist()]

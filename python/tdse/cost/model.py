@@ -16,22 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tdse.cost.conformal import conformal_margin
-from tdse.cost.features import features
+from tdse.cost.features import Floats, Quantities, quantities
 from tdse.cost.flydel import Flydel, fit_flydel
-from tdse.cost.regressors import regressor_row
-from tdse.graph.workload import Workload
 from tdse.measure.records import Record
 
 if TYPE_CHECKING:
     import xgboost
-
-Floats = npt.NDArray[np.float64]
 
 # With fewer records a tree ensemble says little more than their mean.
 MINIMUM_RECORDS = 20
 # With fewer of its own, a kind and element type shares the flydel of its kind, or of all.
 _OWN_FLYDEL = 12
 _FOLDS = 4
+_LEAST_US = 1e-3
 _ROUNDS = 250
 _PARAMETERS = {
     "max_depth": 6,
@@ -72,16 +69,12 @@ class Flydels:
 
     own: Mapping[tuple[str, str], Flydel]
 
-    def predict_us(self, works: Sequence[Workload]) -> Floats:
+    def predict_us(self, sizes: Quantities) -> Floats:
         """Microseconds of workloads."""
-        times = np.empty(len(works))
-        groups: dict[tuple[str, str], list[int]] = {}
-        for i, work in enumerate(works):
-            groups.setdefault(self._key(work), []).append(i)
-        for key, members in groups.items():
-            flydel = self.own[key]
-            rows = [regressor_row(works[i], flydel.kind) for i in members]
-            times[members] = np.maximum(flydel.predict_us(rows), 1e-3)
+        times = np.empty(len(sizes))
+        for own, members in _groups(sizes.kinds).items():
+            key = next(key for key in (own, (own[0], ""), ("", "")) if key in self.own)
+            times[members] = np.maximum(self.own[key].predict_us(sizes.take(members)), _LEAST_US)
         return times
 
     def to_json(self) -> list[Any]:
@@ -93,24 +86,27 @@ class Flydels:
         """The flydels that ``to_json`` gave."""
         return Flydels({(kind, dtype): Flydel(**fields) for kind, dtype, fields in rows})
 
-    def _key(self, work: Workload) -> tuple[str, str]:
-        own = (work.kind, work.outputs[0].dtype)
-        return next(key for key in (own, (work.kind, ""), ("", "")) if key in self.own)
 
-
-def fit_flydels(works: Sequence[Workload], times_us: Floats) -> Flydels:
+def fit_flydels(sizes: Quantities, times_us: Floats) -> Flydels:
     """Flydels for what there are enough records of, and one for everything."""
-    groups: dict[tuple[str, str], list[int]] = {("", ""): list(range(len(works)))}
-    for i, work in enumerate(works):
-        groups.setdefault((work.kind, ""), []).append(i)
-        groups.setdefault((work.kind, work.outputs[0].dtype), []).append(i)
+    groups = {("", ""): list(range(len(sizes)))}
+    groups.update(_groups([(kind, "") for kind, _ in sizes.kinds]))
+    groups.update(_groups(sizes.kinds))
     return Flydels(
         {
-            key: fit_flydel(key[0], [works[i] for i in members], times_us[members].tolist())
+            key: fit_flydel(key[0], sizes.take(members), times_us[members])
             for key, members in groups.items()
             if len(members) >= _OWN_FLYDEL or not key[0]
         }
     )
+
+
+def _groups(kinds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+    """Positions of each kind and element type."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, key in enumerate(kinds):
+        groups.setdefault(key, []).append(i)
+    return groups
 
 
 class CostModel:
@@ -138,10 +134,10 @@ class CostModel:
         self._spread = spread
         self._margin = margin
 
-    def predict(self, works: Sequence[Workload]) -> Prediction:
-        """The times of operators, with intervals."""
-        base = np.log(self.flydels.predict_us(works))
-        data = _data(_rows(works, base))
+    def predict(self, sizes: Quantities) -> Prediction:
+        """The times of operators by themselves, launches included, with intervals."""
+        base = np.log(self.flydels.predict_us(sizes))
+        data = _data(_rows(sizes, base))
         mean = base + _raw(self._factor, data)
         width = self._margin * np.exp(_raw(self._spread, data))
         return Prediction(np.exp(mean), np.exp(mean - width), np.exp(mean + width))
@@ -173,10 +169,10 @@ def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
     usable = [record for record in records if len(record.workloads) == 1]
     if len(usable) < MINIMUM_RECORDS:
         return None
-    works = [record.workloads[0] for record in usable]
+    sizes = quantities([record.workloads[0] for record in usable])
     times = np.array([record.median_us for record in usable])
-    flydels, rows, factor = _fit(works, times, seed)
-    error = _held_out_errors(works, times, seed)
+    flydels, rows, factor = _fit(sizes, times, seed)
+    error = _held_out_errors(sizes, times, seed)
     distance = np.maximum(np.abs(error), _FLOOR)
     labels = np.log(distance)
     spread = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows, labels, seed)
@@ -186,24 +182,24 @@ def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
 
 
 def _fit(
-    works: Sequence[Workload], times: Floats, seed: int
+    sizes: Quantities, times: Floats, seed: int
 ) -> tuple[Flydels, npt.NDArray[np.float32], xgboost.Booster]:
     """Flydels, the features of what they were fitted to, and the trees that correct them."""
-    flydels = fit_flydels(works, times)
-    base = np.log(flydels.predict_us(works))
-    rows = _rows(works, base)
+    flydels = fit_flydels(sizes, times)
+    base = np.log(flydels.predict_us(sizes))
+    rows = _rows(sizes, base)
     # Operators that are all launch are many, and of little interest.
     weights = np.clip(np.sqrt(times / _PLAIN_US), _LEAST_WEIGHT, 1.0)
     factor = _boost(_PARAMETERS, _ROUNDS, rows, np.log(times) - base, seed, weights)
     return flydels, rows, factor
 
 
-def _held_out_errors(works: Sequence[Workload], times: Floats, seed: int) -> Floats:
+def _held_out_errors(sizes: Quantities, times: Floats, seed: int) -> Floats:
     """Log of truth over prediction, by models that have not seen the operator."""
-    errors = np.empty(len(works))
-    for seen, held in _splits(len(works), seed):
-        flydels, _, factor = _fit([works[i] for i in seen], times[seen], seed)
-        others = [works[i] for i in held]
+    errors = np.empty(len(sizes))
+    for seen, held in _splits(len(sizes), seed):
+        flydels, _, factor = _fit(sizes.take(seen.tolist()), times[seen], seed)
+        others = sizes.take(held.tolist())
         base = np.log(flydels.predict_us(others))
         errors[held] = np.log(times[held]) - base - _raw(factor, _data(_rows(others, base)))
     return errors
@@ -222,10 +218,9 @@ def _splits(count: int, seed: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArr
     return [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(_FOLDS)]
 
 
-def _rows(works: Sequence[Workload], base: Floats) -> npt.NDArray[np.float32]:
+def _rows(sizes: Quantities, base: Floats) -> npt.NDArray[np.float32]:
     """Features, and the logarithm of what the flydel says."""
-    rows = np.asarray([features(work) for work in works], np.float32)
-    return np.column_stack([rows, base.astype(np.float32)])
+    return np.column_stack([sizes.features, base.astype(np.float32)])
 
 
 def _data(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tdse.cost.features import quantities
 from tdse.cost.library import VariantModels
 from tdse.graph.model import Graph, Op
 from tdse.graph.workload import workload
@@ -76,6 +77,7 @@ def cost_table(
     cost = np.full((len(ops), len(targets)), np.inf)
     source = [[NOT_LEGAL] * len(targets) for _ in ops]
     works = [workload(graph, graph.ops[op]) for op in ops]
+    sizes = quantities(works)
     for column, target in enumerate(targets):
         time_us = np.full(len(ops), np.nan)
         unknown = []
@@ -91,7 +93,7 @@ def cost_table(
                 source[row][column] = MEASURED
         known = models[target]
         if unknown and known.operators is not None:
-            time_us[unknown] = known.operators.predict([works[row] for row in unknown]).mean_us
+            time_us[unknown] = known.operators.predict(sizes.take(unknown)).mean_us
             for row in unknown:
                 source[row][column] = PREDICTED
         shares = known.regions.shares_us(works, time_us, launch_us[target])
