@@ -23,7 +23,7 @@ from tdse.graph.workload import workload
 from tdse.legality import chosen_targets
 from tdse.measure.conditions import current_conditions
 from tdse.measure.excitation import KINDS, draw
-from tdse.measure.excitation_chains import draw_chain
+from tdse.measure.excitation_chains import draw_chain, draw_stack
 from tdse.measure.records import RecordStore
 from tdse.measure.turn import measuring
 from tdse.place import demand_host, thread_counts
@@ -157,7 +157,10 @@ class _Session:
     def measure_chains(self) -> None:
         """Measure chains of operators: each operator, and each chain as one region."""
         generator = self._generator()
-        drawn = [draw_chain(generator, ("float32", "int8")[i % 2]) for i in range(_CHAINS)]
+        drawn = [
+            (draw_stack if i % 3 == 2 else draw_chain)(generator, ("float32", "int8")[i % 2])
+            for i in range(_CHAINS)
+        ]
         graph = build_graph(beside(drawn), "excitation")
         with Child(graph, self._say) as child:
             self._survey(graph, child)
