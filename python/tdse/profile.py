@@ -16,8 +16,9 @@ from tdse.legality import chosen_targets
 from tdse.measure.conditions import current_conditions
 from tdse.measure.excitation import KINDS, draw
 from tdse.measure.records import RecordStore
+from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
-from tdse.place import demand_host, thread_counts
+from tdse.place import demand_host, demand_positive, thread_counts
 from tdse.platform import load_platform
 from tdse.survey import survey
 
@@ -32,11 +33,15 @@ class Profile:
     """What excitation brought.
 
     Attributes:
-        measured: measurements that were made.
+        processor: name of the processor that was measured.
+        measured: times that were measured.
+        quiet: how many of them in moments in which nothing else slowed the machine down.
         seconds: what they took.
     """
 
+    processor: str
     measured: int
+    quiet: int
     seconds: float
 
 
@@ -63,26 +68,26 @@ def profile(
 
     Raises:
         PlatformError: the platform is not this machine.
-        UsageError: a target is unknown.
+        UsageError: a target is unknown, or the budget or number of threads is not positive.
     """
+    demand_positive(threads, budget_s)
     say = progress or (lambda stage, done, total, detail: None)
     board = load_platform(platform)
     demand_host(board)
     names = chosen_targets(board, targets)
     counts = thread_counts(threads, board.devices[0].cores)
-    begun = time.monotonic()
-    deadline = begun + budget_s
-    measured = 0
     with (
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
         contextlib.closing(RecordStore(current_conditions())) as store,
     ):
+        begun, since = time.monotonic(), time.time()
+        deadline = begun + budget_s
         while time.monotonic() < deadline:
             known = sum(len(store.of_target(name)) for name in names)
             generator = np.random.default_rng([seed, known])
             graph = build_graph(beside(_batch(generator)), "excitation")
             with Child(graph, say) as child:
-                found = survey(
+                survey(
                     graph,
                     child,
                     names,
@@ -93,8 +98,9 @@ def profile(
                     deadline=deadline,
                     patience_s=_PATIENCE_S,
                 )
-            measured += found.measured
-    return Profile(measured, time.monotonic() - begun)
+        measured, quiet = store.count_since(since, QUIET)
+        seconds = time.monotonic() - begun
+    return Profile(store.conditions.cpu, measured, quiet, seconds)
 
 
 def _batch(generator: np.random.Generator) -> list[Configuration]:

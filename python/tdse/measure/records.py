@@ -27,7 +27,7 @@ _CONDITIONS = TypeAdapter(Conditions)
 
 
 # An operator that runs longer, in microseconds, has not been measured but made up.
-_LONGEST_US = 3.6e9
+LONGEST_US = 3.6e9
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Record:
     repeat_us: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.median_us < _LONGEST_US or not 0 <= self.spread_us < _LONGEST_US:
+        if not 0 < self.median_us < LONGEST_US or not 0 <= self.spread_us < LONGEST_US:
             raise ValueError(f"a time of {self.median_us} us with a spread of {self.spread_us} us")
         if self.threads < 1 or self.runs < 1:
             raise ValueError(f"{self.runs} runs on {self.threads} threads")
         if not 1 <= self.contention < math.inf:
             raise ValueError(f"a contention of {self.contention}")
-        if self.repeat_us is not None and not 0 < self.repeat_us < _LONGEST_US:
+        if self.repeat_us is not None and not 0 < self.repeat_us < LONGEST_US:
             raise ValueError(f"a repeated time of {self.repeat_us} us")
 
 
