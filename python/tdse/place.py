@@ -62,12 +62,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"{self.threads} threads cannot run anything", hint="give 1 or more")
-        if not self.budget_s > 0:
-            raise UsageError(
-                f"a budget of {self.budget_s} s is not positive", hint="give seconds above 0"
-            )
+        demand_positive(self.threads, self.budget_s)
 
 
 @dataclass(frozen=True)
@@ -141,6 +136,18 @@ def decide(
         if graph.whole_reason:
             return _race_whole(graph, found.legality, worker, counts, options, pins, say)
         return _search_and_race(graph, found, worker, counts, store, options, pins, begun, say)
+
+
+def demand_positive(threads: int | None, budget_s: float) -> None:
+    """Refuse a number of threads or a budget with which nothing can be done.
+
+    Raises:
+        UsageError: says which.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads cannot run anything", hint="give 1 or more")
+    if not budget_s > 0:
+        raise UsageError(f"a budget of {budget_s} s is not positive", hint="give seconds above 0")
 
 
 def demand_host(platform: Platform) -> None:

@@ -25,8 +25,9 @@ from tdse.measure.conditions import current_conditions
 from tdse.measure.excitation import KINDS, draw
 from tdse.measure.excitation_chains import draw_chain, draw_stack
 from tdse.measure.records import RecordStore
+from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
-from tdse.place import demand_host, thread_counts
+from tdse.place import demand_host, demand_positive, thread_counts
 from tdse.platform import load_platform
 from tdse.survey import survey, time_again, time_regions
 from tdse.targets import target_threads
@@ -52,11 +53,15 @@ class Profile:
     """What excitation brought.
 
     Attributes:
-        measured: measurements that were made.
+        processor: name of the processor that was measured.
+        measured: times that were measured.
+        quiet: how many of them in moments in which nothing else slowed the machine down.
         seconds: what they took.
     """
 
+    processor: str
     measured: int
+    quiet: int
     seconds: float
 
 
@@ -85,19 +90,20 @@ def profile(
 
     Raises:
         PlatformError: the platform is not this machine.
-        UsageError: a target is unknown.
+        UsageError: a target is unknown, or the budget or number of threads is not positive.
     """
+    demand_positive(threads, budget_s)
     say = progress or (lambda stage, done, total, detail: None)
     board = load_platform(platform)
     demand_host(board)
     names = chosen_targets(board, targets)
     counts = thread_counts(threads, board.devices[0].cores)
-    begun = time.monotonic()
-    deadline = begun + budget_s
     with (
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
         contextlib.closing(RecordStore(current_conditions(), store)) as records,
     ):
+        begun, since = time.monotonic(), time.time()
+        deadline = begun + budget_s
         session = _Session(names, counts, records, seed, deadline, say)
         for batch in itertools.count():
             if time.monotonic() > deadline:
@@ -106,7 +112,9 @@ def profile(
                 session.measure_chains()
             else:
                 session.measure_ops()
-    return Profile(session.measured, time.monotonic() - begun)
+        measured, quiet = records.count_since(since, QUIET)
+        seconds = time.monotonic() - begun
+    return Profile(records.conditions.cpu, measured, quiet, seconds)
 
 
 class _Session:
@@ -127,7 +135,6 @@ class _Session:
         self._seed = seed
         self._deadline = deadline
         self._say = say
-        self.measured = 0
 
     def measure_ops(self) -> None:
         """Measure operators, some of them those that the models are least sure of."""
@@ -138,7 +145,7 @@ class _Session:
         with Child(graph, self._say) as child:
             self._survey(graph, child)
             again = generator.choice(graph.placed_ops, _REPEATED, replace=False).tolist()
-            self.measured += time_again(
+            time_again(
                 graph,
                 child,
                 [
@@ -164,7 +171,7 @@ class _Session:
         graph = build_graph(beside(drawn), "excitation")
         with Child(graph, self._say) as child:
             self._survey(graph, child)
-            self.measured += time_regions(
+            time_regions(
                 graph,
                 child,
                 [
@@ -188,7 +195,7 @@ class _Session:
         return [(t, threads) for t in self._targets for threads in target_threads(t, self._counts)]
 
     def _survey(self, graph: Graph, child: Child) -> None:
-        found = survey(
+        survey(
             graph,
             child,
             self._targets,
@@ -199,7 +206,6 @@ class _Session:
             deadline=self._deadline,
             patience_s=_PATIENCE_S,
         )
-        self.measured += found.measured
 
     def _least_sure(self, drawn: Sequence[Configuration], count: int) -> list[Configuration]:
         """Those of which some variant's interval is widest, unless they take next to no time."""
