@@ -15,8 +15,9 @@ from tdse.graph.signature import signature
 from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
 from tdse.measure.records import Record, RecordStore
-from tdse.measure.timing import time_model
+from tdse.measure.timer import Job, LocalTimer, Timed, Timer, executor_model
 from tdse.runtime.model import Model
+from tdse.targets import CompiledRegion
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough
 # that a budget is kept and little is lost when a run is stopped.
@@ -43,6 +44,7 @@ def measure_ops(
     store: RecordStore,
     *,
     deadline: float,
+    timer: Timer | None = None,
     begin: Begin | None = None,
     one_by_one: bool = False,
     progress: Progress | None = None,
@@ -56,8 +58,9 @@ def measure_ops(
         graph: the model.
         work: what to measure; equal operators should be in it once.
         values: activations of the model, tensor index to array, the inputs of the slices.
-        store: takes the records.
+        store: takes the records; its conditions are those of the place where ``timer`` times.
         deadline: ``time.monotonic()`` after which nothing new is begun.
+        timer: where the operators are timed; by default in this process.
         begin: called with operators and target before anything that may crash.
         one_by_one: compile each operator alone, to find the one that crashes.
         progress: called with (done, all, label).
@@ -66,38 +69,62 @@ def measure_ops(
         The number of entries of ``work`` that were dealt with.
     """
     done = 0
-    for target, threads, batch in _batches(work, 1 if one_by_one else _BATCH):
-        if time.monotonic() > deadline:
-            break
-        if begin is not None:
-            begin([item.op for item in batch], target)
-        for item, compiled, position in _compiled(graph, target, threads, batch, store):
+
+    def tell(item: Work | None) -> None:
+        if progress is not None:
+            label = f"{graph.ops[item.op].label} on {item.target}" if item is not None else ""
+            progress(done, len(work), label)
+
+    def jobs() -> Iterator[tuple[_Point, Job]]:
+        nonlocal done
+        for target, threads, batch in _batches(work, 1 if one_by_one else _BATCH):
             if time.monotonic() > deadline:
-                return done
-            if progress is not None:
-                progress(done, len(work), f"{graph.ops[item.op].label} on {target}")
+                return
             if begin is not None:
-                begin([item.op], target)
-            _measure_one(compiled, position, item, values, store)
+                begin([item.op for item in batch], target)
+            for point in _compiled(graph, target, threads, batch, store):
+                tell(point.item)
+                if begin is not None:
+                    begin([point.item.op], target)
+                try:
+                    assembly = point.compiled.alone(point.position)
+                except TargetError as error:
+                    _refuse(graph, point.item, error, store)
+                    done += 1
+                    continue
+                inputs = tuple(values[index] for index in point.result.inputs)
+                yield point, Job(assembly, inputs)
+
+    for point, outcome in (timer or LocalTimer()).time_all(jobs(), deadline=deadline):
+        if outcome is not None:
+            _keep(point, outcome, values, store)
             done += 1
-    if progress is not None:
-        progress(done, len(work), "")
+            tell(point.item)
+    tell(None)
     return done
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Work that is compiled: the region at ``position`` in ``compiled``."""
+
+    item: Work
+    compiled: Compiled
+    position: int
+
+    @property
+    def result(self) -> CompiledRegion:
+        return self.compiled.results[self.position]
 
 
 def region_model(assembly: Assembly) -> Model:
     """The executor of a region alone as a model; its tensors are named by their position."""
-    plan = assembly.plan
-    return Model(
-        assembly.module(),
-        input_names=[str(i) for i in range(len(plan.inputs))],
-        output_names=[str(i) for i in range(len(plan.outputs))],
-    )
+    return executor_model(assembly.module())
 
 
 def _compiled(
     graph: Graph, target: str, threads: int, batch: Sequence[Work], store: RecordStore
-) -> Iterator[tuple[Work, Compiled, int]]:
+) -> Iterator[_Point]:
     """The batch compiled, each operator with its position; one by one where that fails."""
     regions = [Region(i, target, (item.op,)) for i, item in enumerate(batch)]
     try:
@@ -110,35 +137,30 @@ def _compiled(
             _refuse(graph, batch[0], error, store)
         return
     for position, item in enumerate(batch):
-        yield item, compiled, position
+        yield _Point(item, compiled, position)
 
 
 def _refuse(graph: Graph, item: Work, error: TargetError, store: RecordStore) -> None:
     store.add_support([(signature(graph, item.op), item.target, False, error.why or error.what)])
 
 
-def _measure_one(
-    compiled: Compiled,
-    position: int,
-    item: Work,
-    values: Mapping[int, Array],
-    store: RecordStore,
+def _keep(
+    point: _Point, outcome: Timed | TargetError, values: Mapping[int, Array], store: RecordStore
 ) -> None:
-    graph, result = compiled.graph, compiled.results[position]
+    """Remember a time, or why there is none."""
+    graph, item = point.compiled.graph, point.item
+    if isinstance(outcome, TargetError):
+        _refuse(graph, item, outcome, store)
+        return
     op = graph.ops[item.op]
     key = signature(graph, item.op)
-    inputs = [values[index] for index in result.inputs]
-    try:
-        model = region_model(compiled.alone(position))
-        if item.target != "litert":
-            gap = difference(model.run(inputs), [values[index] for index in result.outputs])
-            if not gap.is_allowed:
-                store.add_support([(key, item.target, False, f"its result differs by {gap}")])
-                return
-        timing = time_model(model, inputs)
-    except TargetError as error:
-        _refuse(graph, item, error, store)
-        return
+    if item.target != "litert":
+        expected = [values[index] for index in point.result.outputs]
+        gap = difference(outcome.outputs, expected)
+        if not gap.is_allowed:
+            store.add_support([(key, item.target, False, f"its result differs by {gap}")])
+            return
+    timing = outcome.timing
     store.add(
         [
             Record(
