@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from tdse.child import FAULTS
 from tdse.errors import TargetError, TdseError, UsageError
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.message import MOST_BYTES, as_array, pack, unpack
@@ -90,13 +91,13 @@ def _in_own_process(request: bytes) -> bytes:
 
 
 def _crash(status: int | None) -> TdseError:
-    if status is None or status >= 0:
-        return TargetError(f"running it ended the process with status {status}")
-    name = signal.Signals(-status).name
-    if -status in (signal.SIGKILL, signal.SIGTERM):
-        hint = "if memory ran out, end other programs there, and run the command again"
-        return TdseError("a process of tdse was killed", why=name, hint=hint)
-    return TargetError(f"running it crashed the process with {name}")
+    if status is not None and -status in FAULTS:
+        return TargetError(f"running it crashed the process with {signal.Signals(-status).name}")
+    return TdseError(
+        "a process of tdse did not finish",
+        why=f"it ended with status {status}",
+        hint="see the RPC server's log; if memory ran out, end other programs on the board",
+    )
 
 
 def _answer(request: bytes, sender: Connection) -> None:
@@ -116,7 +117,10 @@ def _answer(request: bytes, sender: Connection) -> None:
 
 
 def _timed(request: bytes) -> Timed:
-    _, (plan, library, *inputs) = unpack(request)
+    _, parts = unpack(request)
+    if len(parts) < 2:
+        raise UsageError(f"a request has a plan and a library, not {len(parts)} parts")
+    plan, library, *inputs = parts
     module = native.create_executor(bytes(plan))
     if library:
         # The caller has no say in the path.

@@ -6,51 +6,32 @@ that up once more. Boards that come back to the tracker are used again.
 
 from __future__ import annotations
 
-import math
 import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-import numpy as np
-from pydantic import TypeAdapter, ValidationError
-
-import tdse
-from tdse.errors import PlatformError, TargetError, TdseError, VersionError
+from tdse.errors import PlatformError, TargetError, TdseError
 from tdse.link import write_library
-from tdse.measure.board import LIMIT_S, Board, this_board
-from tdse.measure.conditions import Conditions, library_versions
-from tdse.measure.message import as_array, pack, unpack
+from tdse.measure.board import Board, this_board
+from tdse.measure.session import LostError, Session
 from tdse.measure.timer import Job, Key, Timed
-from tdse.measure.timing import Timing
 from tdse.measure.tracker import Place, Tracker
 
-Result = TypeVar("Result")
 _Queue = queue.SimpleQueue
 
-# Seconds. To connect and to be told what the board is; the server imports what it needs for that.
-_CONNECT_S = 30.0
-# What a network may add to the limit that a board itself sets to a job.
-_ANSWER_S = LIMIT_S + 15.0
-# How long boards that another has just left, or that are started anew, are waited for.
+# How long boards that another has just left, or that are started anew, are waited for, seconds.
 _WAIT_S = 10.0
-# TVM's server ends a session after this, so that a board is not lost with a workstation.
-_SESSION_S = 3600.0
-# How often it is looked whether a board came back, while no board has an answer.
+# How often it is looked whether a board came back, seconds.
 _LOOK_S = 0.5
 # Jobs that are made ready beyond those that are being timed: compiling goes on meanwhile.
 _AHEAD = 16
-
-
-class LostError(Exception):
-    """A board does not answer any more; why, in words that follow its name."""
 
 
 class Boards:
@@ -76,7 +57,7 @@ class Boards:
         while free < total and time.monotonic() < until:
             time.sleep(_LOOK_S)
             total, free = self._tracker.boards(key)
-        self._sessions: list[_Session] = []
+        self._sessions: list[Session] = []
         for _ in range(free):
             place = self._tracker.take(key)
             if place is not None:
@@ -130,14 +111,14 @@ class Boards:
         done: _Queue[_Done[Key]],
         deadline: float,
     ) -> Iterator[tuple[Key, Timed | TargetError | None]]:
-        def start(session: _Session) -> None:
+        def start(session: Session) -> None:
             arguments = (session, todo, done, deadline)
             threading.Thread(target=_work, args=arguments, daemon=True).start()
 
         for session in self._sessions:
             start(session)
         outstanding, has_more = 0, True
-        last_alive, why_lost = time.monotonic(), ""
+        last_alive, next_look, why_lost = time.monotonic(), 0.0, ""
         while has_more or outstanding:
             while has_more and outstanding < _AHEAD + len(self._sessions) and done.empty():
                 entry = next(jobs, None)
@@ -149,11 +130,14 @@ class Boards:
                 last_alive = time.monotonic()
             elif time.monotonic() > last_alive + _WAIT_S:
                 raise self._none_left(why_lost)
+            if len(self._sessions) < self._wanted and (began := time.monotonic()) > next_look:
+                if self._take_again():
+                    start(self._sessions[-1])
+                # A tracker that is slow to answer must not hold up the boards that are left.
+                next_look = time.monotonic() + _LOOK_S + 10.0 * (time.monotonic() - began)
             try:
                 session, task, outcome = done.get(timeout=_LOOK_S)
             except queue.Empty:
-                if len(self._sessions) < self._wanted and self._take_again():
-                    start(self._sessions[-1])
                 continue
             if isinstance(outcome, LostError):
                 self._sessions.remove(session)
@@ -177,14 +161,14 @@ class Boards:
         if place is None:
             return False
         try:
-            session = _Session(place)
+            session = Session(place)
         except LostError:
             return False
         self._demand_alike(session)
         self._sessions.append(session)
         return True
 
-    def _demand_alike(self, session: _Session) -> None:
+    def _demand_alike(self, session: Session) -> None:
         """Times of boards that differ must not be mixed."""
         ours, other = self.board, session.board
         if (other.conditions.key, other.isa, other.features) != (
@@ -235,11 +219,11 @@ class _Task(Generic[Key]):
     is_second: bool = False
 
 
-_Done = tuple["_Session", _Task[Key], "Timed | TdseError | LostError | None"]
+_Done = tuple["Session", _Task[Key], "Timed | TdseError | LostError | None"]
 
 
 def _work(
-    session: _Session,
+    session: Session,
     todo: _Queue[_Task[Key] | None],
     done: _Queue[_Done[Key]],
     deadline: float,
@@ -258,104 +242,9 @@ def _work(
             return
 
 
-class _Session:
-    """A connection to one board.
-
-    Attributes:
-        place: where it is.
-        board: what it is.
-    """
-
-    def __init__(self, place: Place) -> None:
-        """Connect.
-
-        Raises:
-            LostError: the board does not answer.
-            VersionError: it has no tdse, or other versions than this process.
-        """
-        self.place = place
-        self._time, self.board = _within(_CONNECT_S, _connect, place)
-        _demand_versions(place, self.board.conditions)
-
-    def time(self, job: Job, library: bytes) -> Timed:
-        """Have ``job`` done.
-
-        Raises:
-            TargetError: it cannot run there.
-            TdseError: the board cannot do any job, or its answer is malformed.
-            LostError: it does not answer.
-        """
-        plan = job.assembly.plan
-        inputs = [np.ascontiguousarray(array).tobytes() for array in job.inputs]
-        request = pack({}, [plan.to_bytes(), library, *inputs])
-        header, parts = unpack(bytes(_within(_ANSWER_S, self._time, request)))
-        if "error" in header:
-            raise self._error(header["error"])
-        tensors = [plan.tensors[i] for i in plan.outputs]
-        try:
-            outputs = [as_array(p, t.dtype, t.shape) for p, t in zip(parts, tensors, strict=True)]
-            timing = _TIMING.validate_python(header["timing"])
-        except (KeyError, ValueError) as error:
-            raise self._malformed(str(error)) from None
-        if not (0 < timing.median_us < math.inf and 0 <= timing.spread_us < math.inf):
-            raise self._malformed(f"a time of {timing.median_us} us")
-        return Timed(timing, tuple(outputs))
-
-    def _error(self, fields: Any) -> TdseError:
-        """The board's error, which is never of a kind that it should not be."""
-        try:
-            texts = TypeAdapter(dict[str, str]).validate_python(fields)
-            error = TdseError.from_dict(texts)
-        except (KeyError, ValueError):
-            return self._malformed("an error without text")
-        error_type = TargetError if isinstance(error, TargetError) else TdseError
-        where = " ".join(filter(None, (f"board {self.place}", error.where)))
-        return error_type(error.what, where=where, why=error.why, hint=error.hint)
-
-    def _malformed(self, why: str) -> TdseError:
-        return TdseError("the board's answer is malformed", where=str(self.place), why=why)
-
-
-_BOARD = TypeAdapter(Board)
-_TIMING = TypeAdapter(Timing)
-
-
-def _connect(place: Place) -> tuple[Callable[[bytes], bytes], Board]:
-    from tvm import rpc
-
-    session = rpc.connect(place.host, place.port, place.match_key, _SESSION_S)
+def _first_session(place: Place) -> Session:
     try:
-        description = session.get_function("tdse.rpc.describe")()
-        return session.get_function("tdse.rpc.time_executor"), _BOARD.validate_json(description)
-    except (AttributeError, ValidationError):
-        raise VersionError(
-            "the RPC server offers nothing of tdse, or of another version",
-            where=f"board {place}",
-            hint=f"pip install tdse=={tdse.__version__} there, and start the server again",
-        ) from None
-
-
-def _demand_versions(place: Place, conditions: Conditions) -> None:
-    """Refuse a board with other versions: plans and kernels are made for those that are here."""
-    here = dict(library_versions())
-    differences = [
-        f"{name} is {version} there and {here.get(name)} here"
-        for name, version in conditions.versions
-        if version != here.get(name)
-    ]
-    if differences:
-        wanted = " ".join(f"{name}=={version}" for name, version in here.items())
-        raise VersionError(
-            "the board has other versions than this machine",
-            where=f"board {place}",
-            why=", ".join(differences),
-            hint=f"pip install {wanted} there, and start the RPC server again",
-        )
-
-
-def _first_session(place: Place) -> _Session:
-    try:
-        return _Session(place)
+        return Session(place)
     except LostError as error:
         raise TdseError(
             "the board cannot be used",
@@ -376,33 +265,6 @@ def _flat(board: Board) -> Mapping[str, Any]:
     conditions = asdict(board.conditions)
     kept = {k: v for k, v in conditions.items() if k not in ("load_average", "affinity")}
     return {**kept, "isa": board.isa, "features": " ".join(board.features)}
-
-
-def _within(limit_s: float, function: Callable[..., Result], *arguments: Any) -> Result:
-    """The result of a call to a board, which may never come: then its thread is left to itself.
-
-    Raises:
-        LostError: there is none within ``limit_s``, or the connection ended.
-    """
-    answer: Future[Result] = Future()
-
-    def call() -> None:
-        try:
-            answer.set_result(function(*arguments))
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=call, daemon=True).start()
-    try:
-        return answer.result(timeout=limit_s)
-    except TdseError:
-        raise
-    except TimeoutError:
-        raise LostError(f"did not answer within {limit_s:.0f} s") from None
-    # TVM's errors of a connection are RuntimeErrors.
-    except (RuntimeError, OSError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise LostError(f"ended the connection: {lines[-1]}") from None
 
 
 @lru_cache(maxsize=2)
