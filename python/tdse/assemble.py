@@ -12,6 +12,7 @@ from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.link import write_library
 from tdse.runtime import native
+from tdse.runtime.model import Model
 from tdse.runtime.plan import Plan, PlanRegion, PlanTensor, Step
 from tdse.targets import CompiledRegion, get_target
 
@@ -29,6 +30,15 @@ class Assembly:
         for library in self.libraries:
             module.import_module(library)
         return module
+
+    def model(self) -> Model:
+        """The module as a model; its tensors are named by their position."""
+        plan = self.plan
+        return Model(
+            self.module(),
+            input_names=[str(i) for i in range(len(plan.inputs))],
+            output_names=[str(i) for i in range(len(plan.outputs))],
+        )
 
     def save(self, directory: Path, written: dict[Any, Path]) -> tuple[Path, list[Path]]:
         """Write plan and libraries where another process can take them up.

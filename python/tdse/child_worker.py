@@ -33,6 +33,8 @@ from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
+from tdse.measure.regions import measure_regions
+from tdse.measure.timer import LocalTimer
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
@@ -160,6 +162,7 @@ def _survey(
     pins: Sequence[tuple[int, str]],
     seed: int,
     deadline: float,
+    patience_s: float,
     one_by_one: bool = False,
 ) -> int:
     """The number of measurements that were made."""
@@ -179,7 +182,65 @@ def _survey(
             counts=counts,
             pins=pins,
             deadline=deadline,
+            patience_s=patience_s,
             one_by_one=one_by_one,
+        )
+
+
+def _repeat(
+    worker: _Worker,
+    *,
+    store: str,
+    work: Sequence[tuple[int, str, int]],
+    seed: int,
+    deadline: float,
+    patience_s: float,
+) -> int:
+    """Measure again what has a record; the number of measurements."""
+    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
+        return measure_ops(
+            worker.graph,
+            [Work(*each) for each in work],
+            worker.values(seed),
+            records,
+            LocalTimer(records),
+            deadline=deadline,
+            patience_s=patience_s,
+            again=True,
+        )
+
+
+def _measure_regions(
+    worker: _Worker,
+    *,
+    store: str,
+    regions: Sequence[Any],
+    counts: Sequence[int],
+    seed: int,
+    deadline: float,
+    patience_s: float,
+) -> int:
+    """The number of measurements that were made."""
+    given = [Region(index, device, tuple(ops)) for index, device, ops in regions]
+
+    def begin(region: Region) -> None:
+        worker.at("measuring", region.device, [])
+
+    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
+        timer = LocalTimer(records)
+        return sum(
+            measure_regions(
+                worker.graph,
+                [region for region in given if threads in target_threads(region.device, counts)],
+                threads,
+                worker.values(seed),
+                records,
+                timer,
+                deadline=deadline,
+                patience_s=patience_s,
+                begin=begin,
+            )
+            for threads in counts
         )
 
 
@@ -284,6 +345,8 @@ def _run_litert(
 JOBS: Mapping[str, Callable[..., Any]] = {
     "ask_targets": _ask_targets,
     "survey": _survey,
+    "repeat": _repeat,
+    "measure_regions": _measure_regions,
     "build": _build,
     "check": _check,
     "write": _write,
@@ -301,10 +364,12 @@ def _measure(
     counts: Sequence[int],
     pins: Sequence[tuple[int, str]],
     deadline: float,
+    patience_s: float,
     one_by_one: bool,
 ) -> int:
     """Measure what has no record yet: pins, then LiteRT, then where most may be gained."""
     graph = worker.graph
+    timer = LocalTimer(store)
 
     def begin(ops: Sequence[int], target: str) -> None:
         worker.at("measuring", target, [legality.signatures[op] for op in ops])
@@ -321,7 +386,9 @@ def _measure(
             ],
             values,
             store,
+            timer,
             deadline=deadline,
+            patience_s=patience_s,
             one_by_one=one_by_one,
             begin=begin,
             progress=lambda done, total, text: worker.say("measure", done, total, text),

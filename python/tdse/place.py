@@ -12,7 +12,7 @@ import numpy as np
 
 from tdse.child import Child, Progress
 from tdse.contest import Contest, Contestant, distinct, run_contest
-from tdse.cost.model import train
+from tdse.cost.library import variant_models
 from tdse.cost.table import CostTable, cost_table
 from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.graph.model import Graph
@@ -204,7 +204,6 @@ def _search_and_race(
 ) -> Decision:
     legality = found.legality
     records = store.find(legality.signatures.values())
-    models = {target: train(store.of_target(target)) for target in legality.targets}
     contestants: list[Contestant] = []
     tables: dict[int, CostTable] = {}
     for threads in counts:
@@ -218,7 +217,7 @@ def _search_and_race(
             threads=given,
             launch_us=launch_us,
             records=records,
-            models=models,
+            models=variant_models(store, given),
             pins=pins,
         )
         tables[threads] = table

@@ -13,8 +13,10 @@ from typing import Any
 from tdse.child import RUNNING, Child, CrashError
 from tdse.errors import ModelError, TdseError
 from tdse.graph.model import Graph
+from tdse.graph.regions import Region
 from tdse.graph.signature import signature
 from tdse.legality import Legality, find_legality
+from tdse.measure.ops import PATIENCE_S
 from tdse.measure.records import RecordStore
 
 
@@ -41,6 +43,7 @@ def survey(
     pins: Mapping[int, str],
     seed: int,
     deadline: float,
+    patience_s: float = PATIENCE_S,
 ) -> Survey:
     """Find out where operators may run and how long they take.
 
@@ -55,6 +58,7 @@ def survey(
         pins: operator index to the target it must run on; these are measured first.
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
+        patience_s: how long to wait for quiet moments for each operator.
 
     Raises:
         ModelError: LiteRT cannot run the model, or an operator runs on no target.
@@ -70,6 +74,7 @@ def survey(
         pins=list(pins.items()),
         seed=seed,
         deadline=deadline,
+        patience_s=patience_s,
     )
     return Survey(find_legality(graph, targets, store), measured)
 
@@ -82,6 +87,86 @@ def ask_targets(graph: Graph, child: Child, targets: Sequence[str], store: Recor
     """
     _ask(graph, child, store, "ask_targets", targets=list(targets))
     return find_legality(graph, targets, store)
+
+
+def time_regions(
+    graph: Graph,
+    child: Child,
+    regions: Sequence[Region],
+    counts: Sequence[int],
+    store: RecordStore,
+    *,
+    seed: int,
+    deadline: float,
+    patience_s: float,
+) -> int:
+    """Measure regions whose operators have been surveyed; the number of measurements.
+
+    Regions that the process does not survive, together with those after them, are left out.
+
+    Args:
+        graph: the model.
+        child: its process.
+        regions: ``device`` is a target's name.
+        counts: thread counts to measure with.
+        store: takes the records.
+        seed: of the model's inputs.
+        deadline: ``time.monotonic()`` after which no measurement is begun.
+        patience_s: how long to wait for quiet moments for each region.
+    """
+    supported = find_legality(graph, list({region.device for region in regions}), store).support
+    try:
+        measured: int = child.ask(
+            "measure_regions",
+            store=str(store.path),
+            regions=[
+                [region.index, region.device, region.ops]
+                for region in regions
+                if all(supported[region.device][op].ok for op in region.ops)
+            ],
+            counts=list(counts),
+            seed=seed,
+            deadline=deadline,
+            patience_s=patience_s,
+        )
+    except CrashError:
+        return 0
+    return measured
+
+
+def time_again(
+    graph: Graph,
+    child: Child,
+    work: Sequence[tuple[int, str, int]],
+    store: RecordStore,
+    *,
+    seed: int,
+    deadline: float,
+    patience_s: float,
+) -> int:
+    """Measure operators a second time, for the noise; the number of measurements.
+
+    Args:
+        graph: the model.
+        child: its process.
+        work: operator index, target and threads, of what has been measured.
+        store: takes the times.
+        seed: of the model's inputs.
+        deadline: ``time.monotonic()`` after which no measurement is begun.
+        patience_s: how long to wait for quiet moments for each operator.
+    """
+    try:
+        done: int = child.ask(
+            "repeat",
+            store=str(store.path),
+            work=[list(each) for each in work],
+            seed=seed,
+            deadline=deadline,
+            patience_s=patience_s,
+        )
+    except CrashError:
+        return 0
+    return done
 
 
 def _ask(graph: Graph, child: Child, store: RecordStore, job: str, **arguments: Any) -> Any:

@@ -11,7 +11,6 @@ from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.measure.accuracy import Difference, difference, worst
 from tdse.measure.activations import Array
-from tdse.measure.ops import region_model
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _region_difference(
     if region.device == "litert":
         return Difference()
     result = compiled.results[position]
-    model = region_model(compiled.alone(position))
+    model = compiled.alone(position).model()
     outputs = model.run([values[index] for index in result.inputs])
     return difference(outputs, [values[index] for index in result.outputs])
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from tdse.cost.model import MINIMUM_RECORDS, train
+from tdse.graph.workload import TensorForm, Workload
 from tdse.measure.records import Record
 
 
 def _records(count: int) -> list[Record]:
+    """Additions whose time follows from their size."""
     generator = np.random.default_rng(0)
-    rows = generator.uniform(1.0, 10.0, (count, 3))
-    return [
-        Record(str(i), "llvm", 1, "add", tuple(row), float(np.exp(row[0] / 2) * row[1]), 0.1, 10)
-        for i, row in enumerate(rows)
-    ]
+    records = []
+    for i, size in enumerate(generator.integers(10, 100_000, count).tolist()):
+        form = TensorForm((1, size), "float32")
+        work = Workload("add", (form, form), (form,), {}, 0, 0, 8 * size, 4 * size)
+        records.append(Record(str(i), "llvm", 1, (work,), 0.5 + size / 1000, 0.1, 10))
+    return records
+
+
+def _works(records: list[Record]) -> list[Workload]:
+    return [record.workloads[0] for record in records]
 
 
 def test_too_few_records_make_no_model() -> None:
@@ -25,14 +32,15 @@ def test_predictions_follow_the_records() -> None:
     records = _records(300)
     model = train(records[:250])
     assert model is not None
-    predicted = model.predict_us([record.features for record in records[250:]])
+    predicted = model.predict(_works(records[250:]))
     truth = np.array([record.median_us for record in records[250:]])
-    assert np.median(np.abs(predicted / truth - 1)) < 0.15
+    assert np.median(np.abs(predicted.mean_us / truth - 1)) < 0.05
+    assert np.mean((predicted.low_us <= truth) & (truth <= predicted.high_us)) > 0.8
 
 
 def test_training_is_repeatable() -> None:
     records = _records(60)
-    rows = [record.features for record in records]
+    works = _works(records)
     first, second = train(records, seed=3), train(records, seed=3)
     assert first is not None and second is not None
-    assert np.array_equal(first.predict_us(rows), second.predict_us(rows))
+    assert np.array_equal(first.predict(works).mean_us, second.predict(works).mean_us)

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from tdse.cost.features import FEATURE_NAMES, features
+from tdse.cost.features import FEATURE_NAMES, KINDS, features
+from tdse.cost.library import NOTHING, VariantModels
 from tdse.cost.model import train
+from tdse.cost.region import SUM
 from tdse.cost.table import MEASURED, MODELLED, NOT_LEGAL, PREDICTED, UNKNOWN, cost_table
 from tdse.graph.reader import read_tflite
 from tdse.graph.signature import signature
+from tdse.graph.workload import Workload, workload
 from tdse.measure.records import Record
 
 
-def _record(key: str, target: str, row: tuple[float, ...], time_us: float) -> Record:
-    return Record(key, target, 1, "any", row, time_us, 0.0, 10)
+def _record(key: str, target: str, work: tuple[Workload, ...], time_us: float) -> Record:
+    return Record(key, target, 1, work, time_us, 0.0, 10)
 
 
 def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Path) -> None:
@@ -30,8 +33,8 @@ def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Pat
     records = {
         (signatures[first], "litert", 1): _record(signatures[first], "litert", (), 100.0),
     }
-    rows = [features(graph, graph.ops[op], 1) for op in ops]
-    learnt = train([_record(str(i), "llvm", rows[i % len(rows)], 50.0) for i in range(40)])
+    works = [(workload(graph, graph.ops[op]),) for op in ops]
+    learnt = train([_record(str(i), "llvm", works[i % len(works)], 50.0) for i in range(40)])
     table = cost_table(
         graph,
         signatures=signatures,
@@ -39,7 +42,7 @@ def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Pat
         threads={"litert": 1, "llvm": 1},
         launch_us={"litert": 1.0, "llvm": 0.5},
         records=records,
-        models={"litert": None, "llvm": learnt},
+        models={"litert": NOTHING, "llvm": VariantModels(learnt, SUM, 0.5)},
         pins={3: "litert"},
     )
     assert table.source[0] == (MEASURED, PREDICTED)
@@ -60,9 +63,9 @@ def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Pat
 
 def test_every_feature_has_a_name(tiny_conv_int8: Path) -> None:
     graph = read_tflite(tiny_conv_int8)
+    kinds = {f"is_{kind}" for kind in (*KINDS, "other")}
     for op in graph.ops:
-        row = dict(zip(FEATURE_NAMES, features(graph, op, 2), strict=True))
-        assert row["threads"] == 2.0
-        assert sum(value for name, value in row.items() if name.startswith("is_")) in (1.0, 2.0)
-    stem = dict(zip(FEATURE_NAMES, features(graph, graph.ops[0], 1), strict=True))
-    assert (stem["kernel_height"], stem["stride_width"], stem["output_channels"]) == (3.0, 2.0, 8.0)
+        row = dict(zip(FEATURE_NAMES, features(workload(graph, op)), strict=True))
+        assert sum(value for name, value in row.items() if name in kinds) == 1.0
+    stem = dict(zip(FEATURE_NAMES, features(workload(graph, graph.ops[0])), strict=True))
+    assert (stem["kernel_height"], stem["stride"], stem["height"]) == (3.0, 2.0, 8.0)

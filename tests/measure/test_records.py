@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from tdse.errors import TdseError
+from tdse.graph.workload import TensorForm, Workload
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.records import Record, RecordStore, cache_directory
 
 CONDITIONS = Conditions("cpu", 2, (0, 1), "", 0.5, (("tdse", "1"),))
-RECORD = Record("abc", "litert", 2, "conv2d", (1.0, 2.5), 12.5, 0.25, 30)
+FORM = TensorForm((1, 8), "int8", scales=1, quantization=0)
+WORKLOAD = Workload("relu", (FORM, None), (FORM,), {"axes": (1, 2), "beta": 1.5}, 0, 0, 8, 8)
+RECORD = Record("abc", "litert", 2, (WORKLOAD,), 12.5, 0.25, 30, 1.02, 12.75)
 
 
 def test_a_record_survives_closing(tmp_path: Path) -> None:
@@ -87,9 +90,11 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
         ("spread_us", -1.0),
         ("runs", 0),
         ("threads", 0),
-        ("features", "[1.0, NaN]"),
-        ("features", "[1.0"),
-        ("features", "7"),
+        ("contention", 0.5),
+        ("repeat_us", -1.0),
+        ("workloads", "[1.0"),
+        ("workloads", "7"),
+        ("workloads", '[["relu", [], [], 7, [0, 0, 0, 0]]]'),
     ],
 )
 def test_what_cannot_have_been_measured_is_refused(
@@ -101,7 +106,7 @@ def test_what_cannot_have_been_measured_is_refused(
         database.execute(f"UPDATE records SET {column} = ?", (value,))
     store = RecordStore(CONDITIONS, path)
     for read in (lambda: store.find(["abc"]), lambda: store.of_target("litert")):
-        with pytest.raises(TdseError, match=r"r\.sqlite: .*cannot have been measured.*conv2d on"):
+        with pytest.raises(TdseError, match=r"r\.sqlite: .*cannot have been measured.*abc on"):
             read()
 
 

@@ -81,7 +81,7 @@ def jobs(graph: Graph, values: dict[int, Array]) -> list[tuple[int, Job]]:
     regions = [Region(i, "litert", (op,)) for i, op in enumerate(graph.placed_ops)]
     compiled = compile_regions(graph, regions, threads=1)
     made = [
-        Job(compiled.alone(i), tuple(values[index] for index in result.inputs))
+        Job(compiled.alone(i), tuple(values[index] for index in result.inputs), 1, 0.0)
         for i, result in enumerate(compiled.results)
     ]
     return list(enumerate(made * 8))
@@ -96,12 +96,12 @@ def test_boards_measure_what_this_machine_does(
 ) -> None:
     work = [Work(op, target, 1) for target in ("litert", "llvm") for op in graph.placed_ops]
     here = RecordStore(current_conditions(), tmp_path / "here.sqlite")
-    assert measure_ops(graph, work, values, here, deadline=_later()) == len(work)
+    assert measure_ops(graph, work, values, here, LocalTimer(here), deadline=_later()) == len(work)
     with Boards(network.address, pair) as boards:
         assert len(boards) == 2
         assert boards.board.conditions.key == current_conditions().key
         there = RecordStore(boards.board.conditions, tmp_path / "there.sqlite")
-        done = measure_ops(graph, work, values, there, deadline=_later(), timer=boards)
+        done = measure_ops(graph, work, values, there, boards, deadline=_later())
     assert done == len(work)
     keys = [signature(graph, op) for op in graph.placed_ops]
     assert there.find(keys).keys() == here.find(keys).keys()
@@ -111,15 +111,16 @@ def test_boards_measure_what_this_machine_does(
 
 
 def test_results_are_those_of_this_machine(
-    network: Network, pair: str, graph: Graph, values: dict[int, Array]
+    network: Network, pair: str, graph: Graph, values: dict[int, Array], tmp_path: Path
 ) -> None:
+    store = RecordStore(current_conditions(), tmp_path / "records.sqlite")
     regions = [Region(i, "llvm", (op,)) for i, op in enumerate(graph.placed_ops)]
     compiled = compile_regions(graph, regions, threads=1)
     made = [
-        (i, Job(compiled.alone(i), tuple(values[index] for index in result.inputs)))
+        (i, Job(compiled.alone(i), tuple(values[index] for index in result.inputs), 1, 0.0))
         for i, result in enumerate(compiled.results)
     ]
-    here = dict(LocalTimer().time_all(made, deadline=_later()))
+    here = dict(LocalTimer(store).time_all(made, deadline=_later()))
     with Boards(network.address, pair) as boards:
         there = dict(boards.time_all(made, deadline=_later()))
     for i in here:
@@ -172,7 +173,7 @@ def test_an_operator_that_crashes_costs_only_itself(
     )
     tensors = (PlanTensor("x", "int8", (4,)), PlanTensor("y", "int8", (4,)))
     region = PlanRegion("region0_llvm", "tvm", 1, None, (0,), (1,), (Step("crash", (0, 1)),))
-    crash = Job(Assembly(Plan(tensors, (0,), (1,), (region,)), ()), (np.zeros(4, np.int8),))
+    crash = Job(Assembly(Plan(tensors, (0,), (1,), (region,)), ()), (np.zeros(4, np.int8),), 1, 0.0)
     with Boards(network.address, pair) as boards:
         for board in boards._sessions:
             with pytest.raises(TargetError, match="running it crashed the process with SIGSEGV"):
@@ -188,13 +189,14 @@ def test_what_a_board_cannot_make_sense_of_is_an_error(
     network: Network, pair: str, jobs: list[tuple[int, Job]]
 ) -> None:
     plan = jobs[0][1].assembly.plan.to_bytes()
+    settings = {"threads": 1, "patience_s": 0.0}
     with Boards(network.address, pair) as boards:
         ask = boards._sessions[0]._time
-        assert b"does not start with TDSEPLAN" in bytes(ask(pack({}, [b"no plan", b""])))
-        assert b"the plan takes 1 inputs, not 0" in bytes(ask(pack({}, [plan, b""])))
-        assert b"cannot be loaded" in bytes(ask(pack({}, [plan, b"no library"])))
-        assert b"malformed" in bytes(ask(pack({}, [plan, b"", b"too short"])))
-        assert b"malformed" in bytes(ask(pack({}, [])))
+        assert b"does not start with TDSEPLAN" in bytes(ask(pack(settings, [b"no plan", b""])))
+        assert b"the plan takes 1 inputs, not 0" in bytes(ask(pack(settings, [plan, b""])))
+        assert b"cannot be loaded" in bytes(ask(pack(settings, [plan, b"no library"])))
+        assert b"malformed" in bytes(ask(pack(settings, [plan, b"", b"too short"])))
+        assert b"a request lacks" in bytes(ask(pack({}, [plan, b""])))
         assert b"malformed" in bytes(ask(b""))
 
 
@@ -207,7 +209,7 @@ def test_kernels_of_another_processor_are_not_sent(
 
         def measure(target: str) -> int:
             work = [Work(graph.placed_ops[0], target, 1)]
-            return measure_ops(graph, work, values, store, deadline=_later(), timer=boards)
+            return measure_ops(graph, work, values, store, boards, deadline=_later())
 
         assert measure("litert") == 1
         with pytest.raises(PlatformError, match=r"compiled for this machine's .*: it has no .*avx"):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tdse.cost.features import features
-from tdse.cost.model import CostModel
+from tdse.cost.library import VariantModels
 from tdse.graph.model import Graph, Op
+from tdse.graph.workload import workload
 from tdse.measure.records import Record
 
 MEASURED = "measured"
@@ -24,9 +24,6 @@ NOT_LEGAL = "not legal"
 _ROOF_MACS_PER_US = 10_000.0
 _ROOF_BYTES_PER_US = 5_000.0
 
-# An operator's slice is never free, even where its time is all launch.
-_LEAST_US = 0.02
-
 
 @dataclass(frozen=True)
 class CostTable:
@@ -36,7 +33,8 @@ class CostTable:
         ops: operator indices, the rows.
         targets: target names, the columns.
         threads: threads of each column.
-        cost_us: microseconds ``[ops, targets]`` without the launch; infinite where not usable.
+        cost_us: microseconds ``[ops, targets]`` that each operator adds to its region, without the
+            launch; infinite where not usable.
         source: of each cost: ``measured``, ``predicted``, ``modelled``, ``not measured`` or
             ``not legal``.
     """
@@ -56,7 +54,7 @@ def cost_table(
     threads: Mapping[str, int],
     launch_us: Mapping[str, float],
     records: Mapping[tuple[str, str, int], Record],
-    models: Mapping[str, CostModel | None],
+    models: Mapping[str, VariantModels],
     pins: Mapping[int, str],
 ) -> CostTable:
     """Fill the table: a record beats a prediction, and what neither knows is not used.
@@ -71,13 +69,15 @@ def cost_table(
         threads: target to the threads it is given.
         launch_us: target to the time of one launch, which each record includes.
         records: of ``RecordStore.find``.
-        models: target to its cost model, if there is one.
+        models: target to its cost models.
         pins: position of an operator in ``graph.placed_ops`` to the target that it must run on.
     """
     ops, targets = graph.placed_ops, tuple(legal)
     cost = np.full((len(ops), len(targets)), np.inf)
     source = [[NOT_LEGAL] * len(targets) for _ in ops]
+    works = [workload(graph, graph.ops[op]) for op in ops]
     for column, target in enumerate(targets):
+        time_us = np.full(len(ops), np.nan)
         unknown = []
         for row, op in enumerate(ops):
             if not legal[target][op]:
@@ -87,15 +87,15 @@ def cost_table(
                 unknown.append(row)
                 source[row][column] = UNKNOWN
             else:
-                cost[row, column] = record.median_us
+                time_us[row] = record.median_us
                 source[row][column] = MEASURED
-        model = models.get(target)
-        if unknown and model is not None:
-            rows = [features(graph, graph.ops[ops[row]], threads[target]) for row in unknown]
-            for row, predicted in zip(unknown, model.predict_us(rows), strict=True):
-                cost[row, column] = predicted
+        known = models[target]
+        if unknown and known.operators is not None:
+            time_us[unknown] = known.operators.predict([works[row] for row in unknown]).mean_us
+            for row in unknown:
                 source[row][column] = PREDICTED
-        cost[:, column] = np.maximum(cost[:, column] - launch_us[target], _LEAST_US)
+        shares = known.regions.shares_us(works, time_us, launch_us[target])
+        cost[:, column] = np.where(np.isnan(time_us), np.inf, shares)
     needed = {row: targets.index(target) for row, target in pins.items()}
     for row in np.flatnonzero(~np.isfinite(cost).any(axis=1)).tolist():
         needed.setdefault(row, source[row].index(UNKNOWN))

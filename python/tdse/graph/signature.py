@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .model import Graph, Quantization, Tensor
@@ -31,6 +32,18 @@ def signature(graph: Graph, op: int) -> str:
     of the activations share one scale and zero point is part of it, as kernels differ by that.
     """
     text = json.dumps(_describe_op(graph, op), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def region_signature(graph: Graph, ops: Sequence[int]) -> str:
+    """Hex digest of a region: of its operators in their order, and of what feeds what."""
+    position = {op: i for i, op in enumerate(ops)}
+    edges = sorted(
+        (position[source], position[sink])
+        for source, sink, _ in graph.edges
+        if source in position and sink in position
+    )
+    text = json.dumps([[signature(graph, op) for op in ops], edges], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

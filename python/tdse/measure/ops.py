@@ -6,22 +6,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tdse.assemble import Assembly, Compiled, compile_regions
-from tdse.cost.features import features
+from tdse.assemble import Compiled, compile_regions
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.graph.signature import signature
+from tdse.graph.workload import workload
 from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
 from tdse.measure.records import Record, RecordStore
-from tdse.measure.timer import Job, LocalTimer, Timed, Timer, executor_model
-from tdse.runtime.model import Model
+from tdse.measure.timer import Job, Timed, Timer
 from tdse.targets import CompiledRegion
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough
 # that a budget is kept and little is lost when a run is stopped.
 _BATCH = 16
+
+# On a machine that is never quiet, an operator costs this much more.
+PATIENCE_S = 0.2
 
 Progress = Callable[[int, int, str], None]
 # Told of operators and their target before they are compiled or run, which may crash.
@@ -42,11 +44,13 @@ def measure_ops(
     work: Sequence[Work],
     values: Mapping[int, Array],
     store: RecordStore,
+    timer: Timer,
     *,
     deadline: float,
-    timer: Timer | None = None,
+    patience_s: float = PATIENCE_S,
     begin: Begin | None = None,
     one_by_one: bool = False,
+    again: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Measure ``work`` in its order until ``deadline``, and keep each time as a record.
@@ -58,21 +62,24 @@ def measure_ops(
         graph: the model.
         work: what to measure; equal operators should be in it once.
         values: activations of the model, tensor index to array, the inputs of the slices.
-        store: takes the records; its conditions are those of the place where ``timer`` times.
+        store: takes the records; it is of the place where ``timer`` times.
+        timer: where the operators are timed.
         deadline: ``time.monotonic()`` after which nothing new is begun.
-        timer: where the operators are timed; by default in this process.
+        patience_s: how long to wait for quiet moments for each operator.
         begin: called with operators and target before anything that may crash.
         one_by_one: compile each operator alone, to find the one that crashes.
+        again: keep the times beside those of the records that there are, to tell how well
+            measurements repeat.
         progress: called with (done, all, label).
 
     Returns:
         The number of entries of ``work`` that were dealt with.
     """
+    keep = store.add_repeated if again else store.add
     done = 0
 
-    def tell(item: Work | None) -> None:
+    def tell(label: str) -> None:
         if progress is not None:
-            label = f"{graph.ops[item.op].label} on {item.target}" if item is not None else ""
             progress(done, len(work), label)
 
     def jobs() -> Iterator[tuple[_Point, Job]]:
@@ -83,24 +90,26 @@ def measure_ops(
             if begin is not None:
                 begin([item.op for item in batch], target)
             for point in _compiled(graph, target, threads, batch, store):
-                tell(point.item)
+                item = point.item
+                tell(f"{graph.ops[item.op].label} on {target}")
                 if begin is not None:
-                    begin([point.item.op], target)
+                    begin([item.op], target)
+                inputs = tuple(values[index] for index in point.result.inputs)
                 try:
                     assembly = point.compiled.alone(point.position)
                 except TargetError as error:
-                    _refuse(graph, point.item, error, store)
+                    _refuse(graph, item, error, store)
                     done += 1
-                    continue
-                inputs = tuple(values[index] for index in point.result.inputs)
-                yield point, Job(assembly, inputs)
+                else:
+                    yield point, Job(assembly, inputs, threads, patience_s)
 
-    for point, outcome in (timer or LocalTimer()).time_all(jobs(), deadline=deadline):
+    for point, outcome in timer.time_all(jobs(), deadline=deadline):
         if outcome is not None:
-            _keep(point, outcome, values, store)
+            record = _record(point, outcome, values, store)
+            if record is not None:
+                keep([record])
             done += 1
-            tell(point.item)
-    tell(None)
+    tell("")
     return done
 
 
@@ -115,11 +124,6 @@ class _Point:
     @property
     def result(self) -> CompiledRegion:
         return self.compiled.results[self.position]
-
-
-def region_model(assembly: Assembly) -> Model:
-    """The executor of a region alone as a model; its tensors are named by their position."""
-    return executor_model(assembly.module())
 
 
 def _compiled(
@@ -144,36 +148,30 @@ def _refuse(graph: Graph, item: Work, error: TargetError, store: RecordStore) ->
     store.add_support([(signature(graph, item.op), item.target, False, error.why or error.what)])
 
 
-def _keep(
+def _record(
     point: _Point, outcome: Timed | TargetError, values: Mapping[int, Array], store: RecordStore
-) -> None:
-    """Remember a time, or why there is none."""
+) -> Record | None:
+    """The record, or None where the target fails, which is remembered."""
     graph, item = point.compiled.graph, point.item
     if isinstance(outcome, TargetError):
         _refuse(graph, item, outcome, store)
-        return
-    op = graph.ops[item.op]
+        return None
     key = signature(graph, item.op)
     if item.target != "litert":
-        expected = [values[index] for index in point.result.outputs]
-        gap = difference(outcome.outputs, expected)
+        gap = difference(outcome.outputs, [values[index] for index in point.result.outputs])
         if not gap.is_allowed:
             store.add_support([(key, item.target, False, f"its result differs by {gap}")])
-            return
+            return None
     timing = outcome.timing
-    store.add(
-        [
-            Record(
-                signature=key,
-                target=item.target,
-                threads=item.threads,
-                kind=op.kind,
-                features=features(graph, op, item.threads),
-                median_us=timing.median_us,
-                spread_us=timing.spread_us,
-                runs=timing.runs,
-            )
-        ]
+    return Record(
+        signature=key,
+        target=item.target,
+        threads=item.threads,
+        workloads=(workload(graph, graph.ops[item.op]),),
+        median_us=timing.median_us,
+        spread_us=timing.spread_us,
+        runs=timing.runs,
+        contention=timing.contention,
     )
 
 

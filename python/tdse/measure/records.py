@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from tdse.errors import TdseError
+from tdse.graph.workload import Workload
 from tdse.measure.conditions import Conditions
 
-_SCHEMA = """
+# What each version of the schema adds to the one before; the version is SQLite's user_version.
+# Version 1 was not numbered, so its statements must do on what is there already.
+_MIGRATIONS = (
+    """
 CREATE TABLE IF NOT EXISTS conditions (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS records (
@@ -28,7 +32,23 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE TABLE IF NOT EXISTS support (
     signature TEXT NOT NULL, target TEXT NOT NULL, versions TEXT NOT NULL,
     ok INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (signature, target, versions));
-"""
+""",
+    # Workloads in place of features: what is learnt from a record may change, what was measured
+    # does not. Earlier records keep their times, and nothing is learnt from them.
+    """
+ALTER TABLE records DROP COLUMN kind;
+ALTER TABLE records DROP COLUMN features;
+ALTER TABLE records ADD COLUMN workloads TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE records ADD COLUMN contention REAL NOT NULL DEFAULT 1.0;
+ALTER TABLE records ADD COLUMN repeat_us REAL;
+CREATE TABLE reference_times (
+    key TEXT NOT NULL, threads INTEGER NOT NULL, best_us REAL NOT NULL,
+    PRIMARY KEY (key, threads));
+""",
+)
+_COLUMNS = (
+    "signature, target, threads, workloads, median_us, spread_us, runs, contention, repeat_us"
+)
 
 
 # An operator that runs longer, in microseconds, has not been measured but made up.
@@ -37,35 +57,42 @@ _LONGEST_US = 3.6e9
 
 @dataclass(frozen=True)
 class Record:
-    """One measured time; making one that cannot have been measured raises a ValueError.
+    """One measured time, of an operator or of a region of several.
+
+    Making one that cannot have been measured raises a ValueError.
 
     Attributes:
-        signature: of the operator's slice, see ``tdse.graph.signature``.
+        signature: of the operator or region, see ``tdse.graph.signature``.
         target: name of the target.
         threads: threads the target was given.
-        kind: kind of the operator.
-        features: numbers the cost models learn from, see ``tdse.cost.features``.
+        workloads: of the operators, in the order they run; none in a record of an earlier version
+            of tdse.
         median_us: median of the runs, microseconds.
         spread_us: distance between the 10th and the 90th percentile, microseconds.
         runs: runs after the warm-up.
+        contention: how disturbed the machine was, see ``tdse.measure.timing.Timing``.
+        repeat_us: median of a second measurement at another moment, if there was one.
     """
 
     signature: str
     target: str
     threads: int
-    kind: str
-    features: tuple[float, ...]
+    workloads: tuple[Workload, ...]
     median_us: float
     spread_us: float
     runs: int
+    contention: float = 1.0
+    repeat_us: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.median_us < _LONGEST_US or not 0 <= self.spread_us < _LONGEST_US:
             raise ValueError(f"a time of {self.median_us} us with a spread of {self.spread_us} us")
         if self.threads < 1 or self.runs < 1:
             raise ValueError(f"{self.runs} runs on {self.threads} threads")
-        if not all(math.isfinite(number) for number in self.features):
-            raise ValueError("features that are not finite")
+        if not 1 <= self.contention < math.inf:
+            raise ValueError(f"a contention of {self.contention}")
+        if self.repeat_us is not None and not 0 < self.repeat_us < _LONGEST_US:
+            raise ValueError(f"a repeated time of {self.repeat_us} us")
 
 
 def cache_directory() -> Path:
@@ -88,6 +115,27 @@ def make_private(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if stat.S_IMODE(directory.stat().st_mode) & 0o077:
         directory.chmod(0o700)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file in one step, for the user alone.
+
+    Raises:
+        TdseError: it cannot be written.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text)
+        beside.chmod(0o600)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise TdseError(
+            "the cost models cannot be kept",
+            where=str(path),
+            why=error.strerror or str(error),
+            hint="free some space, or point XDG_CACHE_HOME elsewhere",
+        ) from None
 
 
 class RecordStore:
@@ -113,7 +161,7 @@ class RecordStore:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=30.0)
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.executescript(_SCHEMA)
+            self._migrate()
         self._conditions_id: int | None = None
 
     def close(self) -> None:
@@ -125,8 +173,7 @@ class RecordStore:
         found = {}
         for signature in set(signatures):
             for row in self._rows(
-                "SELECT signature, target, threads, kind, features, median_us, spread_us, runs"
-                " FROM records WHERE signature = ? AND key = ?",
+                f"SELECT {_COLUMNS} FROM records WHERE signature = ? AND key = ?",
                 (signature, self.conditions.key),
             ):
                 record = self._record(row)
@@ -136,11 +183,23 @@ class RecordStore:
     def of_target(self, target: str) -> list[Record]:
         """All records of ``target`` on this machine, in a fixed order."""
         rows = self._rows(
-            "SELECT signature, target, threads, kind, features, median_us, spread_us, runs"
-            " FROM records WHERE target = ? AND key = ? ORDER BY signature, threads",
+            f"SELECT {_COLUMNS} FROM records WHERE target = ? AND key = ?"
+            " ORDER BY signature, threads",
             (target, self.conditions.key),
         )
         return [self._record(row) for row in rows]
+
+    def of_variant(self, target: str, threads: int) -> list[Record]:
+        """The records of ``target`` with that many threads on this machine, in a fixed order."""
+        return [record for record in self.of_target(target) if record.threads == threads]
+
+    def count(self, target: str, threads: int) -> int:
+        """How many records there are of ``target`` with that many threads on this machine."""
+        rows = self._rows(
+            "SELECT count(*) FROM records WHERE target = ? AND threads = ? AND key = ?",
+            (target, str(threads), self.conditions.key),
+        )
+        return int(rows[0][0])
 
     def add(self, records: Sequence[Record]) -> None:
         """Keep ``records``; a newer one takes the place of the older."""
@@ -152,22 +211,36 @@ class RecordStore:
                 )
                 self._conditions_id = cursor.lastrowid
             self._db.executemany(
-                "INSERT OR REPLACE INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                f"INSERT OR REPLACE INTO records ({_COLUMNS}, key, conditions, measured_at)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 [
                     (
                         record.signature,
                         record.target,
                         record.threads,
-                        self.conditions.key,
-                        record.kind,
-                        json.dumps(record.features),
+                        json.dumps([each.to_row() for each in record.workloads]),
                         record.median_us,
                         record.spread_us,
                         record.runs,
+                        record.contention,
+                        record.repeat_us,
+                        self.conditions.key,
                         self._conditions_id,
                         time.time(),
                     )
                     for record in records
+                ],
+            )
+
+    def add_repeated(self, records: Sequence[Record]) -> None:
+        """Keep the times of ``records`` beside those of equal records that there are."""
+        with self._told(), self._db:
+            self._db.executemany(
+                "UPDATE records SET repeat_us = ?"
+                " WHERE signature = ? AND target = ? AND threads = ? AND key = ?",
+                [
+                    (r.median_us, r.signature, r.target, r.threads, self.conditions.key)
+                    for r in records
                 ],
             )
 
@@ -190,6 +263,38 @@ class RecordStore:
                 ],
             )
 
+    def best_reference_us(self, threads: int) -> float:
+        """The best time of the reference operator on this machine, inf where it is not known."""
+        rows = self._rows(
+            "SELECT best_us FROM reference_times WHERE key = ? AND threads = ?",
+            (self.conditions.key, str(threads)),
+        )
+        return float(rows[0][0]) if rows else math.inf
+
+    def add_reference(self, threads: int, best_us: float) -> None:
+        """Remember the best time of the reference operator."""
+        with self._told(), self._db:
+            self._db.execute(
+                "INSERT INTO reference_times VALUES (?,?,?) ON CONFLICT DO UPDATE"
+                " SET best_us = min(best_us, excluded.best_us)",
+                (self.conditions.key, threads, best_us),
+            )
+
+    def _migrate(self) -> None:
+        """Bring the file to the newest version of the schema, in one transaction a version."""
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > len(_MIGRATIONS):
+            raise TdseError(
+                "the record store was written by a newer tdse",
+                where=str(self.path),
+                why=f"its schema has version {version}, this tdse knows {len(_MIGRATIONS)}",
+                hint="update tdse, or point XDG_CACHE_HOME elsewhere",
+            )
+        for number in range(version, len(_MIGRATIONS)):
+            self._db.executescript(
+                f"BEGIN IMMEDIATE; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT"
+            )
+
     def _rows(self, query: str, values: tuple[str, ...]) -> list[tuple[Any, ...]]:
         with self._told():
             return self._db.execute(query, values).fetchall()
@@ -208,13 +313,14 @@ class RecordStore:
             ) from None
 
     def _record(self, row: tuple[Any, ...]) -> Record:
-        signature, target, threads, kind, features, *numbers = row
+        signature, target, threads, text, *numbers = row
         try:
-            return Record(signature, target, threads, kind, tuple(json.loads(features)), *numbers)
+            workloads = tuple(map(Workload.from_row, json.loads(text)))
+            return Record(signature, target, threads, workloads, *numbers)
         except (TypeError, ValueError) as error:
             raise TdseError(
                 "the record store holds what cannot have been measured",
                 where=str(self.path),
-                why=f"{kind} on {target}: {error}",
+                why=f"{signature[:8]} on {target}: {error}",
                 hint="delete the file; everything is measured again",
             ) from None

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,7 +67,8 @@ class Session:
         """
         plan = job.assembly.plan
         inputs = [np.ascontiguousarray(array).tobytes() for array in job.inputs]
-        request = pack({}, [plan.to_bytes(), library, *inputs])
+        settings = {"threads": job.threads, "patience_s": job.patience_s}
+        request = pack(settings, [plan.to_bytes(), library, *inputs])
         header, parts = unpack(bytes(_within(_ANSWER_S, self._time, request)))
         if "error" in header:
             raise self._error(header["error"])
@@ -76,7 +78,7 @@ class Session:
             timing = _TIMING.validate_python(header["timing"])
         except (KeyError, ValueError) as error:
             raise self._malformed(str(error)) from None
-        if not (0 < timing.median_us < math.inf and 0 <= timing.spread_us < math.inf):
+        if not (timing.median_us > 0 and all(0 <= x < math.inf for x in asdict(timing).values())):
             raise self._malformed(f"a time of {timing.median_us} us")
         return Timed(timing, tuple(outputs))
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from tdse.assemble import Assembly
 from tdse.errors import TargetError
 from tdse.measure.activations import Array
+from tdse.measure.records import RecordStore
+from tdse.measure.references import References
 from tdse.measure.timing import Timing, time_model
 from tdse.runtime.model import Model
 
@@ -19,10 +20,19 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Job:
-    """An executor that is to be timed on ``inputs``, one array for each of its inputs."""
+    """An executor that is to be timed.
+
+    Attributes:
+        assembly: what it is made of.
+        inputs: one array for each of its inputs.
+        threads: threads that it uses.
+        patience_s: how long to wait for quiet moments, in seconds.
+    """
 
     assembly: Assembly
     inputs: tuple[Array, ...]
+    threads: int
+    patience_s: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,14 @@ class Timer(Protocol):
 
 
 class LocalTimer:
-    """Times in this process, one job after the other."""
+    """Times in this process, one job after the other.
+
+    Args:
+        store: knows the best times of the reference operators, and takes better ones.
+    """
+
+    def __init__(self, store: RecordStore) -> None:
+        self._references = References(store)
 
     def time_all(
         self, jobs: Iterable[tuple[Key, Job]], *, deadline: float
@@ -64,26 +81,19 @@ class LocalTimer:
                 yield key, None
                 continue
             try:
-                yield key, run_and_time(executor_model(job.assembly.module()), job.inputs)
+                model = job.assembly.model()
+                yield key, self.time_model(model, job.inputs, job.threads, job.patience_s)
             except TargetError as error:
                 yield key, error
 
+    def time_model(
+        self, model: Model, inputs: Sequence[Array], threads: int, patience_s: float
+    ) -> Timed:
+        """Run ``model`` once for its outputs, and time it; the same here and on a board.
 
-def run_and_time(model: Model, inputs: Sequence[Array]) -> Timed:
-    """Run ``model`` once for its outputs, and time it; the same here and on a board.
-
-    Raises:
-        TargetError: a region failed.
-    """
-    outputs = tuple(model.run(inputs))
-    return Timed(time_model(model, inputs), outputs)
-
-
-def executor_model(module: Any) -> Model:
-    """An executor module as a model; its tensors are named by their position."""
-    description = json.loads(module["describe"]())
-    return Model(
-        module,
-        input_names=[str(i) for i in range(len(description["inputs"]))],
-        output_names=[str(i) for i in range(len(description["outputs"]))],
-    )
+        Raises:
+            TargetError: a region failed.
+        """
+        outputs = tuple(model.run(inputs))
+        reference = self._references.of(threads)
+        return Timed(time_model(model, inputs, reference, patience_s=patience_s), outputs)

@@ -1,0 +1,113 @@
+"""The cost models of a machine's variants: trained from its records, kept in a file beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tdse.cost.model import CostModel, train
+from tdse.cost.region import SUM, RegionModel, fit_region
+from tdse.measure.records import Record, RecordStore, write_private
+
+# Of an operator that was disturbed more, the record teaches more about neighbours than about it.
+_MOST_CONTENTION = 1.3
+# Models are trained anew once there are so many times the records they were trained on.
+_GROWTH = 1.1
+_FORMAT = "tdse.cost-models/1"
+
+
+@dataclass(frozen=True)
+class VariantModels:
+    """What was learnt of a target with a thread count.
+
+    Attributes:
+        operators: predicts operators; None where too few were measured.
+        regions: predicts regions from their operators.
+        launch_us: of a launch: no operator took less.
+    """
+
+    operators: CostModel | None
+    regions: RegionModel
+    launch_us: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, from which ``from_json`` makes equal models."""
+        return {
+            "operators": self.operators.to_json() if self.operators else None,
+            "regions": self.regions.to_json(),
+            "launch_us": self.launch_us,
+        }
+
+    @staticmethod
+    def from_json(fields: Mapping[str, Any]) -> VariantModels:
+        """The models that ``to_json`` gave."""
+        operators = fields["operators"]
+        return VariantModels(
+            CostModel.from_json(operators) if operators else None,
+            RegionModel.from_json(fields["regions"]),
+            fields["launch_us"],
+        )
+
+
+NOTHING = VariantModels(None, SUM, 0.0)
+
+
+def train_variant(records: Sequence[Record], *, seed: int = 0) -> VariantModels:
+    """The models of one variant, from its records of operators and of regions."""
+    usable = [record for record in records if record.contention <= _MOST_CONTENTION]
+    singles = [record for record in usable if len(record.workloads) == 1]
+    launch_us = min((record.median_us for record in singles), default=0.0)
+    operators = train(singles, seed=seed)
+    regions = SUM
+    if operators is not None:
+        chains = [record for record in usable if len(record.workloads) > 1]
+        regions = fit_region(
+            [(r.workloads, operators.predict(r.workloads).mean_us, r.median_us) for r in chains],
+            launch_us,
+        )
+    return VariantModels(operators, regions, launch_us)
+
+
+def variant_models(store: RecordStore, threads: Mapping[str, int]) -> dict[str, VariantModels]:
+    """The models of variants, from the file where the records have not changed since.
+
+    Args:
+        store: has the records; the file lies beside it.
+        threads: target to the threads of its variant.
+
+    Raises:
+        TdseError: the store cannot be read, or the file cannot be written.
+    """
+    path = store.path.with_name(f"models-{store.conditions.key}.json")
+    kept = _read(path)
+    found: dict[str, VariantModels] = {}
+    entries: dict[str, Any] = {}
+    for target, count in threads.items():
+        name, records = f"{target} x{count}", store.count(target, count)
+        entry = kept.get(name)
+        if entry is None or not entry["records"] <= records <= _GROWTH * entry["records"]:
+            models = train_variant(store.of_variant(target, count))
+            entry = {"records": records, "models": models.to_json()}
+        else:
+            models = VariantModels.from_json(entry["models"])
+        entries[name] = entry
+        found[target] = models
+    if any(kept.get(name) is not entry for name, entry in entries.items()):
+        text = json.dumps({"format": _FORMAT, "variants": {**kept, **entries}})
+        write_private(path, text)
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The variants in the file; none where there is no file, or one that tdse did not write."""
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
+        return {}
+    variants: dict[str, Any] = fields["variants"]
+    return variants

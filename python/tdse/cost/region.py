@@ -1,0 +1,160 @@
+"""The time of a region of several operators, from those of its operators.
+
+Operators are measured one by one, warm. In a region their weights have left the nearest cache since
+the last run, the runtime fuses some of them with their neighbours, and threads that were woken for
+one operator are still awake for the next. A sum of few terms, fitted to measured chains of
+operators, says what that makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import lsq_linear
+
+from tdse.cost.conformal import conformal_margin
+from tdse.graph.workload import Workload
+
+Floats = npt.NDArray[np.float64]
+
+# With fewer chains, a region is taken to be the sum of its operators.
+MINIMUM_CHAINS = 12
+_MATRIX = frozenset({"conv2d", "transpose_conv2d", "fully_connected", "batch_matmul"})
+_MOVES = frozenset(
+    {"pad", "reshape", "concatenation", "strided_slice", "split", "transpose", "depth_to_space"}
+)
+# Name of a term, the weight that stands for "no more than the sum", and the weight's bounds.
+_TERMS: tuple[tuple[str, float, float, float], ...] = (
+    ("matrix_us", 1.0, 0.5, 1.5),
+    ("depthwise_us", 1.0, 0.5, 1.5),
+    ("moves_us", 1.0, 0.0, 1.5),
+    ("binary_us", 1.0, 0.0, 1.5),
+    ("others_us", 1.0, 0.2, 1.5),
+    ("operators", 0.0, -10.0, 10.0),
+    ("parameter_bytes", 0.0, 0.0, 1e-3),
+    ("activation_bytes", 0.0, 0.0, 1e-3),
+)
+# No operator is free, even where its time is all launch.
+_LEAST_US = 0.02
+# How many chains the weight that stands for "no more than the sum" is worth.
+_PRIOR = 1.0
+
+
+@dataclass(frozen=True)
+class RegionModel:
+    """A sum of terms of a region.
+
+    Attributes:
+        weights: name of a term to its weight: a factor of a time, or microseconds for one operator
+            or byte.
+        margin: half width of the 90 % interval, in logarithms; 0 where nothing was learnt.
+        chains: records that it was fitted to.
+    """
+
+    weights: Mapping[str, float]
+    margin: float
+    chains: int
+
+    def shares_us(self, works: Sequence[Workload], times_us: Floats, launch_us: float) -> Floats:
+        """What each operator adds to the time of the region it is in, microseconds.
+
+        Args:
+            works: operators of a region, or of several.
+            times_us: of each by itself, with its launch.
+            launch_us: of one launch.
+        """
+        weights = [self.weights[name] for name, *_ in _TERMS]
+        rows = [
+            _row(work, time_us - launch_us)
+            for work, time_us in zip(works, times_us.tolist(), strict=True)
+        ]
+        shares: Floats = np.maximum(np.asarray(rows) @ np.asarray(weights), _LEAST_US)
+        return shares
+
+    def predict_us(self, works: Sequence[Workload], times_us: Floats, launch_us: float) -> float:
+        """Microseconds of one region; arguments as of ``shares_us``."""
+        return launch_us + float(np.sum(self.shares_us(works, times_us, launch_us)))
+
+    def formula(self) -> str:
+        """The sum as a person reads it."""
+        terms = [f"{weight:.4g}*{name}" for name, weight in self.weights.items() if weight]
+        return f"time_us = launch + {' + '.join(terms)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, from which ``from_json`` makes an equal model."""
+        return {"weights": dict(self.weights), "margin": self.margin, "chains": self.chains}
+
+    @staticmethod
+    def from_json(fields: Mapping[str, Any]) -> RegionModel:
+        """The model that ``to_json`` gave."""
+        return RegionModel(fields["weights"], fields["margin"], fields["chains"])
+
+
+SUM = RegionModel({name: plain for name, plain, _, _ in _TERMS}, 0.0, 0)
+
+
+def fit_region(
+    chains: Sequence[tuple[Sequence[Workload], Floats, float]], launch_us: float
+) -> RegionModel:
+    """The sum with the least relative error, drawn towards the plain sum of the operators.
+
+    Args:
+        chains: of each measured chain its operators, the times of each by itself, and its own
+            time, microseconds.
+        launch_us: of one launch.
+    """
+    if len(chains) < MINIMUM_CHAINS:
+        return SUM
+    rows = np.array(
+        [
+            np.sum(
+                [_row(w, t - launch_us) for w, t in zip(works, times.tolist(), strict=True)], axis=0
+            )
+            for works, times, _ in chains
+        ]
+    )
+    measured = np.array([time for *_, time in chains])
+    weights = _fit(rows, measured - launch_us, measured)
+    errors = np.empty(len(chains))
+    for i in range(len(chains)):
+        rest = np.arange(len(chains)) != i
+        others = _fit(rows[rest], (measured - launch_us)[rest], measured[rest])
+        errors[i] = np.log(measured[i] / max(1e-3, launch_us + rows[i] @ others))
+    named = zip((name for name, *_ in _TERMS), weights.tolist(), strict=True)
+    return RegionModel(dict(named), conformal_margin(np.abs(errors)), len(chains))
+
+
+def _fit(rows: Floats, extra_us: Floats, scale_us: Floats) -> Floats:
+    plain, low, high = (np.array([term[i] for term in _TERMS]) for i in (1, 2, 3))
+    relative = rows / scale_us[:, None]
+    # Of a term that no chain has, the plain weight remains.
+    size = np.maximum(np.sqrt(np.mean(relative**2, axis=0)), 1e-12)
+    prior = np.diag(np.sqrt(_PRIOR) * size)
+    found = lsq_linear(
+        np.vstack([relative, prior]) / size,
+        np.concatenate([extra_us / scale_us, prior @ plain]),
+        bounds=(low * size, high * size),
+    )
+    weights: Floats = found.x / size
+    return weights
+
+
+def _row(work: Workload, extra_us: float) -> list[float]:
+    """The terms of one operator, given its time by itself without the launch."""
+    group = _group(work)
+    times = [max(0.0, extra_us) if name == group else 0.0 for name, *_ in _TERMS[:5]]
+    return [*times, 1.0, work.parameter_bytes, work.input_bytes + work.output_bytes]
+
+
+def _group(work: Workload) -> str:
+    if work.kind in _MATRIX:
+        return "matrix_us"
+    if work.kind == "depthwise_conv2d":
+        return "depthwise_us"
+    if work.kind in _MOVES:
+        return "moves_us"
+    return "binary_us" if work.kind in ("add", "mul", "sub", "div") else "others_us"

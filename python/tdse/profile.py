@@ -1,0 +1,230 @@
+"""Excitation: measure operators that no model brought, so that cost models learn from them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tdse.child import Child, Progress
+from tdse.cost.library import variant_models
+from tdse.graph.build import build_graph
+from tdse.graph.layers import Configuration, beside
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region
+from tdse.graph.signature import signature
+from tdse.graph.workload import workload
+from tdse.legality import chosen_targets
+from tdse.measure.conditions import current_conditions
+from tdse.measure.excitation import KINDS, draw
+from tdse.measure.excitation_chains import draw_chain
+from tdse.measure.records import RecordStore
+from tdse.measure.turn import measuring
+from tdse.place import demand_host, thread_counts
+from tdse.platform import load_platform
+from tdse.survey import survey, time_again, time_regions
+from tdse.targets import target_threads
+
+# So many operators, or chains of operators, stand beside each other in one model: enough to share
+# the start of a process.
+_OPS = 60
+_CHAINS = 6
+# Half of the operators are those that the models are least sure of, among so many.
+_CANDIDATES = 120
+# An operator this fast tells nothing but what a launch takes.
+_TINY_US = 5.0
+# So many operators of a batch are measured twice, for the noise.
+_REPEATED = 3
+# One batch of so many is of chains.
+_CHAINS_EVERY = 4
+# Quiet moments are worth waiting for where nobody waits for a model.
+_PATIENCE_S = 0.5
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What excitation brought.
+
+    Attributes:
+        measured: measurements that were made.
+        seconds: what they took.
+    """
+
+    measured: int
+    seconds: float
+
+
+def profile(
+    *,
+    budget_s: float,
+    platform: str = "host",
+    targets: Sequence[str] | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    store: Path | None = None,
+    progress: Progress | None = None,
+) -> Profile:
+    """Draw operators and measure them on every variant, until the budget ends.
+
+    Each measurement is kept as soon as it is made; a run that is stopped loses the one it was at.
+
+    Args:
+        budget_s: seconds.
+        platform: ``host``, or a preset or file of this machine.
+        targets: use these only; None for all that the platform has.
+        threads: of every operator; None to try 1 up to the number of cores.
+        seed: of what is drawn, together with the number of records there are.
+        store: file that takes the records; None for the user's.
+        progress: called with (stage, done, all, detail).
+
+    Raises:
+        PlatformError: the platform is not this machine.
+        UsageError: a target is unknown.
+    """
+    say = progress or (lambda stage, done, total, detail: None)
+    board = load_platform(platform)
+    demand_host(board)
+    names = chosen_targets(board, targets)
+    counts = thread_counts(threads, board.devices[0].cores)
+    begun = time.monotonic()
+    deadline = begun + budget_s
+    with (
+        measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
+        contextlib.closing(RecordStore(current_conditions(), store)) as records,
+    ):
+        session = _Session(names, counts, records, seed, deadline, say)
+        for batch in itertools.count():
+            if time.monotonic() > deadline:
+                break
+            if batch % _CHAINS_EVERY == _CHAINS_EVERY - 1:
+                session.measure_chains()
+            else:
+                session.measure_ops()
+    return Profile(session.measured, time.monotonic() - begun)
+
+
+class _Session:
+    """Measures batch after batch until the deadline."""
+
+    def __init__(
+        self,
+        targets: Sequence[str],
+        counts: Sequence[int],
+        store: RecordStore,
+        seed: int,
+        deadline: float,
+        say: Progress,
+    ) -> None:
+        self._targets = targets
+        self._counts = counts
+        self._store = store
+        self._seed = seed
+        self._deadline = deadline
+        self._say = say
+        self.measured = 0
+
+    def measure_ops(self) -> None:
+        """Measure operators, some of them those that the models are least sure of."""
+        generator = self._generator()
+        drawn = _draw_ops(generator, _OPS // 2)
+        drawn += self._least_sure(_draw_ops(generator, _CANDIDATES), _OPS - len(drawn))
+        graph = build_graph(beside(drawn), "excitation")
+        with Child(graph, self._say) as child:
+            self._survey(graph, child)
+            again = generator.choice(graph.placed_ops, _REPEATED, replace=False).tolist()
+            self.measured += time_again(
+                graph,
+                child,
+                [
+                    (op, target, threads)
+                    for target, threads in self._variants()
+                    for op in again
+                    if (signature(graph, op), target, threads)
+                    in self._store.find([signature(graph, op)])
+                ],
+                self._store,
+                seed=self._seed,
+                deadline=self._deadline,
+                patience_s=_PATIENCE_S,
+            )
+
+    def measure_chains(self) -> None:
+        """Measure chains of operators: each operator, and each chain as one region."""
+        generator = self._generator()
+        drawn = [draw_chain(generator, ("float32", "int8")[i % 2]) for i in range(_CHAINS)]
+        graph = build_graph(beside(drawn), "excitation")
+        with Child(graph, self._say) as child:
+            self._survey(graph, child)
+            self.measured += time_regions(
+                graph,
+                child,
+                [
+                    Region(0, target, ops)
+                    for ops in _ops_of(drawn, graph.placed_ops)
+                    for target in self._targets
+                ],
+                self._counts,
+                self._store,
+                seed=self._seed,
+                deadline=self._deadline,
+                patience_s=_PATIENCE_S,
+            )
+
+    def _generator(self) -> np.random.Generator:
+        """Goes on where an earlier run ended: what is drawn depends on what is known."""
+        known = sum(self._store.count(*variant) for variant in self._variants())
+        return np.random.default_rng([self._seed, known])
+
+    def _variants(self) -> list[tuple[str, int]]:
+        return [(t, threads) for t in self._targets for threads in target_threads(t, self._counts)]
+
+    def _survey(self, graph: Graph, child: Child) -> None:
+        found = survey(
+            graph,
+            child,
+            self._targets,
+            self._counts,
+            self._store,
+            pins={},
+            seed=self._seed,
+            deadline=self._deadline,
+            patience_s=_PATIENCE_S,
+        )
+        self.measured += found.measured
+
+    def _least_sure(self, drawn: Sequence[Configuration], count: int) -> list[Configuration]:
+        """Those of which some variant's interval is widest, unless they take next to no time."""
+        graph = build_graph(beside(drawn), "candidates")
+        works = [workload(graph, graph.ops[op]) for op in graph.placed_ops]
+        width = np.zeros(len(works))
+        for threads in self._counts:
+            given = {t: threads for t, n in self._variants() if n == threads}
+            for models in variant_models(self._store, given).values():
+                if models.operators is not None:
+                    found = models.operators.predict(works)
+                    unsure = np.log(found.high_us / found.low_us)
+                    width = np.maximum(width, np.where(found.mean_us < _TINY_US, 0.0, unsure))
+        return [drawn[i] for i in np.argsort(-width, kind="stable")[:count].tolist()]
+
+
+def _draw_ops(generator: np.random.Generator, count: int) -> list[Configuration]:
+    kinds = list(KINDS)
+    weights = np.array([KINDS[kind] for kind in kinds], float)
+    picks = generator.choice(len(kinds), count, p=weights / weights.sum())
+    return [draw(generator, *kinds[pick]) for pick in picks]
+
+
+def _ops_of(
+    configurations: Sequence[Configuration], ops: Sequence[int]
+) -> Iterator[tuple[int, ...]]:
+    """The operators of each of the configurations that stand beside each other."""
+    first = 0
+    for configuration in configurations:
+        last = first + len(configuration.layers)
+        yield tuple(ops[first:last])
+        first = last
