@@ -192,6 +192,7 @@ def test_what_a_board_cannot_make_sense_of_is_an_error(
     settings = {"threads": 1, "patience_s": 0.0}
     with Boards(network.address, pair) as boards:
         ask = boards._sessions[0]._time
+        assert ask is not None
         assert b"does not start with TDSEPLAN" in bytes(ask(pack(settings, [b"no plan", b""])))
         assert b"the plan takes 1 inputs, not 0" in bytes(ask(pack(settings, [plan, b""])))
         assert b"cannot be loaded" in bytes(ask(pack(settings, [plan, b"no library"])))
@@ -296,6 +297,7 @@ def test_wrong_addresses_and_keys_are_told(
 
 
 def test_what_is_no_tracker_is_told(network: Network, pair: str) -> None:
+    network.wait_for(pair, 1)
     place = Tracker.parse(network.address).take(pair)
     assert place is not None
     with pytest.raises(TdseError, match="the RPC tracker cannot be used"):

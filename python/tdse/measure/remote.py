@@ -71,13 +71,19 @@ class Boards:
             )
         self._wanted = len(self._sessions)
         self.board = self._sessions[0].board
-        for session in self._sessions:
-            self._demand_alike(session)
+        try:
+            for session in self._sessions:
+                self._demand_alike(session)
+        except PlatformError:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Boards:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for session in self._sessions:
+            session.close()
         self._sessions.clear()
 
     def __len__(self) -> int:

@@ -54,8 +54,17 @@ class Session:
             VersionError: it has no tdse, or other versions than this process.
         """
         self.place = place
-        self._time, self.board = _within(_CONNECT_S, _connect, place)
-        _demand_versions(place, self.board.conditions)
+        time_executor, self.board = _within(_CONNECT_S, _connect, place)
+        self._time: Callable[[bytes], bytes] | None = time_executor
+        try:
+            _demand_versions(place, self.board.conditions)
+        except VersionError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the board back, also if something still holds this object, as a traceback does."""
+        self._time = None
 
     def time(self, job: Job, library: bytes) -> Timed:
         """Have ``job`` done.
@@ -65,6 +74,8 @@ class Session:
             TdseError: the board cannot do any job, or its answer is malformed.
             LostError: it does not answer.
         """
+        if self._time is None:
+            raise LostError("was given back")
         plan = job.assembly.plan
         inputs = [np.ascontiguousarray(array).tobytes() for array in job.inputs]
         settings = {"threads": job.threads, "patience_s": job.patience_s}
@@ -105,6 +116,8 @@ def _connect(place: Place) -> tuple[Callable[[bytes], bytes], Board]:
         description = session.get_function("tdse.rpc.describe")()
         return session.get_function("tdse.rpc.time_executor"), _BOARD.validate_json(description)
     except (AttributeError, ValidationError):
+        # The error must not keep the board occupied.
+        del session
         raise VersionError(
             "the RPC server offers nothing of tdse, or of another version",
             where=f"board {place}",
