@@ -33,8 +33,8 @@ from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
-from tdse.measure.references import References
 from tdse.measure.regions import measure_regions
+from tdse.measure.timer import LocalTimer
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
@@ -203,7 +203,7 @@ def _repeat(
             [Work(*each) for each in work],
             worker.values(seed),
             records,
-            References(records),
+            LocalTimer(records),
             deadline=deadline,
             patience_s=patience_s,
             again=True,
@@ -227,7 +227,7 @@ def _measure_regions(
         worker.at("measuring", region.device, [])
 
     with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
-        references = References(records)
+        timer = LocalTimer(records)
         return sum(
             measure_regions(
                 worker.graph,
@@ -235,7 +235,7 @@ def _measure_regions(
                 threads,
                 worker.values(seed),
                 records,
-                references,
+                timer,
                 deadline=deadline,
                 patience_s=patience_s,
                 begin=begin,
@@ -369,7 +369,7 @@ def _measure(
 ) -> int:
     """Measure what has no record yet: pins, then LiteRT, then where most may be gained."""
     graph = worker.graph
-    references = References(store)
+    timer = LocalTimer(store)
 
     def begin(ops: Sequence[int], target: str) -> None:
         worker.at("measuring", target, [legality.signatures[op] for op in ops])
@@ -386,7 +386,7 @@ def _measure(
             ],
             values,
             store,
-            references,
+            timer,
             deadline=deadline,
             patience_s=patience_s,
             one_by_one=one_by_one,

@@ -13,15 +13,16 @@ from tdse.graph.signature import signature
 from tdse.measure.activations import activations, random_inputs
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
-from tdse.measure.references import References
+from tdse.measure.timer import LocalTimer, Timer
 
 
 def measure_launch(
-    choices: Sequence[tuple[str, int]], store: RecordStore
+    choices: Sequence[tuple[str, int]], store: RecordStore, *, timer: Timer | None = None
 ) -> Mapping[tuple[str, int], float]:
     """Microseconds of a launch for each ``(target, threads)``, from the records where known.
 
     The operator is a RELU of 16 floats: it runs everywhere, and its arithmetic takes nanoseconds.
+    ``timer`` is where it is timed, by default in this process, and ``store`` of that place.
     """
     graph = launch_graph()
     key = signature(graph, 0)
@@ -33,9 +34,8 @@ def measure_launch(
     ]
     if missing:
         values = activations(graph, random_inputs(graph, 0))
-        measure_ops(
-            graph, missing, values, store, References(store), deadline=time.monotonic() + 60.0
-        )
+        place = timer or LocalTimer(store)
+        measure_ops(graph, missing, values, store, place, deadline=time.monotonic() + 60.0)
         known = store.find([key])
     return {
         choice: known[key, *choice].median_us if (key, *choice) in known else 0.0
