@@ -21,10 +21,11 @@ from tdse.graph.regions import Region
 from tdse.graph.signature import signature
 from tdse.graph.workload import workload
 from tdse.legality import chosen_targets
-from tdse.measure.conditions import current_conditions
+from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.excitation import KINDS, draw
 from tdse.measure.excitation_chains import draw_chain, draw_stack
 from tdse.measure.records import RecordStore
+from tdse.measure.remote import Boards
 from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
 from tdse.place import demand_host, demand_positive, thread_counts
@@ -73,6 +74,7 @@ def profile(
     threads: int | None = None,
     seed: int = 0,
     store: Path | None = None,
+    boards: tuple[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Profile:
     """Draw operators and measure them on every variant, until the budget ends.
@@ -86,6 +88,8 @@ def profile(
         threads: of every operator; None to try 1 up to the number of cores.
         seed: of what is drawn, together with the number of records there are.
         store: file that takes the records; None for the user's.
+        boards: address of an RPC tracker, ``HOST:PORT``, and key of the boards to measure on, in
+            place of this machine.
         progress: called with (stage, done, all, detail).
 
     Raises:
@@ -94,17 +98,18 @@ def profile(
     """
     demand_positive(threads, budget_s)
     say = progress or (lambda stage, done, total, detail: None)
-    board = load_platform(platform)
-    demand_host(board)
-    names = chosen_targets(board, targets)
-    counts = thread_counts(threads, board.devices[0].cores)
+    machine = load_platform(platform)
+    demand_host(machine)
+    names = chosen_targets(machine, targets)
+    conditions = current_conditions() if boards is None else _conditions_of(boards)
+    counts = thread_counts(threads, conditions.cores)
     with (
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
-        contextlib.closing(RecordStore(current_conditions(), store)) as records,
+        contextlib.closing(RecordStore(conditions, store)) as records,
     ):
         begun, since = time.monotonic(), time.time()
         deadline = begun + budget_s
-        session = _Session(names, counts, records, seed, deadline, say)
+        session = _Session(names, counts, records, seed, deadline, boards, say)
         for batch in itertools.count():
             if time.monotonic() > deadline:
                 break
@@ -117,6 +122,11 @@ def profile(
     return Profile(records.conditions.cpu, measured, quiet, seconds)
 
 
+def _conditions_of(boards: tuple[str, str]) -> Conditions:
+    with Boards(*boards) as found:
+        return found.board.conditions
+
+
 class _Session:
     """Measures batch after batch until the deadline."""
 
@@ -127,6 +137,7 @@ class _Session:
         store: RecordStore,
         seed: int,
         deadline: float,
+        boards: tuple[str, str] | None,
         say: Progress,
     ) -> None:
         self._targets = targets
@@ -134,6 +145,7 @@ class _Session:
         self._store = store
         self._seed = seed
         self._deadline = deadline
+        self._boards = boards
         self._say = say
 
     def measure_ops(self) -> None:
@@ -159,6 +171,7 @@ class _Session:
                 seed=self._seed,
                 deadline=self._deadline,
                 patience_s=_PATIENCE_S,
+                boards=self._boards,
             )
 
     def measure_chains(self) -> None:
@@ -184,6 +197,7 @@ class _Session:
                 seed=self._seed,
                 deadline=self._deadline,
                 patience_s=_PATIENCE_S,
+                boards=self._boards,
             )
 
     def _generator(self) -> np.random.Generator:
@@ -205,6 +219,7 @@ class _Session:
             seed=self._seed,
             deadline=self._deadline,
             patience_s=_PATIENCE_S,
+            boards=self._boards,
         )
 
     def _least_sure(self, drawn: Sequence[Configuration], count: int) -> list[Configuration]:

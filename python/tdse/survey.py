@@ -44,6 +44,7 @@ def survey(
     seed: int,
     deadline: float,
     patience_s: float = PATIENCE_S,
+    boards: tuple[str, str] | None = None,
 ) -> Survey:
     """Find out where operators may run and how long they take.
 
@@ -59,6 +60,8 @@ def survey(
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each operator.
+        boards: address of the RPC tracker and key of the boards to measure on, which ``store``
+            belongs to; None for this machine.
 
     Raises:
         ModelError: LiteRT cannot run the model, or an operator runs on no target.
@@ -75,6 +78,7 @@ def survey(
         seed=seed,
         deadline=deadline,
         patience_s=patience_s,
+        boards=boards,
     )
     return Survey(find_legality(graph, targets, store), measured)
 
@@ -99,6 +103,7 @@ def time_regions(
     seed: int,
     deadline: float,
     patience_s: float,
+    boards: tuple[str, str] | None = None,
 ) -> int:
     """Measure regions whose operators have been surveyed; the number of measurements.
 
@@ -113,6 +118,7 @@ def time_regions(
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each region.
+        boards: as of ``survey``.
     """
     supported = find_legality(graph, list({region.device for region in regions}), store).support
     try:
@@ -128,6 +134,7 @@ def time_regions(
             seed=seed,
             deadline=deadline,
             patience_s=patience_s,
+            boards=boards,
         )
     except CrashError:
         return 0
@@ -143,6 +150,7 @@ def time_again(
     seed: int,
     deadline: float,
     patience_s: float,
+    boards: tuple[str, str] | None = None,
 ) -> int:
     """Measure operators a second time, for the noise; the number of measurements.
 
@@ -154,6 +162,7 @@ def time_again(
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each operator.
+        boards: as of ``survey``.
     """
     try:
         done: int = child.ask(
@@ -163,6 +172,7 @@ def time_again(
             seed=seed,
             deadline=deadline,
             patience_s=patience_s,
+            boards=boards,
         )
     except CrashError:
         return 0

@@ -73,8 +73,15 @@ def _measure(arguments: argparse.Namespace) -> Profile:
             targets=[name.strip() for name in targets.split(",")] if targets else None,
             threads=arguments.threads,
             seed=arguments.seed,
+            boards=_boards(arguments),
             progress=report,
         )
+
+
+def _boards(arguments: argparse.Namespace) -> tuple[str, str] | None:
+    if bool(arguments.rpc) != bool(arguments.key):
+        raise UsageError("--rpc and --key belong together", hint="give both")
+    return (arguments.rpc, arguments.key) if arguments.rpc else None
 
 
 def _export(path: str, platform: str) -> Exchange:
@@ -201,6 +208,10 @@ def _parser() -> Parser:
         "--threads", type=int, metavar="N", help="of every operator (default: 1 to all cores)"
     )
     profiles.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
+    profiles.add_argument(
+        "--rpc", metavar="HOST:PORT", help="measure on boards behind this TVM RPC tracker"
+    )
+    profiles.add_argument("--key", metavar="KEY", help="of these boards; all of them are used")
     profiles.add_argument(
         "--export", dest="export_file", metavar="FILE", help="write the platform's records there"
     )
