@@ -17,6 +17,7 @@ from typing import Any
 from tdse.errors import TdseError
 from tdse.graph.workload import Workload
 from tdse.measure.conditions import Conditions
+from tdse.platform.model import Device
 
 # What each version of the schema adds to the one before; the version is SQLite's user_version.
 # Version 1 was not numbered, so its statements must do on what is there already.
@@ -201,6 +202,35 @@ class RecordStore:
         )
         return int(rows[0][0])
 
+    def conditions_for(self, device: Device) -> Conditions:
+        """The conditions that a store is opened with for the records of another machine.
+
+        Of several, those of a device's ``model_name`` and number of cores that were measured under
+        last.
+
+        Raises:
+            TdseError: there are none; says how to get them.
+        """
+        rows = self._rows(
+            "SELECT conditions.json FROM records JOIN conditions ON conditions.id ="
+            " records.conditions GROUP BY conditions.id ORDER BY max(measured_at)",
+            (),
+        )
+        known = [_conditions(text) for (text,) in rows]
+        fitting = [
+            each for each in known if (each.cpu, each.cores) == (device.model_name, device.cores)
+        ]
+        if not fitting:
+            names = sorted({f"{each.cpu} ({each.cores} cores)" for each in known})
+            raise TdseError(
+                f"no records of {device.model_name or device.name} ({device.cores} cores)",
+                where=str(self.path),
+                why=f"there are those of {', '.join(names)}" if names else "",
+                hint="run `tdse profile --budget SECONDS --export FILE` on the board and "
+                "`tdse profile --import FILE` here",
+            )
+        return fitting[-1]
+
     def add(self, records: Sequence[Record]) -> None:
         """Keep ``records``; a newer one takes the place of the older."""
         with self._told(), self._db:
@@ -312,3 +342,9 @@ class RecordStore:
                 why=f"{signature[:8]} on {target}: {error}",
                 hint="delete the file; everything is measured again",
             ) from None
+
+
+def _conditions(text: str) -> Conditions:
+    fields = json.loads(text)
+    versions = tuple((name, version) for name, version in fields["versions"])
+    return Conditions(**{**fields, "affinity": tuple(fields["affinity"]), "versions": versions})
