@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _add_records() -> None:
-    """RELU in float32 takes 3 us and 2 ns a byte of input; in int8, each tenth takes the double."""
+    """RELU in float32 takes 3 us and 2 ns a byte of input; in int8, each fifth takes the double."""
     store = RecordStore(current_conditions())
     for dtype, width in (("float32", 4), ("int8", 1)):
         for i, size in enumerate(np.random.default_rng(0).integers(10, 2000, 30).tolist()):
@@ -31,7 +31,7 @@ def _add_records() -> None:
             size_bytes = width * size
             work = Workload("relu", (form,), (form,), {}, 0, 0, size_bytes, size_bytes)
             time_us = 3.0 + 0.002 * size_bytes
-            if dtype == "int8" and i % 10 == 0:
+            if dtype == "int8" and i % 5 == 0:
                 time_us *= 2
             store.add([Record(f"{dtype}{i}", "llvm", 1, (work,), time_us, 0.0, 10)])
     store.close()
@@ -47,8 +47,8 @@ def test_formulas_and_their_errors() -> None:
     assert exact.parameters == exact.formula.count("+") + 1
     assert exact.p90_error < 1e-3
     # The formula says 3 us and more, the outliers 6: half of what they took.
-    assert reports["int8"].median_error < 0.02
-    assert reports["int8"].p90_error == pytest.approx(0.5, abs=0.3)
+    assert reports["int8"].median_error < 0.05
+    assert reports["int8"].p90_error == pytest.approx(0.5, abs=0.1)
     assert reports[""].samples == 60
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from tdse.cli.common import console
+from tdse.cli.common import console, say
 from tdse.flydels import FlydelReport
 from tdse.predict import SOURCES, Choice, Estimate, Forecast, Outlook
 
 # With fewer samples, the share of truths in a 90 % interval is itself unsure by more than 3 % (the
 # standard deviation of a binomial).
 _FEW = 100
+_TEXTS = ("choice", "ops on", "times of ops")
 
 
 def forecast(result: Forecast) -> None:
@@ -32,17 +33,20 @@ def forecast(result: Forecast) -> None:
                     f"{basis.variant}: its cost model rests on {basis.records} records only; "
                     "`tdse profile` adds more"
                 )
-            if not basis.chains:
-                out.print(f"{basis.variant}: a region is taken for the sum of its operators")
+        sums = [basis.variant for basis in outlook.basis if not basis.chains]
+        if sums:
+            out.print(
+                f"{', '.join(sums)}: too few chains of operators were measured, so a region is "
+                "taken for their sum, and its interval leaves out what it gains or loses by that"
+            )
 
 
 def flydels(kind: str, reports: Sequence[FlydelReport]) -> None:
     """Print the flydels of a kind, with their errors."""
-    out = console()
     for report in reports:
-        out.print(f"{kind}, {report.dtype or 'every type'}, on {report.variant}:")
-        out.print(f"    {report.formula}")
-        out.print(
+        say(f"{kind}, {report.dtype or 'every type'}, on {report.variant}:")
+        say(f"    {report.formula}")
+        say(
             f"    {report.parameters} parameters from {report.samples} samples, "
             f"off by {report.median_error:.1%} (median), {report.p90_error:.1%} (90th percentile)"
         )
@@ -65,7 +69,7 @@ def _choices(outlook: Outlook) -> Table:
     ]
     columns += ["peak MB"] * has_memory + ["mJ"] * has_energy
     for name in columns:
-        table.add_column(name, justify="left" if name in ("choice", "ops on") else "right")
+        table.add_column(name, justify="left" if name in _TEXTS else "right")
     for choice in outlook.choices:
         cells = _cells(choice)
         if has_memory:
@@ -86,7 +90,7 @@ def _cells(choice: Choice) -> list[str]:
         str(choice.regions),
         f"{choice.latency_us / 1000:.3f}",
         interval,
-        "/".join(str(choice.ops[source]) for source in SOURCES),
+        ", ".join(f"{choice.ops[source]} {source}" for source in SOURCES if choice.ops[source]),
         f"{choice.gmacs_per_s:.1f}",
         "-" if choice.utilisation is None else f"{choice.utilisation:.0%}",
     ]
