@@ -1,4 +1,4 @@
-"""``tdse``: look at devices, measure operators, run and time artefacts."""
+"""``tdse``: look at devices, measure operators, predict models, run and time artefacts."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ def _devices(arguments: argparse.Namespace) -> None:
 def _profile(arguments: argparse.Namespace) -> None:
     from tdse.cli import show
 
+    if arguments.show_flydel:
+        _show_flydel(arguments)
+        return
     given, taken, budget = arguments.export_file, arguments.import_file, arguments.budget
     if taken and (given or budget is not None):
         raise UsageError("--import only imports", hint="leave out --export and --budget")
@@ -179,9 +182,45 @@ def _check(arguments: argparse.Namespace) -> None:
         say(f"{arguments.out} still fits: {fit.speedup} times as fast as {fit.litert}")
 
 
+def _predict(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from tdse.cli import show_predict
+    from tdse.predict import predict
+
+    targets = arguments.targets
+    with progress_bar(quiet=arguments.json) as report:
+        result = predict(
+            arguments.model,
+            platforms=arguments.platforms or ("host",),
+            targets=[name.strip() for name in targets.split(",")] if targets else None,
+            threads=arguments.threads,
+            seed=arguments.seed,
+            progress=report,
+        )
+    if arguments.json:
+        print_json(asdict(result))
+    else:
+        show_predict.forecast(result)
+
+
+def _show_flydel(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from tdse.cli import show_predict
+    from tdse.flydels import show_flydel
+
+    reports = show_flydel(arguments.show_flydel)
+    if arguments.json:
+        print_json({"kind": arguments.show_flydel, "flydels": [asdict(each) for each in reports]})
+    else:
+        show_predict.flydels(arguments.show_flydel, reports)
+
+
 def _parser() -> Parser:
     parser = Parser(
-        prog="tdse", description="Look at devices, measure operators, run and time what tdsec made."
+        prog="tdse",
+        description="Look at devices, measure operators, predict models, run what tdsec made.",
     )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
@@ -220,6 +259,9 @@ def _parser() -> Parser:
         dest="import_file",
         metavar="FILE",
         help="take the records that another machine exported",
+    )
+    profiles.add_argument(
+        "--show-flydel", metavar="KIND", help="only print the formulas that an op kind's times have"
     )
     profiles.set_defaults(command=_profile)
 
@@ -262,7 +304,23 @@ def _parser() -> Parser:
     )
     timed.set_defaults(command=_bench)
 
-    for command in (devices, profiles, runs, timed):
+    predicts = commands.add_parser("predict", help="predict a model, without building it")
+    predicts.add_argument("model", metavar="MODEL.tflite", help="the model")
+    predicts.add_argument(
+        "--platform",
+        dest="platforms",
+        action="append",
+        metavar="host|PRESET|FILE.toml",
+        help="default: this machine; may be repeated",
+    )
+    predicts.add_argument("--targets", metavar="T,T", help="use these targets only")
+    predicts.add_argument(
+        "--threads", type=int, metavar="N", help="of every region (default: 1 to all cores)"
+    )
+    predicts.add_argument("--seed", type=int, default=0, metavar="N", help="of the search")
+    predicts.set_defaults(command=_predict)
+
+    for command in (devices, profiles, predicts, runs, timed):
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.add_argument("--debug", action="store_true", help="show where an error comes from")
     return parser

@@ -56,9 +56,14 @@ class VariantModels:
 NOTHING = VariantModels(None, SUM, 0.0)
 
 
+def usable_records(records: Sequence[Record]) -> list[Record]:
+    """The records that were not disturbed too much to learn from."""
+    return [record for record in records if record.contention <= _MOST_CONTENTION]
+
+
 def train_variant(records: Sequence[Record], *, seed: int = 0) -> VariantModels:
     """The models of one variant, from its records of operators and of regions."""
-    usable = [record for record in records if record.contention <= _MOST_CONTENTION]
+    usable = usable_records(records)
     singles = [record for record in usable if len(record.workloads) == 1]
     launch_us = min((record.median_us for record in singles), default=0.0)
     operators = train(singles, seed=seed)
