@@ -32,6 +32,10 @@ def _tiled_taps(q: Quantities) -> Floats:
     return q.rows * _tiles(q["columns"], TILE) * TILE * q.window
 
 
+def _taps(q: Quantities) -> Floats:
+    return q["output_elements"] * q.window
+
+
 def _tap_vectors(q: Quantities) -> Floats:
     return q.rows * q.window * q.vectors
 
@@ -59,7 +63,9 @@ REGRESSORS: Mapping[str, Regressor] = {
     "unheld_vectors": lambda q: q.rows * q.depth * q.vectors * (q.chunk > CHUNK),
     "single_macs": lambda q: q.rows * q.depth * (q["columns"] % 4),
     "unrolled_macs": lambda q: q["macs"] * (q["columns"] < CHUNK),
-    "unrolled_taps": lambda q: q["output_elements"] * q.window * (q["columns"] < CHUNK),
+    "narrow_taps": lambda q: _taps(q) * (q["columns"] < 3 * TILE),
+    "wide_taps": lambda q: _taps(q) * (q["columns"] > 3 * CHUNK),
+    "awkward_taps": lambda q: _taps(q) * (q["columns"] % 8 > 0),
     "weights_beyond_l1": lambda q: q.rows * _beyond(_row_weights(q), _NEAR_BYTES),
     "weights_beyond_l2": lambda q: q.rows * _beyond(_row_weights(q), _FAR_BYTES),
     "padded_bytes": lambda q: q["input_bytes"] * q["is_padded"] * (q.window > 1),
@@ -112,7 +118,8 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
     "depthwise_conv2d": (
         "launch", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows", "strided_taps",
         "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes", "tap_vectors_small",
-        "tap_vectors_large", "unheld_tap_vectors", "single_taps", "unrolled_taps",
+        "tap_vectors_large", "unheld_tap_vectors", "single_taps", "narrow_taps",
+        "wide_taps", "awkward_taps",
     ),
     "average_pool2d": _POOL,
     "max_pool2d": _POOL,
