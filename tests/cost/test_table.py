@@ -34,7 +34,7 @@ def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Pat
         (signatures[first], "litert", 1): _record(signatures[first], "litert", (), 100.0),
     }
     works = [(workload(graph, graph.ops[op]),) for op in ops]
-    learnt = train([_record(str(i), "llvm", works[i % len(works)], 50.0) for i in range(40)])
+    learnt = train([_record(str(i), "llvm", works[i % len(works)], 50.0) for i in range(240)])
     table = cost_table(
         graph,
         signatures=signatures,
