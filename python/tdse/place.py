@@ -21,6 +21,7 @@ from tdse.legality import Legality, chosen_targets, demand_all_supported
 from tdse.measure.conditions import current_conditions
 from tdse.measure.launch import measure_launch
 from tdse.measure.records import Record, RecordStore
+from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
 from tdse.platform import Platform, discover_host, load_platform
 from tdse.search import Problem, evaluate, search
@@ -75,6 +76,8 @@ class Decision:
         table: costs of the winner's thread count; None for a model that is placed whole.
         legality: why each operator may or may not run on each target.
         measured: operators measured in this run.
+        disturbed: records of the model's operators that were measured, now or earlier, while
+            something else slowed the machine down.
     """
 
     placement: Placement
@@ -82,6 +85,7 @@ class Decision:
     table: CostTable | None
     legality: Legality
     measured: int = 0
+    disturbed: int = 0
 
 
 def decide(
@@ -274,9 +278,11 @@ def _search_and_race(
         seconds=options.budget_s - (time.monotonic() - begun),
         say=say,
     )
-    return _decision(
+    decision = _decision(
         graph, contest, options, legality, tables[contest.winner.threads], found.measured
     )
+    disturbed = sum(record.contention > QUIET for record in records.values())
+    return dataclasses.replace(decision, disturbed=disturbed)
 
 
 def _race_whole(

@@ -113,6 +113,11 @@ def compiled(result: CompileResult) -> None:
                 out.print(f"{contestant.name} was not timed: {contestant.not_timed}")
         if result.decision.table is not None:
             _print_kinds(placement, result.decision.table)
+        if result.decision.disturbed:
+            out.print(
+                f"the machine was busy: {result.decision.disturbed} times of operators were "
+                "measured while something else slowed it down"
+            )
     counts = Counter(op.target for op in placement.ops)
     spread = ", ".join(f"{n} ops on {target}" for target, n in sorted(counts.items()))
     out.print(
