@@ -138,9 +138,11 @@ def main() -> int:
         regrets = [
             measure_regret(network, store, _train(_without(network, networks, excited)), say)
             for network in networks
+            if arguments.regret is None or network.name in arguments.regret
         ]
     report["regret"] = [asdict(regret) for regret in regrets]
-    tables.append(regret_table(regrets))
+    if regrets:
+        tables.append(regret_table(regrets))
     say("flydels")
     known = {(r.signature, r.target, r.threads): r for r in excited}
     for network in networks:
@@ -446,6 +448,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("models", nargs="+", metavar="MODEL_OR_DIRECTORY")
     parser.add_argument("--data", required=True, metavar="DIR", help="keeps the measurements")
     parser.add_argument("--excite", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument(
+        "--regret",
+        nargs="*",
+        metavar="NETWORK",
+        help="those to place by predictions alone (default: all)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     return parser.parse_args()
 
