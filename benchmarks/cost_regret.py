@@ -1,0 +1,115 @@
+"""What it costs to place a network by predictions alone, without a record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cost_data import Network, Say
+
+from tdse.child import Child
+from tdse.contest import Contestant, run_contest
+from tdse.cost.library import VariantModels
+from tdse.graph.regions import form_regions
+from tdse.legality import Legality, find_legality
+from tdse.measure.records import Record, RecordStore
+from tdse.measure.stats import ratio
+from tdse.place import SEARCH_S, cost_problem
+from tdse.search import search
+from tdse.targets import target_threads
+
+_TARGETS = ("litert", "llvm")
+_COUNTS = (1, 2)
+# Seconds of timing for each network.
+_RACE_S = 8.0
+
+
+@dataclass(frozen=True)
+class Regret:
+    """Two placements of a network, timed in turns.
+
+    Attributes:
+        network: its name.
+        records: the placement from its records: threads and operators on each target.
+        predictions: likewise from predictions.
+        ratio: of the time of the second to that of the first.
+        low: of its 95 % interval.
+        high: likewise.
+    """
+
+    network: str
+    records: str
+    predictions: str
+    ratio: float
+    low: float
+    high: float
+
+
+def measure_regret(
+    network: Network,
+    store: RecordStore,
+    models: Mapping[tuple[str, int], VariantModels],
+    say: Say,
+) -> Regret:
+    """Place by records and by predictions, build both, and time them.
+
+    Args:
+        network: with records of all its operators.
+        store: has decisions on its operators.
+        models: trained without it.
+        say: progress.
+    """
+    graph = network.graph
+    legality = find_legality(graph, _TARGETS, store)
+    first = _best(network, legality, models, network.records, "records")
+    second = _best(network, legality, models, {}, "predictions")
+    texts = [_text(contestant) for contestant in (first, second)]
+    if (first.threads, first.regions) == (second.threads, second.regions):
+        return Regret(network.name, *texts, 1.0, 1.0, 1.0)
+    say(f"{network.name}: {texts[0]} against {texts[1]}")
+    with Child(graph, lambda *_: None) as child:
+        contest = run_contest(
+            graph, [first, second], child, seed=0, seconds=_RACE_S, say=lambda *_: None
+        )
+    results = [contest.results[name].medians_us for name in ("predictions", "records")]
+    found = ratio(*results)
+    return Regret(network.name, *texts, found.value, found.low, found.high)
+
+
+def _best(
+    network: Network,
+    legality: Legality,
+    models: Mapping[tuple[str, int], VariantModels],
+    records: Mapping[tuple[str, str, int], Record],
+    name: str,
+) -> Contestant:
+    """The placement with the least predicted time over all thread counts."""
+    graph = network.graph
+    candidates = []
+    for count in _COUNTS:
+        threads = {target: target_threads(target, [count])[0] for target in _TARGETS}
+        variants = {target: (target, threads[target]) for target in _TARGETS}
+        _, problem = cost_problem(
+            graph,
+            legality,
+            threads=threads,
+            launch_us={t: models[variant].launch_us for t, variant in variants.items()},
+            records=records,
+            models={t: models[variant] for t, variant in variants.items()},
+            pins={},
+        )
+        best = search(problem, seed=0, budget_s=SEARCH_S, top=1)[0]
+        device = {
+            op: problem.devices[d] for op, d in zip(graph.placed_ops, best.assignment, strict=True)
+        }
+        regions = form_regions(graph, device)
+        candidates.append(Contestant(name, count, regions, best.predicted_us))
+    return min(candidates, key=lambda contestant: contestant.predicted_us or 0.0)
+
+
+def _text(contestant: Contestant) -> str:
+    counts: dict[str, int] = {}
+    for region in contestant.regions:
+        counts[region.device] = counts.get(region.device, 0) + len(region.ops)
+    parts = ", ".join(f"{count} {target}" for target, count in counts.items())
+    return f"x{contestant.threads}: {parts}"
