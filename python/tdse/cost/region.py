@@ -47,8 +47,10 @@ _GROUPS = [name for name, *_ in _TERMS if name.endswith("_us")]
 _CACHE_BYTES = 1 << 20
 # What a core may expect of the last cache, which it shares with others.
 _LAST_CACHE_BYTES = 6 << 20
-# How many chains the weight that stands for "no more than the sum" is worth.
-_PRIOR = 0.3
+# How many chains the weight that stands for "no more than the sum" is worth: of a factor of times,
+# which is 1 but for what is fused, and of what is added.
+_FACTOR_PRIOR = 3.0
+_ADDED_PRIOR = 0.1
 # Errors above this share count less.
 _HUBER = 0.05
 _ROUNDS = 5
@@ -134,7 +136,8 @@ def _fit(rows: Floats, extra_us: Floats, scale_us: Floats) -> Floats:
     relative, wanted = rows / scale_us[:, None], extra_us / scale_us
     # Of a term that no chain has, the plain weight remains.
     size = np.maximum(np.sqrt(np.mean(relative**2, axis=0)), 1e-12)
-    prior = np.diag(np.sqrt(_PRIOR) * size)
+    strength = np.where(plain > 0, _FACTOR_PRIOR, _ADDED_PRIOR)
+    prior = np.diag(np.sqrt(strength) * size)
     trust = np.ones(len(relative))
     for _ in range(_ROUNDS):
         found = lsq_linear(
