@@ -7,17 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ..errors import ModelError
 from .model import Graph
 from .unpack import buffer_view, indices, unpacked
-from .verify import IDENTIFIER
-
-# Schema: Buffer.data is declared force_align: 16, which the Python object API does not obey.
-_BUFFER_ALIGNMENT = 16
+from .writer import AlignedBuffer, pack_model
 
 # Flatbuffers address 2 GiB; the tables beside the constants take the rest.
 _MAX_CONSTANT_BYTES = 2_000_000_000
@@ -180,7 +176,7 @@ class _Writer:
             operatorCodes=[],
             subgraphs=[self._subgraph],
             # Buffer 0 is the shared empty one by convention.
-            buffers=[_Buffer(memoryview(b""))],
+            buffers=[AlignedBuffer(memoryview(b""))],
         )
         self._tensors: dict[int, int] = {-1: -1}
         self._buffers: dict[int, int] = {}
@@ -252,12 +248,7 @@ class _Writer:
                 "that the format allows",
                 hint="cut it into smaller ones",
             )
-        # About the size of what is not constant, so that the builder need not grow.
-        tables = 1024 + 256 * len(self._subgraph.tensors) + 256 * len(self._subgraph.operators)
-        padding = 2 * _BUFFER_ALIGNMENT * len(self._model.buffers)
-        builder = flatbuffers.Builder(tables + padding + self._constant_bytes)
-        builder.Finish(self._model.Pack(builder), file_identifier=IDENTIFIER)
-        return bytes(memoryview(builder.Bytes)[builder.Head() :])
+        return pack_model(self._model)
 
     def _renumbered(self, tensors: Iterable[int] | None) -> Any:
         if tensors is None:
@@ -274,7 +265,7 @@ class _Writer:
             return 0
         if index not in self._buffers:
             self._buffers[index] = len(self._model.buffers)
-            self._model.buffers.append(_Buffer(value))
+            self._model.buffers.append(AlignedBuffer(value))
             self._constant_bytes += len(value)
         return self._buffers[index]
 
@@ -291,27 +282,6 @@ class _Writer:
             schema.TensorMapT(name=f"{prefix}_{k:0{width}}", tensorIndex=self._tensors[index])
             for k, index in enumerate(tensors)
         ]
-
-
-class _Buffer:
-    """A schema buffer that packs a view of the old model with the alignment of the schema."""
-
-    def __init__(self, value: memoryview) -> None:
-        self._value = value
-
-    def Pack(self, builder: Any) -> int:
-        """Write the buffer, by the name that the object API calls."""
-        size = len(self._value)
-        if not size:
-            schema.BufferStart(builder)
-            return int(schema.BufferEnd(builder))
-        builder.StartVector(1, size, _BUFFER_ALIGNMENT)
-        builder.head -= size
-        builder.Bytes[builder.head : builder.head + size] = self._value
-        vector = builder.EndVector()
-        schema.BufferStart(builder)
-        schema.BufferAddData(builder, vector)
-        return int(schema.BufferEnd(builder))
 
 
 def custom_options(graph: Graph, op: int) -> bytes:

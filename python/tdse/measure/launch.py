@@ -6,12 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-import flatbuffers
-import numpy as np
-from ai_edge_litert import schema_py_generated as schema
-
+from tdse.graph.build import build_graph
+from tdse.graph.layers import Configuration, Input, Layer
 from tdse.graph.model import Graph
-from tdse.graph.reader import read_tflite
 from tdse.graph.signature import signature
 from tdse.measure.activations import activations, random_inputs
 from tdse.measure.ops import Work, measure_ops
@@ -46,26 +43,5 @@ def measure_launch(
 @cache
 def launch_graph() -> Graph:
     """A model with the one operator that is launched."""
-    model = schema.ModelT()
-    model.version = 3
-    model.buffers = [schema.BufferT()]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
-    code.version = 1
-    model.operatorCodes = [code]
-    tensors = []
-    for name in ("x", "y"):
-        tensor = schema.TensorT()
-        tensor.name = name.encode()
-        tensor.shape = np.array([1, 16], np.int32)
-        tensor.type = schema.TensorType.FLOAT32
-        tensors.append(tensor)
-    operator = schema.OperatorT()
-    operator.inputs, operator.outputs = np.array([0], np.int32), np.array([1], np.int32)
-    subgraph = schema.SubGraphT()
-    subgraph.tensors, subgraph.operators = tensors, [operator]
-    subgraph.inputs, subgraph.outputs = operator.inputs, operator.outputs
-    model.subgraphs = [subgraph]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return read_tflite(bytes(builder.Output()), "launch")
+    layer = Layer("relu")
+    return build_graph(Configuration((Input((1, 16), "float32"),), (layer,)), "launch")
