@@ -201,7 +201,8 @@ class _Builder:
         return Quantization(tuple(_float32(s) for s in scales), (0,) * count, axis)
 
     def _free_quantization(self, dtype: str) -> Quantization:
-        scale = 2.0 ** self._generator.uniform(-6.0, -3.0)
+        # About [-4, 4], as normalised activations have it.
+        scale = 2.0 ** self._generator.uniform(-5.5, -4.5)
         zero_point = int(self._generator.integers(-30, 31)) + (128 if dtype == "uint8" else 0)
         return Quantization((_float32(scale),), (zero_point,))
 

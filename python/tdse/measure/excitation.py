@@ -200,14 +200,14 @@ def _draw_work(generator: np.random.Generator, kind: str) -> float:
         bounds = usual if generator.random() < 0.65 else (1e3, largest)
     else:
         bounds = (4e3, 4e5) if generator.random() < 0.65 else (16, _MAX_ELEMENTS)
-    return _log_uniform(generator, *bounds)
+    return log_uniform(generator, *bounds)
 
 
-def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
     return math.exp(generator.uniform(math.log(low), math.log(high)))
 
 
-def _pick(generator: np.random.Generator, choices: Mapping[T, float]) -> T:
+def pick(generator: np.random.Generator, choices: Mapping[T, float]) -> T:
     weights = np.array(list(choices.values()))
     return list(choices)[generator.choice(len(weights), p=weights / weights.sum())]
 
@@ -218,19 +218,19 @@ def _nearest(choices: Sequence[int], value: float) -> int:
 
 def draw_size(generator: np.random.Generator, low: int = 1) -> int:
     """Height or width of a feature map."""
-    value = _log_uniform(generator, low, _MAX_SIZE)
+    value = log_uniform(generator, low, _MAX_SIZE)
     usual = generator.random() < 0.6
     return max(_nearest(_USUAL_SIZES, value) if usual else round(value), low)
 
 
 def draw_channels(generator: np.random.Generator, low: int = 1, high: int = _MAX_CHANNELS) -> int:
     """Number of channels of a feature map."""
-    value = _log_uniform(generator, low, high)
+    value = log_uniform(generator, low, high)
     form = generator.random()
     if form < 0.45:
         value = _nearest(_USUAL_CHANNELS, value)
     elif form < 0.75:
-        step = _pick(generator, {8: 1.0, 16: 1.0, 32: 1.0})
+        step = pick(generator, {8: 1.0, 16: 1.0, 32: 1.0})
         value = step * max(round(value / step), 1)
     elif form < 0.85:
         value = _nearest(_AWKWARD_CHANNELS, value)
@@ -242,13 +242,13 @@ def draw_map(generator: np.random.Generator, low: int = 1) -> Shape:
     height = draw_size(generator, low)
     width = height
     if generator.random() < 0.15:
-        width = round(height * _log_uniform(generator, 0.4, 2.5))
+        width = round(height * log_uniform(generator, 0.4, 2.5))
     return (1, height, min(max(width, low), _MAX_SIZE), draw_channels(generator))
 
 
 def _draw_activation(generator: np.random.Generator) -> Activation:
     choices: dict[Activation, float] = {"none": 0.6, "relu": 0.15, "relu6": 0.25}
-    return _pick(generator, choices)
+    return pick(generator, choices)
 
 
 def _single(layer: Layer, dtype: str, *shapes: Shape) -> Configuration:
@@ -273,13 +273,13 @@ def _conv2d(generator: np.random.Generator, kind: str, dtype: str) -> Configurat
         (1, 1): 0.62, (3, 3): 0.18, (2, 2): 0.05, (5, 5): 0.05, (7, 7): 0.03, (1, 7): 0.02,
         (7, 1): 0.02, (1, 3): 0.015, (3, 1): 0.015,
     }  # fmt: skip
-    kernel = _pick(generator, kernels)
+    kernel = pick(generator, kernels)
     if kernel == (1, 1):
-        stride = _pick(generator, {1: 0.95, 2: 0.05})
+        stride = pick(generator, {1: 0.95, 2: 0.05})
     elif kernel == (2, 2):
-        stride = _pick(generator, {1: 0.3, 2: 0.7})
+        stride = pick(generator, {1: 0.3, 2: 0.7})
     else:
-        stride = _pick(generator, {1: 0.65, 2: 0.3, 3: 0.05})
+        stride = pick(generator, {1: 0.65, 2: 0.3, 3: 0.05})
     layer = Layer(
         kind,
         channels=_draw_related(generator, channels),
@@ -296,13 +296,13 @@ def _conv2d(generator: np.random.Generator, kind: str, dtype: str) -> Configurat
 def _draw_dilation(generator: np.random.Generator, kernel: tuple[int, int], stride: int) -> int:
     if kernel not in ((3, 3), (5, 5)) or stride > 1:
         return 1
-    return _pick(generator, {1: 0.9, 2: 0.07, 4: 0.03})
+    return pick(generator, {1: 0.9, 2: 0.07, 4: 0.03})
 
 
 def _depthwise(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
     kernels = {(3, 3): 0.58, (5, 5): 0.25, (7, 7): 0.08, (1, 1): 0.04, (2, 2): 0.03, (9, 9): 0.02}
-    kernel = _pick(generator, kernels)
-    stride = _pick(generator, {1: 0.75, 2: 0.25})
+    kernel = pick(generator, kernels)
+    stride = pick(generator, {1: 0.75, 2: 0.25})
     layer = Layer(
         kind,
         kernel=kernel,
@@ -319,7 +319,7 @@ def _transpose_conv2d(generator: np.random.Generator, kind: str, dtype: str) -> 
     layer = Layer(
         kind,
         channels=_draw_related(generator, shape[3]),
-        kernel=_pick(generator, {(2, 2): 0.4, (3, 3): 0.3, (4, 4): 0.3}),
+        kernel=pick(generator, {(2, 2): 0.4, (3, 3): 0.3, (4, 4): 0.3}),
         stride=2,
         padding="same" if generator.random() < 0.6 else "valid",
     )
@@ -334,12 +334,12 @@ def _fully_connected(generator: np.random.Generator, kind: str, dtype: str) -> C
         per_channel=generator.random() < 0.7,
         bias=generator.random() < 0.7,
     )
-    rows = 1 if generator.random() < 0.85 else round(_log_uniform(generator, 2, 256))
+    rows = 1 if generator.random() < 0.85 else round(log_uniform(generator, 2, 256))
     return _single(layer, dtype, (rows, draw_channels(generator, high=4096)))
 
 
 def _batch_matmul(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
-    heads = _pick(generator, {1: 0.5, 4: 0.25, 8: 0.25})
+    heads = pick(generator, {1: 0.5, 4: 0.25, 8: 0.25})
     rows, columns = draw_channels(generator, high=512), draw_channels(generator, high=512)
     depth = draw_channels(generator, high=512)
     transposed = generator.random() < 0.5
@@ -360,7 +360,7 @@ def _binary(generator: np.random.Generator, kind: str, dtype: str) -> Configurat
         return _single(layer, dtype, shape, shape)
     if form < even + (1 - even) / 2:
         return _single(layer, dtype, shape, by_channel)
-    constant = _pick(generator, {(): 0.4, by_channel: 0.4, shape: 0.2})
+    constant = pick(generator, {(): 0.4, by_channel: 0.4, shape: 0.2})
     return _single(Layer(kind, activation=activation, constant=constant), dtype, shape)
 
 
@@ -388,11 +388,11 @@ def _pool(generator: np.random.Generator, kind: str, dtype: str) -> Configuratio
         window = (shape[1], shape[2])
         if max(window) <= 64:
             return _single(Layer(kind, kernel=window, padding="valid"), dtype, shape)
-    extent = _pick(generator, {1: 0.08, 2: 0.42, 3: 0.4, 5: 0.1})
+    extent = pick(generator, {1: 0.08, 2: 0.42, 3: 0.4, 5: 0.1})
     layer = Layer(
         kind,
         kernel=(extent, extent),
-        stride=_pick(generator, {1: 0.35, 2: 0.65}),
+        stride=pick(generator, {1: 0.35, 2: 0.65}),
         padding="same" if generator.random() < 0.5 else "valid",
     )
     return _single(layer, dtype, shape)
@@ -409,7 +409,7 @@ def _pad(generator: np.random.Generator, kind: str, dtype: str) -> Configuration
     if generator.random() < 0.35:
         # A residual whose channels grow.
         return _single(Layer(kind, numbers=(0, 0, 0, 0, 0, 0, 0, shape[3])), dtype, shape)
-    before = _pick(generator, {0: 0.5, 1: 0.3, 2: 0.15, 3: 0.05})
+    before = pick(generator, {0: 0.5, 1: 0.3, 2: 0.15, 3: 0.05})
     after = max(before, 1) if generator.random() < 0.8 else before + 1
     return _single(Layer(kind, numbers=(0, 0, before, after, before, after, 0, 0)), dtype, shape)
 
@@ -421,7 +421,7 @@ def _reshape(generator: np.random.Generator, kind: str, dtype: str) -> Configura
         (1, height * width, channels): 0.5,
         (height * width, channels): 0.2,
     }
-    return _single(Layer(kind, numbers=_pick(generator, forms)), dtype, shape)
+    return _single(Layer(kind, numbers=pick(generator, forms)), dtype, shape)
 
 
 def _transpose(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
@@ -429,7 +429,7 @@ def _transpose(generator: np.random.Generator, kind: str, dtype: str) -> Configu
     if generator.random() < 0.3:
         return _single(Layer(kind, numbers=(0, 2, 1)), dtype, (1, shape[1] * shape[2], shape[3]))
     orders: dict[Shape, float] = {(0, 3, 1, 2): 0.4, (0, 2, 3, 1): 0.4, (0, 2, 1, 3): 0.2}
-    return _single(Layer(kind, numbers=_pick(generator, orders)), dtype, shape)
+    return _single(Layer(kind, numbers=pick(generator, orders)), dtype, shape)
 
 
 def _strided_slice(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
@@ -442,7 +442,7 @@ def _strided_slice(generator: np.random.Generator, kind: str, dtype: str) -> Con
 
 
 def _split(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
-    parts = _pick(generator, {2: 0.6, 3: 0.15, 4: 0.15, 6: 0.1})
+    parts = pick(generator, {2: 0.6, 3: 0.15, 4: 0.15, 6: 0.1})
     batch, height, width, channels = draw_map(generator)
     shape = (batch, height, width, parts * math.ceil(channels / parts))
     return _single(Layer(kind, numbers=(3, parts)), dtype, shape)
@@ -450,7 +450,7 @@ def _split(generator: np.random.Generator, kind: str, dtype: str) -> Configurati
 
 def _concatenation(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
     _, height, width, channels = draw_map(generator)
-    parts = _pick(generator, {2: 0.4, 3: 0.2, 4: 0.2, 5: 0.05, 6: 0.15})
+    parts = pick(generator, {2: 0.4, 3: 0.2, 4: 0.2, 5: 0.05, 6: 0.15})
     shapes: list[Shape]
     # Heads of a detector are joined along their anchors, branches along their channels.
     anchors = generator.random() < (0.4 if dtype == "float32" else 0.1)
@@ -467,7 +467,7 @@ def _concatenation(generator: np.random.Generator, kind: str, dtype: str) -> Con
 
 
 def _depth_to_space(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
-    block = _pick(generator, {2: 0.85, 3: 0.05, 4: 0.1})
+    block = pick(generator, {2: 0.85, 3: 0.05, 4: 0.1})
     batch, height, width, channels = draw_map(generator)
     shape = (batch, height, width, block**2 * math.ceil(channels / block**2))
     return _single(Layer(kind, numbers=(block,)), dtype, shape)
@@ -475,12 +475,12 @@ def _depth_to_space(generator: np.random.Generator, kind: str, dtype: str) -> Co
 
 def _resize(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
     shape = _, height, width, _ = draw_map(generator)
-    factor = _pick(generator, {2: 0.75, 4: 0.1, 8: 0.05, 1: 0.05, 0: 0.05})
+    factor = pick(generator, {2: 0.75, 4: 0.1, 8: 0.05, 1: 0.05, 0: 0.05})
     size = (height * factor, width * factor) if factor else (draw_size(generator),) * 2
     choices: dict[Sampling, float] = {"half_pixel_centers": 0.65, "align_corners": 0.25}
     if kind == "resize_nearest_neighbor":
         choices = {"plain": 0.5, "half_pixel_centers": 0.4, "align_corners": 0.1}
-    return _single(Layer(kind, numbers=size, sampling=_pick(generator, choices)), dtype, shape)
+    return _single(Layer(kind, numbers=size, sampling=pick(generator, choices)), dtype, shape)
 
 
 def _quantize(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
@@ -488,9 +488,9 @@ def _quantize(generator: np.random.Generator, kind: str, dtype: str) -> Configur
     if generator.random() < 0.1:
         shape = (1, shape[3])
     if kind == "dequantize":
-        source = _pick(generator, {"int8": 0.8, "uint8": 0.2})
+        source = pick(generator, {"int8": 0.8, "uint8": 0.2})
         return _single(Layer(kind), source, shape)
-    source = _pick(generator, {"float32": 0.6, "int8": 0.3, "uint8": 0.1})
+    source = pick(generator, {"float32": 0.6, "int8": 0.3, "uint8": 0.1})
     return _single(Layer(kind, dtype=dtype), source, shape)
 
 
