@@ -22,7 +22,8 @@ from tdse.graph.layers import (
     layer_macs,
     result_shapes,
 )
-from tdse.measure.excitation import draw_channels, log_uniform, pick, within_limits
+from tdse.measure.excitation import within_limits
+from tdse.measure.excitation_sizes import draw_channels, log_uniform, pick
 
 MIN_OPS, MAX_OPS = 4, 30
 MIN_MACS, MAX_MACS = 3_000_000, 200_000_000
