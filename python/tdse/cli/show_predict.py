@@ -63,7 +63,7 @@ def _choices(outlook: Outlook) -> Table:
         "regions",
         "ms",
         "90 % interval",
-        "/".join(SOURCES),
+        "times of ops",
         "GMAC/s",
         "utilised",
     ]
