@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -112,17 +113,16 @@ def _connect(place: Place) -> tuple[Callable[[bytes], bytes], Board]:
     from tvm import rpc
 
     session = rpc.connect(place.host, place.port, place.match_key, _SESSION_S)
-    try:
+    with suppress(AttributeError, ValidationError):
         description = session.get_function("tdse.rpc.describe")()
         return session.get_function("tdse.rpc.time_executor"), _BOARD.validate_json(description)
-    except (AttributeError, ValidationError):
-        # The error must not keep the board occupied.
-        del session
-        raise VersionError(
-            "the RPC server offers nothing of tdse, or of another version",
-            where=f"board {place}",
-            hint=f"pip install tdse=={tdse.__version__} there, and start the server again",
-        ) from None
+    # The traceback of the error must not keep the board occupied.
+    del session
+    raise VersionError(
+        "the RPC server offers nothing of tdse, or of another version",
+        where=f"board {place}",
+        hint=f"pip install tdse=={tdse.__version__} there, and start the server again",
+    )
 
 
 def _demand_versions(place: Place, conditions: Conditions) -> None:
