@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict
@@ -67,7 +67,7 @@ class Session:
         """Give the board back, also if something still holds this object, as a traceback does."""
         self._time = None
 
-    def time(self, job: Job, library: bytes) -> Timed:
+    def time(self, job: Job, libraries: Sequence[bytes]) -> Timed:
         """Have ``job`` done.
 
         Raises:
@@ -79,8 +79,12 @@ class Session:
             raise LostError("was given back")
         plan = job.assembly.plan
         inputs = [np.ascontiguousarray(array).tobytes() for array in job.inputs]
-        settings = {"threads": job.threads, "patience_s": job.patience_s}
-        request = pack(settings, [plan.to_bytes(), library, *inputs])
+        settings = {
+            "threads": job.threads,
+            "patience_s": job.patience_s,
+            "libraries": len(libraries),
+        }
+        request = pack(settings, [plan.to_bytes(), *libraries, *inputs])
         header, parts = unpack(bytes(_within(_ANSWER_S, self._time, request)))
         if "error" in header:
             raise self._error(header["error"])
