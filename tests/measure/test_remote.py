@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -115,11 +115,14 @@ def test_results_are_those_of_this_machine(
 ) -> None:
     store = RecordStore(current_conditions(), tmp_path / "records.sqlite")
     regions = [Region(i, "llvm", (op,)) for i, op in enumerate(graph.placed_ops)]
+    compile_regions(graph, regions[6:], threads=1)
     compiled = compile_regions(graph, regions, threads=1)
     made = [
         (i, Job(compiled.alone(i), tuple(values[index] for index in result.inputs), 1, 0.0))
         for i, result in enumerate(compiled.results)
     ]
+    # The second half was compiled before, so there are two libraries.
+    assert len(made[0][1].assembly.libraries) == 2
     here = dict(LocalTimer(store).time_all(made, deadline=_later()))
     with Boards(network.address, pair) as boards:
         there = dict(boards.time_all(made, deadline=_later()))
@@ -138,13 +141,13 @@ def test_both_boards_work_at_the_same_time(
     lock, at_work, most = threading.Lock(), set(), 0
     time_one = Session.time
 
-    def watched(self: Session, job: Job, library: bytes) -> Timed:
+    def watched(self: Session, job: Job, libraries: Sequence[bytes]) -> Timed:
         nonlocal most
         with lock:
             at_work.add(str(self.place))
             most = max(most, len(at_work))
         try:
-            return time_one(self, job, library)
+            return time_one(self, job, libraries)
         finally:
             with lock:
                 at_work.discard(str(self.place))
@@ -177,7 +180,7 @@ def test_an_operator_that_crashes_costs_only_itself(
     with Boards(network.address, pair) as boards:
         for board in boards._sessions:
             with pytest.raises(TargetError, match="running it crashed the process with SIGSEGV"):
-                board.time(crash, library.read_bytes())
+                board.time(crash, [library.read_bytes()])
         assert all(
             isinstance(outcome, Timed)
             for _, outcome in boards.time_all(jobs[:13], deadline=_later())
@@ -189,15 +192,18 @@ def test_what_a_board_cannot_make_sense_of_is_an_error(
     network: Network, pair: str, jobs: list[tuple[int, Job]]
 ) -> None:
     plan = jobs[0][1].assembly.plan.to_bytes()
-    settings = {"threads": 1, "patience_s": 0.0}
+    settings = {"threads": 1, "patience_s": 0.0, "libraries": 0}
+    one = {**settings, "libraries": 1}
     with Boards(network.address, pair) as boards:
         ask = boards._sessions[0]._time
         assert ask is not None
-        assert b"does not start with TDSEPLAN" in bytes(ask(pack(settings, [b"no plan", b""])))
-        assert b"the plan takes 1 inputs, not 0" in bytes(ask(pack(settings, [plan, b""])))
-        assert b"cannot be loaded" in bytes(ask(pack(settings, [plan, b"no library"])))
-        assert b"malformed" in bytes(ask(pack(settings, [plan, b"", b"too short"])))
-        assert b"a request lacks" in bytes(ask(pack({}, [plan, b""])))
+        assert b"does not start with TDSEPLAN" in bytes(ask(pack(settings, [b"no plan"])))
+        assert b"the plan takes 1 inputs, not 0" in bytes(ask(pack(settings, [plan])))
+        assert b"cannot be loaded" in bytes(ask(pack(one, [plan, b"no library"])))
+        assert b"malformed" in bytes(ask(pack(settings, [plan, b"too short"])))
+        assert b"1 parts and 1 libraries" in bytes(ask(pack(one, [plan])))
+        assert b"malformed" in bytes(ask(pack({**settings, "threads": 0}, [plan])))
+        assert b"malformed" in bytes(ask(pack({}, [plan])))
         assert b"malformed" in bytes(ask(b""))
 
 

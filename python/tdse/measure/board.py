@@ -14,8 +14,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+
 from tdse.child import FAULTS
 from tdse.errors import TargetError, TdseError, UsageError
+from tdse.faults import faults_of
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.message import MOST_BYTES, as_array, pack, unpack
 from tdse.measure.records import RecordStore
@@ -46,6 +49,18 @@ class Board:
     features: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Settings:
+    """The header of a request."""
+
+    threads: PositiveInt
+    patience_s: NonNegativeFloat
+    libraries: NonNegativeInt
+
+
+_SETTINGS = TypeAdapter(_Settings)
+
+
 def this_board() -> Board:
     """The machine that this process runs on, as a board."""
     device = discover_host().devices[0]
@@ -63,8 +78,8 @@ def time_executor(request: bytes) -> bytes:
     TVM's server does not outlive a session that crashes.
 
     Args:
-        request: a message with ``threads`` and ``patience_s`` in the header; its parts are a plan,
-            the compiled library that the plan calls or nothing, and the plan's inputs.
+        request: a message with ``threads``, ``patience_s`` and the number of ``libraries`` in the
+            header; its parts are a plan, the compiled libraries that it calls, and its inputs.
 
     Returns:
         A message: ``timing`` in the header and the outputs as parts, or ``error`` in the header.
@@ -162,15 +177,18 @@ def _failure(error: TdseError) -> bytes:
 
 def _timed(request: bytes, timer: LocalTimer) -> Timed:
     header, parts = unpack(request)
-    settings = header.get("threads"), header.get("patience_s")
-    if len(parts) < 2 or not all(isinstance(value, int | float) for value in settings):
-        raise UsageError("a request lacks threads, patience, a plan or a library")
-    plan, library, *inputs = parts
-    module = native.create_executor(bytes(plan))
-    if library:
-        # The caller has no say in the path.
-        with tempfile.TemporaryDirectory(prefix="tdse-board-") as directory:
-            path = Path(directory) / "library.so"
+    try:
+        settings = _SETTINGS.validate_python(header)
+    except ValidationError as error:
+        raise UsageError("a request is malformed", why=faults_of(error)[0]) from None
+    if len(parts) <= settings.libraries:
+        raise UsageError(f"a request has {len(parts)} parts and {settings.libraries} libraries")
+    libraries, inputs = parts[1 : 1 + settings.libraries], parts[1 + settings.libraries :]
+    module = native.create_executor(bytes(parts[0]))
+    # The caller has no say in the paths.
+    with tempfile.TemporaryDirectory(prefix="tdse-board-") as directory:
+        for i, library in enumerate(libraries):
+            path = Path(directory) / f"library{i}.so"
             path.write_bytes(library)
             module.import_module(native.load_library(path))
     description = json.loads(module["describe"]())
@@ -180,4 +198,4 @@ def _timed(request: bytes, timer: LocalTimer) -> Timed:
         raise UsageError(f"the plan takes {len(model.inputs)} inputs, not {len(inputs)}")
     arrays = zip(inputs, model.inputs, strict=True)
     values = [as_array(part, info.dtype, info.shape) for part, info in arrays]
-    return timer.time_model(model, values, header["threads"], header["patience_s"])
+    return timer.time_model(model, values, settings.threads, settings.patience_s)

@@ -10,7 +10,7 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -30,6 +30,8 @@ _Queue = queue.SimpleQueue
 _WAIT_S = 10.0
 # How often it is looked whether a board came back, seconds.
 _LOOK_S = 0.5
+# What a board is at may take so long to end after an error, seconds.
+_END_S = 5.0
 # Jobs that are made ready beyond those that are being timed: compiling goes on meanwhile.
 _AHEAD = 16
 
@@ -101,26 +103,32 @@ class Boards:
         """
         todo: _Queue[_Task[Key] | None] = queue.SimpleQueue()
         done: _Queue[_Done[Key]] = queue.SimpleQueue()
+        workers: list[threading.Thread] = []
+
+        def start(session: Session) -> None:
+            arguments = (session, todo, done, deadline)
+            workers.append(threading.Thread(target=_work, args=arguments, daemon=True))
+            workers[-1].start()
+
         try:
-            yield from self._dispatch(iter(jobs), todo, done, deadline)
+            yield from self._dispatch(iter(jobs), todo, done, start)
         finally:
             with suppress(queue.Empty):
                 while True:
                     todo.get_nowait()
-            for _ in range(len(self._sessions)):
+            for _ in workers:
                 todo.put(None)
+            # A call that comes back while Python ends would abort the process.
+            for worker in workers:
+                worker.join(_END_S)
 
     def _dispatch(
         self,
         jobs: Iterator[tuple[Key, Job]],
         todo: _Queue[_Task[Key] | None],
         done: _Queue[_Done[Key]],
-        deadline: float,
+        start: Callable[[Session], None],
     ) -> Iterator[tuple[Key, Timed | TargetError | None]]:
-        def start(session: Session) -> None:
-            arguments = (session, todo, done, deadline)
-            threading.Thread(target=_work, args=arguments, daemon=True).start()
-
         for session in self._sessions:
             start(session)
         outstanding, has_more = 0, True
@@ -130,7 +138,7 @@ class Boards:
                 entry = next(jobs, None)
                 has_more = entry is not None
                 if entry is not None:
-                    todo.put(_Task(*entry, self._library(entry[1])))
+                    todo.put(_Task(*entry, self._libraries(entry[1])))
                     outstanding += 1
             if self._sessions:
                 last_alive = time.monotonic()
@@ -189,10 +197,10 @@ class Boards:
                 hint="make them alike, or give them different keys",
             )
 
-    def _library(self, job: Job) -> bytes:
+    def _libraries(self, job: Job) -> tuple[bytes, ...]:
         """The compiled kernels that ``job`` calls, for the boards' processor."""
         if not job.assembly.libraries:
-            return b""
+            return ()
         here = this_board()
         missing = sorted(set(here.features) - set(self.board.features))
         if self.board.isa != here.isa or missing:
@@ -203,8 +211,7 @@ class Boards:
                 why=lacks if self.board.isa == here.isa else f"that is {self.board.isa}",
                 hint="measure only litert there, or run tdse on a machine like the board",
             )
-        (library,) = job.assembly.libraries
-        return _linked(library)
+        return tuple(_linked(library) for library in job.assembly.libraries)
 
     def _none_left(self, why: str) -> TdseError:
         return TdseError(
@@ -217,11 +224,11 @@ class Boards:
 
 @dataclass(frozen=True)
 class _Task(Generic[Key]):
-    """A job with the library that goes with it."""
+    """A job with the libraries that go with it."""
 
     key: Key
     job: Job
-    library: bytes
+    libraries: tuple[bytes, ...]
     is_second: bool = False
 
 
@@ -240,7 +247,7 @@ def _work(
             done.put((session, task, None))
             continue
         try:
-            done.put((session, task, session.time(task.job, task.library)))
+            done.put((session, task, session.time(task.job, task.libraries)))
         except TdseError as error:
             done.put((session, task, error))
         except LostError as error:
@@ -273,9 +280,9 @@ def _flat(board: Board) -> Mapping[str, Any]:
     return {**kept, "isa": board.isa, "features": " ".join(board.features)}
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=32)
 def _linked(library: Any) -> bytes:
-    """The shared library of a TVM module; those of a batch share it."""
+    """The shared library of a TVM module; many operators share it."""
     with tempfile.TemporaryDirectory(prefix="tdse-boards-") as directory:
         path = Path(directory) / "library.so"
         write_library(library, path)

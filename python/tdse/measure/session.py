@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -66,7 +67,7 @@ class Session:
         """Give the board back, also if something still holds this object, as a traceback does."""
         self._time = None
 
-    def time(self, job: Job, library: bytes) -> Timed:
+    def time(self, job: Job, libraries: Sequence[bytes]) -> Timed:
         """Have ``job`` done.
 
         Raises:
@@ -78,8 +79,12 @@ class Session:
             raise LostError("was given back")
         plan = job.assembly.plan
         inputs = [np.ascontiguousarray(array).tobytes() for array in job.inputs]
-        settings = {"threads": job.threads, "patience_s": job.patience_s}
-        request = pack(settings, [plan.to_bytes(), library, *inputs])
+        settings = {
+            "threads": job.threads,
+            "patience_s": job.patience_s,
+            "libraries": len(libraries),
+        }
+        request = pack(settings, [plan.to_bytes(), *libraries, *inputs])
         header, parts = unpack(bytes(_within(_ANSWER_S, self._time, request)))
         if "error" in header:
             raise self._error(header["error"])
@@ -112,17 +117,16 @@ def _connect(place: Place) -> tuple[Callable[[bytes], bytes], Board]:
     from tvm import rpc
 
     session = rpc.connect(place.host, place.port, place.match_key, _SESSION_S)
-    try:
+    with suppress(AttributeError, ValidationError):
         description = session.get_function("tdse.rpc.describe")()
         return session.get_function("tdse.rpc.time_executor"), _BOARD.validate_json(description)
-    except (AttributeError, ValidationError):
-        # The error must not keep the board occupied.
-        del session
-        raise VersionError(
-            "the RPC server offers nothing of tdse, or of another version",
-            where=f"board {place}",
-            hint=f"pip install tdse=={tdse.__version__} there, and start the server again",
-        ) from None
+    # The traceback of the error must not keep the board occupied.
+    del session
+    raise VersionError(
+        "the RPC server offers nothing of tdse, or of another version",
+        where=f"board {place}",
+        hint=f"pip install tdse=={tdse.__version__} there, and start the server again",
+    )
 
 
 def _demand_versions(place: Place, conditions: Conditions) -> None:
