@@ -181,7 +181,7 @@ def sizes_of(workload: Workload) -> Sizes:
         depth=max(1, workload.macs // elements, kernel_height * kernel_width),
         height=height,
         width=width,
-        input_channels=source.shape[-1] if source.shape else 1,
+        input_channels=max(1, source.shape[-1]) if source.shape else 1,
         kernel_height=kernel_height,
         kernel_width=kernel_width,
         stride=_attribute(workload, "stride_h"),
