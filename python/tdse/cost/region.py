@@ -91,8 +91,13 @@ class RegionModel:
 
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> RegionModel:
-        """The model that ``to_json`` gave."""
-        return RegionModel(fields["weights"], fields["margin"], fields["chains"])
+        """The model that ``to_json`` gave.
+
+        Raises:
+            KeyError: it has other terms.
+        """
+        weights = {name: fields["weights"][name] for name, *_ in _TERMS}
+        return RegionModel(weights, fields["margin"], fields["chains"])
 
 
 SUM = RegionModel({name: plain for name, plain, _, _ in _TERMS}, 0.0, 0)
@@ -125,15 +130,18 @@ def fit_region(
 def _fit(rows: Floats, extra_us: Floats, scale_us: Floats) -> Floats:
     plain, low, high = (np.array([term[i] for term in _TERMS]) for i in (1, 2, 3))
     relative = rows / scale_us[:, None]
+    size = np.sqrt(np.mean(relative**2, axis=0))
     # Of a term that no chain has, the plain weight remains.
-    size = np.maximum(np.sqrt(np.mean(relative**2, axis=0)), 1e-12)
+    has = size > 0
+    relative, size = relative[:, has], size[has]
     prior = np.diag(np.sqrt(_PRIOR) * size)
     found = lsq_linear(
         np.vstack([relative, prior]) / size,
-        np.concatenate([extra_us / scale_us, prior @ plain]),
-        bounds=(low * size, high * size),
+        np.concatenate([extra_us / scale_us, prior @ plain[has]]),
+        bounds=(low[has] * size, high[has] * size),
     )
-    weights: Floats = found.x / size
+    weights: Floats = plain.copy()
+    weights[has] = found.x / size
     return weights
 
 
