@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdse.cost.conformal import conformal_margin
-from tdse.cost.features import features
+from tdse.cost.features import FEATURE_NAMES, features
 from tdse.cost.flydel import Flydel, fit_flydel
 from tdse.cost.regressors import regressor_row
 from tdse.graph.workload import Workload
@@ -153,7 +153,11 @@ class CostModel:
 
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> CostModel:
-        """The model that ``to_json`` gave."""
+        """The model that ``to_json`` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else, or knows other features.
+        """
         return CostModel(
             Flydels.from_json(fields["flydels"]),
             _booster(fields["factor"]),
@@ -250,4 +254,6 @@ def _booster(text: str) -> xgboost.Booster:
 
     booster = xgboost.Booster({"nthread": 1})
     booster.load_model(bytearray(base64.b64decode(text)))
+    if booster.num_features() != len(FEATURE_NAMES):
+        raise ValueError(f"a model of {booster.num_features()} features")
     return booster
