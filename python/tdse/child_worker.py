@@ -163,6 +163,7 @@ def _survey(
     seed: int,
     deadline: float,
     patience_s: float,
+    demand_all: bool,
     one_by_one: bool = False,
 ) -> int:
     """The number of measurements that were made."""
@@ -171,7 +172,8 @@ def _survey(
     with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
         worker.say("legality", 0, 1, "")
         legality = find_legality(graph, targets, records, begin=worker.at)
-        demand_all_supported(graph, legality)
+        if demand_all:
+            demand_all_supported(graph, legality)
         if graph.whole_reason:
             return 0
         return _measure(

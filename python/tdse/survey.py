@@ -44,6 +44,7 @@ def survey(
     seed: int,
     deadline: float,
     patience_s: float = PATIENCE_S,
+    demand_all: bool = True,
 ) -> Survey:
     """Find out where operators may run and how long they take.
 
@@ -59,6 +60,7 @@ def survey(
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each operator.
+        demand_all: refuse a model with an operator that runs on no target; else it is left out.
 
     Raises:
         ModelError: LiteRT cannot run the model, or an operator runs on no target.
@@ -75,6 +77,7 @@ def survey(
         seed=seed,
         deadline=deadline,
         patience_s=patience_s,
+        demand_all=demand_all,
     )
     return Survey(find_legality(graph, targets, store), measured)
 
