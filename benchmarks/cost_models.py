@@ -15,26 +15,28 @@ measurement of the same thing differs by, the noise floor, stands beside the err
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cost_data import VARIANTS, Network, excite, measure_networks
+from cost_data import VARIANTS, Network, excite, measure_networks, open_store
+from cost_regret import Regret, measure_regret
 from rich.console import Console
 from rich.table import Table
 
-from tdse.cost.features import features
-from tdse.cost.flydel import MOST_SAMPLES, fit_flydel
+from tdse.cost.features import Quantities, quantities
+from tdse.cost.flydel import fit_flydel
 from tdse.cost.library import VariantModels, train_variant
-from tdse.cost.regressors import regressor_row
 from tdse.measure.records import Record
+from tdse.measure.timing import QUIET
 
 Floats = npt.NDArray[np.float64]
 Variant = tuple[str, int]
@@ -42,8 +44,9 @@ Variant = tuple[str, int]
 # Operators faster than this count for little in a network, and are all launch.
 _LEAST_US = 20.0
 _SAMPLES = (25, 50, 100, 200)
-# To judge a fit to 200 samples, so many more of the kind.
+# To judge a fit, so many more samples of the kind; kinds with fewer are left out.
 _HELD_OUT = 40
+_LEAST_COUNTS = 3
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,19 @@ def main() -> int:
     for evaluation in evaluations:
         tables += [operator_table(evaluation), network_table(evaluation)]
     report["evaluations"] = [asdict(evaluation) for evaluation in evaluations]
+    say("placements by predictions alone")
+    with contextlib.closing(open_store(data, "networks")) as store:
+        regrets = [
+            measure_regret(network, store, _train(_without(network, networks, excited)), say)
+            for network in networks
+        ]
+    report["regret"] = [asdict(regret) for regret in regrets]
+    tables.append(regret_table(regrets))
     say("flydels")
-    report["flydels"] = flydel_rows(excited)
+    known = {(r.signature, r.target, r.threads): r for r in excited}
+    for network in networks:
+        known.update(network.records)
+    report["flydels"] = flydel_rows(list(known.values()))
     tables.append(flydel_table(report["flydels"]))
     report["speed"] = speed(excited)
     tables.append(speed_table(report["speed"]))
@@ -153,7 +167,7 @@ def evaluate(
             known = models[variant]
             assert known.operators is not None, "too few records; give --excite"
             records = network.operators(*variant)
-            guess = known.operators.predict([record.workloads[0] for record in records])
+            guess = known.operators.predict(quantities([record.workloads[0] for record in records]))
             rows = zip(records, guess.mean_us, guess.low_us, guess.high_us, strict=True)
             gathered[variant] += rows
             whole = network.whole(*variant)
@@ -167,7 +181,7 @@ def _network_error(
     network: Network, variant: Variant, models: VariantModels, first: Record, second: Record
 ) -> NetworkError:
     assert models.operators is not None
-    times = models.operators.predict(network.works).mean_us
+    times = models.operators.predict(quantities(network.works)).mean_us
     predicted = models.regions.predict_us(network.works, times, models.launch_us)
     quieter = min((first, second), key=lambda record: record.contention)
     return NetworkError(
@@ -213,48 +227,56 @@ def _operator_errors(
     )
 
 
-def flydel_rows(excited: Sequence[Record]) -> list[dict[str, Any]]:
-    """Errors of flydels and of plain XGBoost fitted to as many samples, on held-out ones."""
+def flydel_rows(records_of_all: Sequence[Record]) -> list[dict[str, Any]]:
+    """Errors of flydels and of plain XGBoost fitted to as many samples, on held-out ones.
+
+    The held-out ones of a kind are the same for all numbers of samples.
+    """
     groups: dict[tuple[Variant, str, str], list[Record]] = {}
-    for record in excited:
-        if len(record.workloads) == 1 and record.contention <= 1.1:
+    for record in records_of_all:
+        if len(record.workloads) == 1 and record.contention <= QUIET:
             work = record.workloads[0]
             key = (record.target, record.threads), work.kind, work.outputs[0].dtype
             groups.setdefault(key, []).append(record)
     rows = []
     for (variant, kind, dtype), records in sorted(groups.items()):
-        if len(records) < MOST_SAMPLES + _HELD_OUT:
+        counts = [n for n in _SAMPLES if n + _HELD_OUT <= len(records)]
+        if len(counts) < _LEAST_COUNTS:
             continue
         order = np.random.default_rng(0).permutation(len(records))
         shuffled = [records[i] for i in order]
-        held = shuffled[MOST_SAMPLES:]
+        held = shuffled[counts[-1] :]
         truth = np.array([record.median_us for record in held])
         row: dict[str, Any] = {"variant": _name(variant), "kind": kind, "dtype": dtype}
-        for samples in _SAMPLES:
+        for samples in counts:
             seen = shuffled[:samples]
-            flydel = fit_flydel(kind, [r.workloads[0] for r in seen], [r.median_us for r in seen])
-            guess = flydel.predict_us([regressor_row(r.workloads[0], kind) for r in held])
-            row[f"flydel_{samples}"] = float(np.median(np.abs(guess / truth - 1)))
-            row[f"xgboost_{samples}"] = float(
-                np.median(np.abs(_plain_xgboost(seen, held) / truth - 1))
-            )
+            flydel = fit_flydel(kind, _sizes(seen), np.array([r.median_us for r in seen]))
+            row[f"flydel_{samples}"] = _median_error(flydel.predict_us(_sizes(held)), truth)
+            row[f"xgboost_{samples}"] = _median_error(_plain_xgboost(seen, held), truth)
             row["parameters"] = len(flydel.weights)
             row["formula"] = flydel.formula()
         rows.append(row)
     return rows
 
 
+def _median_error(guess: Floats, truth: Floats) -> float:
+    return float(np.median(np.abs(guess / truth - 1)))
+
+
+def _sizes(records: Sequence[Record]) -> Quantities:
+    return quantities([record.workloads[0] for record in records])
+
+
 def _plain_xgboost(seen: Sequence[Record], held: Sequence[Record]) -> Floats:
     """XGBoost by itself, on the logarithm of the time, as published latency models use it."""
     import xgboost
 
-    def rows(records: Iterable[Record]) -> npt.NDArray[np.float32]:
-        return np.asarray([features(record.workloads[0]) for record in records], np.float32)
-
-    data = xgboost.DMatrix(rows(seen), label=np.log([record.median_us for record in seen]))
+    data = xgboost.DMatrix(
+        _sizes(seen).features, label=np.log([record.median_us for record in seen])
+    )
     parameters = {"max_depth": 5, "eta": 0.1, "subsample": 0.9, "nthread": 1}
     booster = xgboost.train(parameters, data, num_boost_round=200)
-    return np.exp(np.asarray(booster.predict(xgboost.DMatrix(rows(held))), np.float64))
+    return np.exp(np.asarray(booster.predict(xgboost.DMatrix(_sizes(held).features)), np.float64))
 
 
 def speed(excited: Sequence[Record]) -> dict[str, float]:
@@ -276,9 +298,10 @@ def speed(excited: Sequence[Record]) -> dict[str, float]:
         load_s = time.perf_counter() - begin
     works = [record.workloads[0] for record in many]
     begin = time.perf_counter()
+    sizes = quantities(works)
     for known in models.values():
         assert known.operators is not None
-        known.operators.predict(works)
+        known.operators.predict(sizes)
     predict_s = time.perf_counter() - begin
     return {
         "records": len(many),
@@ -324,6 +347,20 @@ def network_table(evaluation: Evaluation) -> Table:
 _ERRORS = ("error", "raw_error", "floor")
 
 
+def regret_table(rows: Sequence[Regret]) -> Table:
+    """Placements by predictions against those by records."""
+    table = Table(title="placements by predictions alone, measured against those by records")
+    for column in ("network", "by records", "by predictions", "time ratio", "95 % interval"):
+        table.add_column(column)
+    for row in rows:
+        interval = f"{row.low:.3f} to {row.high:.3f}"
+        table.add_row(row.network, row.records, row.predictions, f"{row.ratio:.3f}", interval)
+    ratios = [row.ratio for row in rows]
+    table.add_row("median", "", "", f"{np.median(ratios):.3f}", "")
+    table.add_row("worst", "", "", f"{np.max(ratios):.3f}", "")
+    return table
+
+
 def flydel_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Median errors of flydels and of XGBoost by the number of samples."""
     table = Table(title="median error of flydel / XGBoost, by samples")
@@ -344,6 +381,8 @@ def flydel_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _both(row: dict[str, Any], samples: int) -> str:
+    if f"flydel_{samples}" not in row:
+        return ""
     return f"{100 * row[f'flydel_{samples}']:.1f} / {100 * row[f'xgboost_{samples}']:.1f} %"
 
 
@@ -377,7 +416,8 @@ def _without(
 
 
 def _relative_us(record: Record) -> float:
-    return record.median_us / record.contention
+    """The time, without the slowdown of the reference where that was more than its own noise."""
+    return record.median_us / (1.0 if record.contention <= QUIET else record.contention)
 
 
 def _name(variant: Variant) -> str:

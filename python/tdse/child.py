@@ -35,7 +35,7 @@ LITERT_SILENT_S = 30.0
 # The stages in which LiteRT takes up the model, and computes what every result is held against.
 PREPARING, RUNNING = "preparing", "running"
 # Signals of a fault in the process itself, in contrast to SIGKILL and SIGTERM from outside.
-_FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
 class CrashError(Exception):
@@ -189,7 +189,7 @@ def _ending(status: int, log: str) -> str:
     if status >= 0:
         return f"ended the process with status {status}{last}"
     name = signal.Signals(-status).name
-    if -status not in _FAULTS:
+    if -status not in FAULTS:
         raise TdseError(
             "a process of tdse was killed",
             why=name,

@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -33,8 +33,9 @@ from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
-from tdse.measure.references import References
 from tdse.measure.regions import measure_regions
+from tdse.measure.remote import Boards
+from tdse.measure.timer import LocalTimer, Timer
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
@@ -153,6 +154,19 @@ def _ask_targets(worker: _Worker, *, store: str, targets: Sequence[str]) -> None
         find_legality(worker.graph, targets, records, begin=worker.at)
 
 
+@contextlib.contextmanager
+def _place(store: str, boards: tuple[str, str] | None) -> Iterator[tuple[RecordStore, Timer]]:
+    """Where is measured, this process or boards, and the records of that machine."""
+    with contextlib.ExitStack() as stack:
+        if boards is None:
+            records = RecordStore(current_conditions(), Path(store))
+            yield stack.enter_context(contextlib.closing(records)), LocalTimer(records)
+        else:
+            timer = stack.enter_context(Boards(*boards))
+            records = RecordStore(timer.board.conditions, Path(store))
+            yield stack.enter_context(contextlib.closing(records)), timer
+
+
 def _survey(
     worker: _Worker,
     *,
@@ -164,12 +178,13 @@ def _survey(
     deadline: float,
     patience_s: float,
     demand_all: bool,
+    boards: tuple[str, str] | None,
     one_by_one: bool = False,
 ) -> int:
     """The number of measurements that were made."""
     graph = worker.graph
     worker.demand_runs(seed)
-    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
+    with _place(store, boards) as (records, timer):
         worker.say("legality", 0, 1, "")
         legality = find_legality(graph, targets, records, begin=worker.at)
         if demand_all:
@@ -181,6 +196,7 @@ def _survey(
             legality,
             worker.values(seed, legality.signatures),
             records,
+            timer,
             counts=counts,
             pins=pins,
             deadline=deadline,
@@ -197,15 +213,16 @@ def _repeat(
     seed: int,
     deadline: float,
     patience_s: float,
+    boards: tuple[str, str] | None,
 ) -> int:
     """Measure again what has a record; the number of measurements."""
-    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
+    with _place(store, boards) as (records, timer):
         return measure_ops(
             worker.graph,
             [Work(*each) for each in work],
             worker.values(seed),
             records,
-            References(records),
+            timer,
             deadline=deadline,
             patience_s=patience_s,
             again=True,
@@ -221,6 +238,7 @@ def _measure_regions(
     seed: int,
     deadline: float,
     patience_s: float,
+    boards: tuple[str, str] | None,
 ) -> int:
     """The number of measurements that were made."""
     given = [Region(index, device, tuple(ops)) for index, device, ops in regions]
@@ -228,8 +246,7 @@ def _measure_regions(
     def begin(region: Region) -> None:
         worker.at("measuring", region.device, [])
 
-    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
-        references = References(records)
+    with _place(store, boards) as (records, timer):
         return sum(
             measure_regions(
                 worker.graph,
@@ -237,7 +254,7 @@ def _measure_regions(
                 threads,
                 worker.values(seed),
                 records,
-                references,
+                timer,
                 deadline=deadline,
                 patience_s=patience_s,
                 begin=begin,
@@ -362,6 +379,7 @@ def _measure(
     legality: Legality,
     values: Mapping[int, Array],
     store: RecordStore,
+    timer: Timer,
     *,
     counts: Sequence[int],
     pins: Sequence[tuple[int, str]],
@@ -371,7 +389,6 @@ def _measure(
 ) -> int:
     """Measure what has no record yet: pins, then LiteRT, then where most may be gained."""
     graph = worker.graph
-    references = References(store)
 
     def begin(ops: Sequence[int], target: str) -> None:
         worker.at("measuring", target, [legality.signatures[op] for op in ops])
@@ -388,7 +405,7 @@ def _measure(
             ],
             values,
             store,
-            references,
+            timer,
             deadline=deadline,
             patience_s=patience_s,
             one_by_one=one_by_one,

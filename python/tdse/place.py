@@ -12,7 +12,7 @@ import numpy as np
 
 from tdse.child import Child, Progress
 from tdse.contest import Contest, Contestant, distinct, run_contest
-from tdse.cost.library import variant_models
+from tdse.cost.library import VariantModels, variant_models
 from tdse.cost.table import CostTable, cost_table
 from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.graph.model import Graph
@@ -20,7 +20,7 @@ from tdse.graph.regions import Region, form_regions
 from tdse.legality import Legality, chosen_targets, demand_all_supported
 from tdse.measure.conditions import current_conditions
 from tdse.measure.launch import measure_launch
-from tdse.measure.records import RecordStore
+from tdse.measure.records import Record, RecordStore
 from tdse.measure.turn import measuring
 from tdse.platform import Platform, discover_host, load_platform
 from tdse.search import Problem, evaluate, search
@@ -30,7 +30,7 @@ from tdse.survey import Survey, survey
 from tdse.targets import target_threads
 
 # The local improvement after the exact cut; it rarely finds more than a thousandth.
-_SEARCH_S = 1.0
+SEARCH_S = 1.0
 # Share of the budget for measuring operators; the rest is for building and timing candidates.
 _MEASURE_SHARE = 0.6
 # Launches are measured alone, with all in cache. One search takes them as measured, another as
@@ -62,12 +62,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"{self.threads} threads cannot run anything", hint="give 1 or more")
-        if not self.budget_s > 0:
-            raise UsageError(
-                f"a budget of {self.budget_s} s is not positive", hint="give seconds above 0"
-            )
+        demand_positive(self.threads, self.budget_s)
 
 
 @dataclass(frozen=True)
@@ -143,6 +138,18 @@ def decide(
         return _search_and_race(graph, found, worker, counts, store, options, pins, begun, say)
 
 
+def demand_positive(threads: int | None, budget_s: float) -> None:
+    """Refuse a number of threads or a budget with which nothing can be done.
+
+    Raises:
+        UsageError: says which.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads cannot run anything", hint="give 1 or more")
+    if not budget_s > 0:
+        raise UsageError(f"a budget of {budget_s} s is not positive", hint="give seconds above 0")
+
+
 def demand_host(platform: Platform) -> None:
     """Refuse a platform whose times cannot be measured here.
 
@@ -164,6 +171,30 @@ def thread_counts(asked: int | None, cores: int) -> tuple[int, ...]:
         return (asked,)
     powers = [1 << i for i in range(cores.bit_length()) if 1 << i <= cores]
     return tuple(dict.fromkeys([*powers, cores]))
+
+
+def cost_problem(
+    graph: Graph,
+    legality: Legality,
+    *,
+    threads: Mapping[str, int],
+    launch_us: Mapping[str, float],
+    records: Mapping[tuple[str, str, int], Record],
+    models: Mapping[str, VariantModels],
+    pins: Mapping[int, str],
+) -> tuple[CostTable, Problem]:
+    """What the operators cost, and the search's problem of them; arguments as of ``cost_table``."""
+    table = cost_table(
+        graph,
+        signatures=legality.signatures,
+        legal=legality.legal(),
+        threads=threads,
+        launch_us=launch_us,
+        records=records,
+        models=models,
+        pins=pins,
+    )
+    return table, _problem(graph, table, launch_us, pins)
 
 
 def _problem(
@@ -209,24 +240,21 @@ def _search_and_race(
     for threads in counts:
         given = {t: target_threads(t, [threads])[0] for t in legality.targets}
         launches = measure_launch(list(given.items()), store)
-        launch_us = {t: launches[t, given[t]] for t in legality.targets}
-        table = cost_table(
+        table, problem = cost_problem(
             graph,
-            signatures=legality.signatures,
-            legal=legality.legal(),
+            legality,
             threads=given,
-            launch_us=launch_us,
+            launch_us={t: launches[t, given[t]] for t in legality.targets},
             records=records,
             models=variant_models(store, given),
             pins=pins,
         )
         tables[threads] = table
         say("search", 0, 1, f"{threads} threads")
-        problem = _problem(graph, table, launch_us, pins)
         wanted = []
         for scale in _LAUNCH_SCALES:
             scaled = dataclasses.replace(problem, launch_us=problem.launch_us * scale)
-            best = search(scaled, seed=options.seed, budget_s=_SEARCH_S, top=1)[0]
+            best = search(scaled, seed=options.seed, budget_s=SEARCH_S, top=1)[0]
             name = f"placed x{threads}" + (", few regions" if scale > 1.0 else "")
             wanted.append((name, best.assignment))
         wanted += [

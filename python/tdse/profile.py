@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tdse.child import Child, Progress
+from tdse.cost.features import quantities
 from tdse.cost.library import variant_models
 from tdse.graph.build import build_graph
 from tdse.graph.layers import Configuration, beside
@@ -20,12 +21,14 @@ from tdse.graph.regions import Region
 from tdse.graph.signature import signature
 from tdse.graph.workload import workload
 from tdse.legality import chosen_targets
-from tdse.measure.conditions import current_conditions
+from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.excitation import KINDS, draw
-from tdse.measure.excitation_chains import draw_chain
+from tdse.measure.excitation_chains import draw_chain, draw_stack
 from tdse.measure.records import RecordStore
+from tdse.measure.remote import Boards
+from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
-from tdse.place import demand_host, thread_counts
+from tdse.place import demand_host, demand_positive, thread_counts
 from tdse.platform import load_platform
 from tdse.survey import survey, time_again, time_regions
 from tdse.targets import target_threads
@@ -51,11 +54,15 @@ class Profile:
     """What excitation brought.
 
     Attributes:
-        measured: measurements that were made.
+        processor: name of the processor that was measured.
+        measured: times that were measured.
+        quiet: how many of them in moments in which nothing else slowed the machine down.
         seconds: what they took.
     """
 
+    processor: str
     measured: int
+    quiet: int
     seconds: float
 
 
@@ -67,6 +74,7 @@ def profile(
     threads: int | None = None,
     seed: int = 0,
     store: Path | None = None,
+    boards: tuple[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Profile:
     """Draw operators and measure them on every variant, until the budget ends.
@@ -80,24 +88,28 @@ def profile(
         threads: of every operator; None to try 1 up to the number of cores.
         seed: of what is drawn, together with the number of records there are.
         store: file that takes the records; None for the user's.
+        boards: address of an RPC tracker, ``HOST:PORT``, and key of the boards to measure on, in
+            place of this machine.
         progress: called with (stage, done, all, detail).
 
     Raises:
         PlatformError: the platform is not this machine.
-        UsageError: a target is unknown.
+        UsageError: a target is unknown, or the budget or number of threads is not positive.
     """
+    demand_positive(threads, budget_s)
     say = progress or (lambda stage, done, total, detail: None)
-    board = load_platform(platform)
-    demand_host(board)
-    names = chosen_targets(board, targets)
-    counts = thread_counts(threads, board.devices[0].cores)
-    begun = time.monotonic()
-    deadline = begun + budget_s
+    machine = load_platform(platform)
+    demand_host(machine)
+    names = chosen_targets(machine, targets)
+    conditions = current_conditions() if boards is None else _conditions_of(boards)
+    counts = thread_counts(threads, conditions.cores)
     with (
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
-        contextlib.closing(RecordStore(current_conditions(), store)) as records,
+        contextlib.closing(RecordStore(conditions, store)) as records,
     ):
-        session = _Session(names, counts, records, seed, deadline, say)
+        begun, since = time.monotonic(), time.time()
+        deadline = begun + budget_s
+        session = _Session(names, counts, records, seed, deadline, boards, say)
         for batch in itertools.count():
             if time.monotonic() > deadline:
                 break
@@ -105,7 +117,14 @@ def profile(
                 session.measure_chains()
             else:
                 session.measure_ops()
-    return Profile(session.measured, time.monotonic() - begun)
+        measured, quiet = records.count_since(since, QUIET)
+        seconds = time.monotonic() - begun
+    return Profile(records.conditions.cpu, measured, quiet, seconds)
+
+
+def _conditions_of(boards: tuple[str, str]) -> Conditions:
+    with Boards(*boards) as found:
+        return found.board.conditions
 
 
 class _Session:
@@ -118,6 +137,7 @@ class _Session:
         store: RecordStore,
         seed: int,
         deadline: float,
+        boards: tuple[str, str] | None,
         say: Progress,
     ) -> None:
         self._targets = targets
@@ -125,8 +145,8 @@ class _Session:
         self._store = store
         self._seed = seed
         self._deadline = deadline
+        self._boards = boards
         self._say = say
-        self.measured = 0
 
     def measure_ops(self) -> None:
         """Measure operators, some of them those that the models are least sure of."""
@@ -137,7 +157,7 @@ class _Session:
         with Child(graph, self._say) as child:
             self._survey(graph, child)
             again = generator.choice(graph.placed_ops, _REPEATED, replace=False).tolist()
-            self.measured += time_again(
+            time_again(
                 graph,
                 child,
                 [
@@ -151,16 +171,20 @@ class _Session:
                 seed=self._seed,
                 deadline=self._deadline,
                 patience_s=_PATIENCE_S,
+                boards=self._boards,
             )
 
     def measure_chains(self) -> None:
         """Measure chains of operators: each operator, and each chain as one region."""
         generator = self._generator()
-        drawn = [draw_chain(generator, ("float32", "int8")[i % 2]) for i in range(_CHAINS)]
+        drawn = [
+            (draw_stack if i % 3 == 2 else draw_chain)(generator, ("float32", "int8")[i % 2])
+            for i in range(_CHAINS)
+        ]
         graph = build_graph(beside(drawn), "excitation")
         with Child(graph, self._say) as child:
             self._survey(graph, child)
-            self.measured += time_regions(
+            time_regions(
                 graph,
                 child,
                 [
@@ -173,6 +197,7 @@ class _Session:
                 seed=self._seed,
                 deadline=self._deadline,
                 patience_s=_PATIENCE_S,
+                boards=self._boards,
             )
 
     def _generator(self) -> np.random.Generator:
@@ -184,7 +209,7 @@ class _Session:
         return [(t, threads) for t in self._targets for threads in target_threads(t, self._counts)]
 
     def _survey(self, graph: Graph, child: Child) -> None:
-        found = survey(
+        survey(
             graph,
             child,
             self._targets,
@@ -196,19 +221,19 @@ class _Session:
             patience_s=_PATIENCE_S,
             # Of what is drawn, some may run on none of the targets.
             demand_all=False,
+            boards=self._boards,
         )
-        self.measured += found.measured
 
     def _least_sure(self, drawn: Sequence[Configuration], count: int) -> list[Configuration]:
         """Those of which some variant's interval is widest, unless they take next to no time."""
         graph = build_graph(beside(drawn), "candidates")
-        works = [workload(graph, graph.ops[op]) for op in graph.placed_ops]
-        width = np.zeros(len(works))
+        sizes = quantities([workload(graph, graph.ops[op]) for op in graph.placed_ops])
+        width = np.zeros(len(sizes))
         for threads in self._counts:
             given = {t: threads for t, n in self._variants() if n == threads}
             for models in variant_models(self._store, given).values():
                 if models.operators is not None:
-                    found = models.operators.predict(works)
+                    found = models.operators.predict(sizes)
                     unsure = np.log(found.high_us / found.low_us)
                     width = np.maximum(width, np.where(found.mean_us < _TINY_US, 0.0, unsure))
         return [drawn[i] for i in np.argsort(-width, kind="stable")[:count].tolist()]

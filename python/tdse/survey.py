@@ -45,6 +45,7 @@ def survey(
     deadline: float,
     patience_s: float = PATIENCE_S,
     demand_all: bool = True,
+    boards: tuple[str, str] | None = None,
 ) -> Survey:
     """Find out where operators may run and how long they take.
 
@@ -61,6 +62,8 @@ def survey(
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each operator.
         demand_all: refuse a model with an operator that runs on no target; else it is left out.
+        boards: address of the RPC tracker and key of the boards to measure on, which ``store``
+            belongs to; None for this machine.
 
     Raises:
         ModelError: LiteRT cannot run the model, or an operator runs on no target.
@@ -78,6 +81,7 @@ def survey(
         deadline=deadline,
         patience_s=patience_s,
         demand_all=demand_all,
+        boards=boards,
     )
     return Survey(find_legality(graph, targets, store), measured)
 
@@ -102,6 +106,7 @@ def time_regions(
     seed: int,
     deadline: float,
     patience_s: float,
+    boards: tuple[str, str] | None = None,
 ) -> int:
     """Measure regions whose operators have been surveyed; the number of measurements.
 
@@ -116,6 +121,7 @@ def time_regions(
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each region.
+        boards: as of ``survey``.
     """
     supported = find_legality(graph, list({region.device for region in regions}), store).support
     try:
@@ -131,6 +137,7 @@ def time_regions(
             seed=seed,
             deadline=deadline,
             patience_s=patience_s,
+            boards=boards,
         )
     except CrashError:
         return 0
@@ -146,6 +153,7 @@ def time_again(
     seed: int,
     deadline: float,
     patience_s: float,
+    boards: tuple[str, str] | None = None,
 ) -> int:
     """Measure operators a second time, for the noise; the number of measurements.
 
@@ -157,6 +165,7 @@ def time_again(
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each operator.
+        boards: as of ``survey``.
     """
     try:
         done: int = child.ask(
@@ -166,6 +175,7 @@ def time_again(
             seed=seed,
             deadline=deadline,
             patience_s=patience_s,
+            boards=boards,
         )
     except CrashError:
         return 0

@@ -83,22 +83,22 @@ def misfits(
     for requirement in REQUIREMENTS:
         name, same = requirement.distribution, requirement.same
         made, here = made_with[name], version_of(name)
-        if _parse(made)[:same] != _parse(here)[:same]:
+        if parse(made)[:same] != parse(here)[:same]:
             texts.append(f"it was made with {name} {made}, installed is {here}")
     return texts
 
 
 def is_newer(version: str, other: str) -> bool:
     """``version`` is of a later minor release than ``other``."""
-    return _parse(version)[:2] > _parse(other)[:2]
+    return parse(version)[:2] > parse(other)[:2]
 
 
 def _fits(installed: str, requirement: Requirement) -> bool:
-    version = _parse(installed)
-    return _parse(requirement.at_least) <= version < _parse(requirement.below)
+    version = parse(installed)
+    return parse(requirement.at_least) <= version < parse(requirement.below)
 
 
-def _parse(text: str) -> Version:
+def parse(text: str) -> Version:
     """``0.1.14.post1+cpu`` as ``(0, 1, 14, 0, 1)``: four numbers, then the post-release or -1.
 
     Pre-releases count as their release: they have its interfaces.

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tdse.cost import library
+from tdse.cost.features import Quantities, quantities
 from tdse.cost.library import NOTHING, VariantModels, train_variant, variant_models
 from tdse.cost.model import MINIMUM_RECORDS
 from tdse.cost.region import MINIMUM_CHAINS, SUM
-from tdse.graph.workload import Workload
 from tdse.measure.conditions import Conditions
 from tdse.measure.records import Record, RecordStore
 from works import sized_work
@@ -54,8 +54,9 @@ def _chains(count: int) -> list[Record]:
 
 def _predictions(models: VariantModels) -> list[list[float]]:
     assert models.operators is not None
-    works: list[Workload] = [record.workloads[0] for record in _records(10, first=1000)]
-    found = models.operators.predict(works)
+    found = models.operators.predict(
+        quantities([record.workloads[0] for record in _records(10, first=1000)])
+    )
     return [found.mean_us.tolist(), found.low_us.tolist(), found.high_us.tolist()]
 
 
@@ -138,6 +139,13 @@ def _break_booster(text: str) -> str:
     return json.dumps(fields)
 
 
+def _rename_regressors(text: str) -> str:
+    fields = json.loads(text)
+    for _, _, flydel in fields["variants"]["litert x1"]["models"]["operators"]["flydels"]:
+        flydel["weights"] = {"of_old": 1.0}
+    return json.dumps(fields)
+
+
 def _rename_terms(text: str) -> str:
     fields = json.loads(text)
     fields["variants"]["litert x1"]["models"]["regions"]["weights"] = {"of_old": 1.0}
@@ -159,6 +167,7 @@ def _rename_terms(text: str) -> str:
             text.replace('"variants": {', '"variants": {"litert x1": 3, "of_old": {', 1) + "}"
         ),
         _break_booster,
+        _rename_regressors,
         _rename_terms,
         lambda text: "\udcff" + text,
     ],
@@ -180,10 +189,8 @@ def test_models_of_other_features_are_trained_anew(
     store: RecordStore, trained: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variant_models(store, LITERT)
-    monkeypatch.setattr(
-        "tdse.cost.model.features", lambda work: (float(work.macs), float(work.input_bytes))
-    )
-    monkeypatch.setattr("tdse.cost.model.FEATURE_NAMES", ("macs", "input_bytes"))
+    monkeypatch.setattr(Quantities, "features", property(lambda self: self.table[:, :2]))
+    monkeypatch.setattr("tdse.cost.model.FEATURE_NAMES", ("first", "second"))
     assert _predictions(variant_models(store, LITERT)["litert"])
     assert trained == [COUNT, COUNT]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tdse.cost.features import Quantities, quantities
 from tdse.cost.model import MINIMUM_RECORDS, train
 from tdse.graph.workload import TensorForm, Workload
 from tdse.measure.records import Record
@@ -20,8 +21,8 @@ def _records(count: int) -> list[Record]:
     return records
 
 
-def _works(records: list[Record]) -> list[Workload]:
-    return [record.workloads[0] for record in records]
+def _sizes(records: list[Record]) -> Quantities:
+    return quantities([record.workloads[0] for record in records])
 
 
 def test_too_few_records_make_no_model() -> None:
@@ -32,7 +33,7 @@ def test_predictions_follow_the_records() -> None:
     records = _records(300)
     model = train(records[:250])
     assert model is not None
-    predicted = model.predict(_works(records[250:]))
+    predicted = model.predict(_sizes(records[250:]))
     truth = np.array([record.median_us for record in records[250:]])
     assert np.median(np.abs(predicted.mean_us / truth - 1)) < 0.05
     assert np.mean((predicted.low_us <= truth) & (truth <= predicted.high_us)) > 0.8
@@ -40,7 +41,7 @@ def test_predictions_follow_the_records() -> None:
 
 def test_training_is_repeatable() -> None:
     records = _records(60)
-    works = _works(records)
+    sizes = _sizes(records)
     first, second = train(records, seed=3), train(records, seed=3)
     assert first is not None and second is not None
-    assert np.array_equal(first.predict(works).mean_us, second.predict(works).mean_us)
+    assert np.array_equal(first.predict(sizes).mean_us, second.predict(sizes).mean_us)

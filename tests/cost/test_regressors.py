@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdse.cost.features import FEATURE_NAMES, features, sizes_of
-from tdse.cost.regressors import OF_KIND, REGRESSORS, regressor_row, regressors_of
+from tdse.cost.features import FEATURE_NAMES, quantities
+from tdse.cost.regressors import REGRESSORS, regressors_of
 from tdse.graph.workload import TensorForm, Workload
 from works import NAMED_KINDS, WORKS, drawn_works
 
-KINDS = sorted({*OF_KIND, *NAMED_KINDS})
+
+def _demand_plain(works: Sequence[Workload]) -> None:
+    sizes = quantities(works)
+    assert sizes.kinds == tuple((work.kind, work.outputs[0].dtype) for work in works)
+    for name, regressor in REGRESSORS.items():
+        values = regressor(sizes)
+        assert values.shape == (len(works),), name
+        assert np.isfinite(values).all() and (values >= 0).all(), name
+    assert sizes.features.shape == (len(works), len(FEATURE_NAMES))
+    assert np.isfinite(sizes.features).all()
 
 
-def _demand_plain(work: Workload, kind: str) -> None:
-    row = dict(zip(regressors_of(kind), regressor_row(work, kind), strict=True))
-    assert all(math.isfinite(value) and value >= 0 for value in row.values()), row
+def test_random_operators() -> None:
+    _demand_plain(drawn_works())
 
 
-def test_regressors_of_random_operators() -> None:
-    for work in drawn_works():
-        _demand_plain(work, work.kind)
-        _demand_plain(work, "")
-        assert any(value > 0 for value in regressor_row(work, work.kind))
+@given(works=st.lists(WORKS, max_size=5))
+def test_any_numbers(works: list[Workload]) -> None:
+    _demand_plain(works)
 
 
-@given(work=WORKS, kind=st.sampled_from(KINDS))
-def test_regressors_of_any_numbers(work: Workload, kind: str) -> None:
-    _demand_plain(work, kind)
+def test_every_feature_has_one_name() -> None:
+    assert len(set(FEATURE_NAMES)) == len(FEATURE_NAMES)
 
 
-@given(work=WORKS)
-def test_features_of_any_numbers(work: Workload) -> None:
-    row = dict(zip(FEATURE_NAMES, features(work), strict=True))
-    assert all(math.isfinite(value) for value in row.values()), row
-    assert sum(value for name, value in row.items() if name == f"is_{work.kind}") <= 1
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["", *NAMED_KINDS])
 def test_a_kind_names_each_regressor_once(kind: str) -> None:
     names = regressors_of(kind)
     assert len(set(names)) == len(names)
@@ -50,7 +49,19 @@ def test_a_kind_names_each_regressor_once(kind: str) -> None:
 
 
 def test_no_regressor_is_left_over() -> None:
-    assert {name for kind in KINDS for name in regressors_of(kind)} == set(REGRESSORS)
+    used = {name for kind in ("", *NAMED_KINDS) for name in regressors_of(kind)}
+    assert used == set(REGRESSORS)
+
+
+def test_what_one_workload_has_does_not_depend_on_the_others() -> None:
+    works = drawn_works()
+    together = quantities(works)
+    for i in range(0, len(works), 10):
+        alone = quantities([works[i]])
+        assert np.array_equal(together.features[i], alone.features[0])
+        assert np.array_equal(together.take([i]).features, alone.features)
+        for regressor in REGRESSORS.values():
+            assert regressor(together)[i] == regressor(alone)[0]
 
 
 def test_the_loops_of_a_convolution_by_hand() -> None:
@@ -68,9 +79,9 @@ def test_the_loops_of_a_convolution_by_hand() -> None:
         9 * 7 * 6,
         5 * 4 * 4,
     )
-    sizes = sizes_of(work)
-    assert (sizes.rows, sizes.columns, sizes.depth) == (20, 4, 36)
-    assert (sizes.height, sizes.width, sizes.input_channels) == (5, 4, 6)
-    assert (sizes.kernel_height, sizes.kernel_width, sizes.stride) == (3, 2, 2)
-    values = dict(zip(regressors_of("conv2d"), regressor_row(work, "conv2d"), strict=True))
-    assert (values["launch"], values["macs"]) == (1.0, 2880.0)
+    sizes = quantities([work])
+    assert (sizes.rows[0], sizes["columns"][0], sizes.depth[0], sizes.window[0]) == (20, 4, 36, 6)
+    assert (sizes["height"][0], sizes["width"][0], sizes["input_channels"][0]) == (5, 4, 6)
+    assert (sizes["kernel_height"][0], sizes["kernel_width"][0], sizes["stride"][0]) == (3, 2, 2)
+    assert REGRESSORS["launch"](sizes)[0] == 1.0
+    assert REGRESSORS["macs"](sizes)[0] == 2880.0

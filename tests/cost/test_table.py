@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tdse.cost.features import FEATURE_NAMES, KINDS, features
+from tdse.cost.features import FEATURE_NAMES, KINDS, quantities
 from tdse.cost.library import NOTHING, VariantModels
 from tdse.cost.model import train
 from tdse.cost.region import SUM
@@ -64,8 +64,8 @@ def test_a_record_beats_a_prediction_and_a_guess_is_labelled(tiny_conv_int8: Pat
 def test_every_feature_has_a_name(tiny_conv_int8: Path) -> None:
     graph = read_tflite(tiny_conv_int8)
     kinds = {f"is_{kind}" for kind in (*KINDS, "other")}
-    for op in graph.ops:
-        row = dict(zip(FEATURE_NAMES, features(workload(graph, op)), strict=True))
-        assert sum(value for name, value in row.items() if name in kinds) == 1.0
-    stem = dict(zip(FEATURE_NAMES, features(workload(graph, graph.ops[0])), strict=True))
+    sizes = quantities([workload(graph, op) for op in graph.ops])
+    rows = [dict(zip(FEATURE_NAMES, row, strict=True)) for row in sizes.features.tolist()]
+    assert all(sum(row[name] for name in kinds) == 1.0 for row in rows)
+    stem = rows[0]
     assert (stem["kernel_height"], stem["stride"], stem["height"]) == (3.0, 2.0, 8.0)

@@ -75,7 +75,7 @@ def test_support_is_remembered(tmp_path: Path) -> None:
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     path.write_text("this is not a database, and long enough to be taken for one" * 50)
-    with pytest.raises(TdseError, match=r"record store cannot be used.*delete the file"):
+    with pytest.raises(TdseError, match=r"r.sqlite: the record store is damaged.*move it away"):
         RecordStore(CONDITIONS, path)
 
 

@@ -88,6 +88,7 @@ _STAGES = {
     "wait": "waiting",
     "legality": "asking the targets",
     "measure": "measuring",
+    "models": "learning cost models",
     "search": "searching",
     "build": "building candidates",
     "race": "timing candidates",

@@ -1,12 +1,22 @@
-"""``tdse``: look at devices, run and time artefacts."""
+"""``tdse``: look at devices, measure operators, predict models, run and time artefacts."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 from tdse.cli.common import Parser, print_json, progress_bar, run, say
+from tdse.errors import UsageError
+
+if TYPE_CHECKING:
+    from tdse.measure.exchange import Exchange
+    from tdse.profile import Profile
+
+# Enough for some hundred operators.
+_PROFILE_S = 60.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +39,75 @@ def _devices(arguments: argparse.Namespace) -> None:
         print_json(report)
     else:
         show.devices(report)
+
+
+def _profile(arguments: argparse.Namespace) -> None:
+    from tdse.cli import show
+
+    if arguments.show_flydel:
+        _show_flydel(arguments)
+        return
+    given, taken, budget = arguments.export_file, arguments.import_file, arguments.budget
+    if taken and (given or budget is not None):
+        raise UsageError("--import only imports", hint="leave out --export and --budget")
+    measured = exported = imported = None
+    if taken:
+        imported = _import(taken)
+    else:
+        # What was measured earlier is exported without measuring more, unless that is asked for.
+        if budget is not None or not given:
+            measured = _measure(arguments)
+        if given:
+            exported = _export(given, "host" if measured else arguments.platform)
+    if arguments.json:
+        print_json(show.profile_json(measured, exported, imported))
+    else:
+        show.profile(measured, exported, imported)
+
+
+def _measure(arguments: argparse.Namespace) -> Profile:
+    from tdse.profile import profile
+
+    targets = arguments.targets
+    with progress_bar(quiet=arguments.json) as report:
+        return profile(
+            budget_s=_PROFILE_S if arguments.budget is None else arguments.budget,
+            platform=arguments.platform,
+            targets=[name.strip() for name in targets.split(",")] if targets else None,
+            threads=arguments.threads,
+            seed=arguments.seed,
+            boards=_boards(arguments),
+            progress=report,
+        )
+
+
+def _boards(arguments: argparse.Namespace) -> tuple[str, str] | None:
+    if bool(arguments.rpc) != bool(arguments.key):
+        raise UsageError("--rpc and --key belong together", hint="give both")
+    return (arguments.rpc, arguments.key) if arguments.rpc else None
+
+
+def _export(path: str, platform: str) -> Exchange:
+    from tdse.measure.conditions import current_conditions
+    from tdse.measure.exchange import export_records
+    from tdse.measure.records import RecordStore
+    from tdse.platform import load_platform
+
+    conditions = current_conditions()
+    if platform != "host":
+        with closing(RecordStore(conditions)) as store:
+            conditions = store.conditions_for(load_platform(platform).devices[0])
+    with closing(RecordStore(conditions)) as store:
+        return export_records(store, path)
+
+
+def _import(path: str) -> Exchange:
+    from tdse.measure.conditions import current_conditions
+    from tdse.measure.exchange import import_records
+    from tdse.measure.records import RecordStore
+
+    with closing(RecordStore(current_conditions())) as store:
+        return import_records(store, path)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -82,7 +161,6 @@ def _bench(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from tdse.errors import UsageError
     from tdse.fit import check_fit
 
     if arguments.against:
@@ -104,8 +182,46 @@ def _check(arguments: argparse.Namespace) -> None:
         say(f"{arguments.out} still fits: {fit.speedup} times as fast as {fit.litert}")
 
 
+def _predict(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from tdse.cli import show_predict
+    from tdse.predict import predict
+
+    targets = arguments.targets
+    with progress_bar(quiet=arguments.json) as report:
+        result = predict(
+            arguments.model,
+            platforms=arguments.platforms or ("host",),
+            targets=[name.strip() for name in targets.split(",")] if targets else None,
+            threads=arguments.threads,
+            seed=arguments.seed,
+            progress=report,
+        )
+    if arguments.json:
+        print_json(asdict(result))
+    else:
+        show_predict.forecast(result)
+
+
+def _show_flydel(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from tdse.cli import show_predict
+    from tdse.flydels import show_flydel
+
+    reports = show_flydel(arguments.show_flydel)
+    if arguments.json:
+        print_json({"kind": arguments.show_flydel, "flydels": [asdict(each) for each in reports]})
+    else:
+        show_predict.flydels(arguments.show_flydel, reports)
+
+
 def _parser() -> Parser:
-    parser = Parser(prog="tdse", description="Look at devices, run and time what tdsec made.")
+    parser = Parser(
+        prog="tdse",
+        description="Look at devices, measure operators, predict models, run what tdsec made.",
+    )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
     devices = commands.add_parser("devices", help="what models can be placed on here")
@@ -113,6 +229,41 @@ def _parser() -> Parser:
         "--platform", default="host", metavar="host|PRESET|FILE.toml", help="default: this machine"
     )
     devices.set_defaults(command=_devices)
+
+    profiles = commands.add_parser(
+        "profile", help="measure operators that no model brought; carry records between machines"
+    )
+    profiles.add_argument(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help=f"time for measuring (default: {_PROFILE_S:g}, or none with --export)",
+    )
+    profiles.add_argument(
+        "--platform", default="host", metavar="host|PRESET|FILE.toml", help="default: this machine"
+    )
+    profiles.add_argument("--targets", metavar="T,T", help="measure on these targets only")
+    profiles.add_argument(
+        "--threads", type=int, metavar="N", help="of every operator (default: 1 to all cores)"
+    )
+    profiles.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
+    profiles.add_argument(
+        "--rpc", metavar="HOST:PORT", help="measure on boards behind this TVM RPC tracker"
+    )
+    profiles.add_argument("--key", metavar="KEY", help="of these boards; all of them are used")
+    profiles.add_argument(
+        "--export", dest="export_file", metavar="FILE", help="write the platform's records there"
+    )
+    profiles.add_argument(
+        "--import",
+        dest="import_file",
+        metavar="FILE",
+        help="take the records that another machine exported",
+    )
+    profiles.add_argument(
+        "--show-flydel", metavar="KIND", help="only print the formulas that an op kind's times have"
+    )
+    profiles.set_defaults(command=_profile)
 
     runs = commands.add_parser("run", help="run an artefact once")
     runs.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
@@ -153,7 +304,23 @@ def _parser() -> Parser:
     )
     timed.set_defaults(command=_bench)
 
-    for command in (devices, runs, timed):
+    predicts = commands.add_parser("predict", help="predict a model, without building it")
+    predicts.add_argument("model", metavar="MODEL.tflite", help="the model")
+    predicts.add_argument(
+        "--platform",
+        dest="platforms",
+        action="append",
+        metavar="host|PRESET|FILE.toml",
+        help="default: this machine; may be repeated",
+    )
+    predicts.add_argument("--targets", metavar="T,T", help="use these targets only")
+    predicts.add_argument(
+        "--threads", type=int, metavar="N", help="of every region (default: 1 to all cores)"
+    )
+    predicts.add_argument("--seed", type=int, default=0, metavar="N", help="of the search")
+    predicts.set_defaults(command=_predict)
+
+    for command in (devices, profiles, predicts, runs, timed):
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.add_argument("--debug", action="store_true", help="show where an error comes from")
     return parser

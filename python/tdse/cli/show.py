@@ -15,9 +15,11 @@ from tdse.bench import Report, Row
 from tdse.cli.common import console, print_json, say
 from tdse.contest import Contest
 from tdse.cost.table import MEASURED, CostTable
+from tdse.measure.exchange import Exchange
 from tdse.measure.race import Result
 from tdse.measure.stats import Ratio, ratio
 from tdse.pipeline import CompileResult
+from tdse.profile import Profile
 from tdse.search.placement import Placement
 
 # A table of regions longer than this shows the slowest ones.
@@ -39,6 +41,37 @@ def devices(report: Mapping[str, Any]) -> None:
             code = f", code of {target['code']}" if target["code"] else ""
             out.print(f"    {target['name']}: {state}{code}")
     out.print(f"linker: {report['linker'] or 'none is found; tdsec needs a C++ compiler'}")
+
+
+def profile(measured: Profile | None, exported: Exchange | None, imported: Exchange | None) -> None:
+    """Print what was measured, written and taken; None for what was not asked for."""
+    if measured is not None:
+        share = measured.quiet / max(1, measured.measured)
+        say(
+            f"{measured.measured} times were measured on {measured.processor} "
+            f"in {measured.seconds:.0f} s, {share:.0%} of them in quiet moments"
+        )
+    if exported is not None:
+        say(f"exported {exported.records} records of {_machine(exported)}")
+    if imported is not None:
+        say(
+            f"imported {imported.records} records of {_machine(imported)}; "
+            f"{imported.taken} of them were not known here, or older"
+        )
+
+
+def profile_json(
+    measured: Profile | None, exported: Exchange | None, imported: Exchange | None
+) -> dict[str, Any]:
+    """The same as plain values."""
+    parts = {"measured": measured, "exported": exported, "imported": imported}
+    return {name: asdict(part) for name, part in parts.items() if part is not None}
+
+
+def _machine(exchange: Exchange) -> str:
+    conditions = exchange.conditions
+    versions = ", ".join(f"{name} {version}" for name, version in conditions.versions)
+    return f"{conditions.cpu} ({conditions.cores} cores; {versions})"
 
 
 def outputs(

@@ -1,12 +1,17 @@
-"""What the cost models know of a workload: a fixed vector of numbers."""
+"""What the cost models know of workloads: tables of numbers, a row for each."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
 
 from tdse.graph.workload import TensorForm, Workload
+
+Floats = npt.NDArray[np.float64]
 
 # Kinds whose cost is worth telling apart get a column each; all others share one.
 KINDS = (
@@ -41,170 +46,209 @@ KINDS = (
     "split",
     "depth_to_space",
 )
+_POSITION: Mapping[str, int] = {kind: i for i, kind in enumerate(KINDS)}
 _ELEMENT_BYTES = {"float32": 4, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float16": 2}
+_CONVOLUTIONS = frozenset({"conv2d", "depthwise_conv2d", "transpose_conv2d"})
+
+# What is read off a workload, in this order; everything else is computed from it.
+_READ = (
+    "kind", "macs", "input_bytes", "output_bytes", "parameter_bytes", "output_elements", "columns",
+    "height", "width", "kernel_height", "kernel_width", "stride", "dilation", "is_padded",
+    "source_elements", "input_channels", "input_elements", "input_rows", "element_bytes",
+    "is_float", "is_unsigned", "is_input_float", "is_per_channel", "is_activated", "is_clamped",
+    "is_requantized", "has_constant", "is_broadcast", "operands", "rank",
+)  # fmt: skip
+
 # Vector kernels work on so many elements at once; what is left over costs a step of its own.
 _LANES = (4, 8, 16, 32)
+# Channels of a register tile: a vector of AVX-512, two of AVX2, four of NEON.
+TILE = 16
+# The innermost loop of the ``llvm`` target's plain kernels is unrolled up to so many channels.
+CHUNK = 64
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """A workload as loops: ``rows`` results of ``columns`` channels, each over ``depth`` products.
+class Quantities:
+    """Numbers of some workloads, each an array with an element for each of them.
+
+    A workload is seen as loops: ``rows`` results (batch, height and width) of ``columns`` channels,
+    each a sum over ``depth`` products; 1 where nothing is summed.
 
     Attributes:
-        rows: positions of the result: batch, height and width.
-        columns: channels of the result.
-        depth: products added up for one element of the result; 1 where nothing is added up.
-        height: of the result.
-        width: of the result.
-        input_channels: last dimension of the first operand that is not constant.
-        kernel_height: of the window, 1 where there is none.
-        kernel_width: likewise.
-        stride: of the window.
-        dilation: of the window.
+        kinds: of the workloads, with their element types.
+        table: what was read off the workloads, ``[workloads, _READ]``.
     """
 
-    rows: int
-    columns: int
-    depth: int
-    height: int
-    width: int
-    input_channels: int
-    kernel_height: int
-    kernel_width: int
-    stride: int
-    dilation: int
+    kinds: tuple[tuple[str, str], ...]
+    table: Floats
+
+    def __getitem__(self, name: str) -> Floats:
+        """The column ``name`` of what was read."""
+        column: Floats = self.table[:, _READ.index(name)]
+        return column
+
+    def __len__(self) -> int:
+        """Number of workloads."""
+        return len(self.kinds)
+
+    def take(self, members: Sequence[int]) -> Quantities:
+        """The quantities of some of the workloads."""
+        return Quantities(tuple(self.kinds[i] for i in members), self.table[list(members)])
+
+    @cached_property
+    def window(self) -> Floats:
+        """Positions of the window that is summed over, 1 where there is none."""
+        return self["kernel_height"] * self["kernel_width"]
+
+    @cached_property
+    def rows(self) -> Floats:
+        """Positions of the result."""
+        return np.maximum(1.0, self["output_elements"] // self["columns"])
+
+    @cached_property
+    def depth(self) -> Floats:
+        """Products that are summed for an element of the result."""
+        elements = np.maximum(1.0, self["output_elements"])
+        return np.maximum(np.maximum(1.0, self["macs"] // elements), self.window)
+
+    @cached_property
+    def traffic(self) -> Floats:
+        """Bytes that are read and written."""
+        return self["input_bytes"] + self["output_bytes"] + self["parameter_bytes"]
+
+    @cached_property
+    def chunk(self) -> Floats:
+        """The innermost loop of a plain kernel: all channels, or 64 of them where that divides."""
+        columns = self["columns"]
+        return np.where((columns > CHUNK) & (columns % CHUNK == 0), CHUNK, columns)
+
+    @cached_property
+    def vectors(self) -> Floats:
+        """Vector instructions for the channels of one position: whole vectors, then ever smaller.
+
+        What is left below 4 channels is done one by one.
+        """
+        inner = self.chunk
+        count = inner // TILE + (inner % TILE >= 8) + (inner % 8 >= 4)
+        return count * (self["columns"] // inner)
+
+    @cached_property
+    def features(self) -> npt.NDArray[np.float32]:
+        """What trees learn from, ``[workloads, FEATURE_NAMES]``.
+
+        ``x_over_8`` is by how much more work there is when x is rounded up to whole vectors of 8.
+        """
+        positions = self["kind"].astype(int)
+        is_kind = np.zeros((len(self), len(KINDS) + 1))
+        is_kind[np.arange(len(self)), positions] = 1.0
+        columns, channels = self["columns"], self["input_channels"]
+        intensity = self["macs"] / np.maximum(1.0, self.traffic)
+        computed = (
+            *(np.log1p(self[name]) for name in _LOGARITHMS),
+            *(np.log1p(each) for each in (self.traffic, intensity, self.rows, self.depth)),
+            *(self[name] for name in _PLAIN),
+            *(_rounded_up(each, n) for each in (columns, self.depth, channels) for n in _LANES),
+            columns % 16,
+            columns % 64,
+            np.log1p(self.rows * self.depth * self.vectors),
+            self.vectors / columns,
+            self.chunk <= CHUNK,
+            np.log(self.depth * columns),
+            np.log(np.maximum(1.0, self["width"]) * columns),
+        )
+        return np.column_stack([is_kind, *computed]).astype(np.float32)
 
 
+_LOGARITHMS = (
+    "macs", "input_bytes", "output_bytes", "parameter_bytes", "source_elements",
+    "output_elements", "columns",
+)  # fmt: skip
+_PLAIN = (
+    "height", "width", "input_channels", "kernel_height", "kernel_width", "stride", "dilation",
+    "is_padded", "element_bytes", "is_float", "is_unsigned", "is_input_float", "is_per_channel",
+    "is_activated", "is_clamped", "is_requantized", "has_constant", "is_broadcast", "operands",
+    "rank",
+)  # fmt: skip
 FEATURE_NAMES = (
     *(f"is_{kind}" for kind in (*KINDS, "other")),
-    "log_macs",
-    "log_input_bytes",
-    "log_output_bytes",
-    "log_parameter_bytes",
-    "log_traffic_bytes",
-    "log_intensity",
-    "log_input_elements",
-    "log_output_elements",
-    "log_rows",
-    "log_columns",
-    "log_depth",
-    "height",
-    "width",
-    "input_channels",
-    "kernel_height",
-    "kernel_width",
-    "stride",
-    "dilation",
-    "is_padded",
-    "element_bytes",
-    "is_float",
-    "is_unsigned",
-    "is_input_float",
-    "is_per_channel",
-    "is_activated",
-    "is_clamped",
-    "is_requantized",
-    "has_constant",
-    "is_broadcast",
-    "operands",
-    "rank",
-    *(f"columns_over_{lanes}" for lanes in _LANES),
-    *(f"depth_over_{lanes}" for lanes in _LANES),
-    *(f"input_channels_over_{lanes}" for lanes in _LANES),
+    *(f"log_{name}" for name in _LOGARITHMS),
+    *("log_traffic_bytes", "log_intensity", "log_rows", "log_depth"),
+    *_PLAIN,
+    *(f"{name}_over_{n}" for name in ("columns", "depth", "input_channels") for n in _LANES),
+    *("columns_modulo_16", "columns_modulo_64", "log_vectors", "vectors_over_columns", "is_held"),
+    *("log_weights", "log_row_elements"),
 )
 
 
-def features(workload: Workload) -> tuple[float, ...]:
-    """The feature vector of ``workload``, named by ``FEATURE_NAMES``.
+def quantities(works: Sequence[Workload]) -> Quantities:
+    """The numbers of workloads."""
+    kinds = tuple((work.kind, work.outputs[0].dtype) for work in works)
+    table = np.array([_read(work) for work in works], np.float64).reshape(-1, len(_READ))
+    return Quantities(kinds, table)
 
-    ``x_over_8`` is by how much more work there is when x is rounded up to whole vectors of 8.
-    """
-    output = workload.outputs[0]
-    given = [form for form in workload.inputs if form is not None]
+
+def _read(work: Workload) -> tuple[float, ...]:
+    """The numbers named by ``_READ``."""
+    output = work.outputs[0]
+    given = [form for form in work.inputs if form is not None]
     values = [form for form in given if not form.is_constant]
-    source = (values or given or [output])[0]
-    sizes = sizes_of(workload)
-    traffic = workload.input_bytes + workload.output_bytes + workload.parameter_bytes
-    activation = workload.attributes.get("fused_activation_function", "none")
+    source = values[0] if values else given[0] if given else output
+    attributes = work.attributes
+    shape = output.shape
+    columns = max(1, shape[-1]) if shape else 1
+    height, width = shape[-3:-1] if len(shape) >= 4 else (1, 1)
+    kernel_height, kernel_width = _kernel(work, given)
+    elements = output.elements
+    activation = attributes.get("fused_activation_function", "none")
     return (
-        *(float(workload.kind == kind) for kind in KINDS),
-        float(workload.kind not in KINDS),
-        math.log1p(workload.macs),
-        math.log1p(workload.input_bytes),
-        math.log1p(workload.output_bytes),
-        math.log1p(workload.parameter_bytes),
-        math.log1p(traffic),
-        math.log1p(workload.macs / max(1, traffic)),
-        math.log1p(source.elements),
-        math.log1p(output.elements),
-        math.log1p(sizes.rows),
-        math.log1p(sizes.columns),
-        math.log1p(sizes.depth),
-        float(sizes.height),
-        float(sizes.width),
-        float(sizes.input_channels),
-        float(sizes.kernel_height),
-        float(sizes.kernel_width),
-        float(sizes.stride),
-        float(sizes.dilation),
-        float(workload.attributes.get("padding") == "same"),
-        float(_ELEMENT_BYTES.get(output.dtype, 8)),
-        float(output.dtype.startswith("float")),
-        float(output.dtype == "uint8"),
-        float(source.dtype.startswith("float")),
-        float(any(form.scales > 1 for form in given)),
-        float(activation != "none"),
-        float(activation == "relu6"),
-        float(source.quantization != output.quantization),
-        float(any(form.is_constant for form in given)),
-        float(_is_broadcast(values, output)),
-        float(len(values)),
-        float(len(output.shape)),
-        *(_rounded_up(sizes.columns, lanes) for lanes in _LANES),
-        *(_rounded_up(sizes.depth, lanes) for lanes in _LANES),
-        *(_rounded_up(sizes.input_channels, lanes) for lanes in _LANES),
+        _POSITION.get(work.kind, len(KINDS)),
+        work.macs,
+        work.input_bytes,
+        work.output_bytes,
+        work.parameter_bytes,
+        elements,
+        columns,
+        height,
+        width,
+        kernel_height,
+        kernel_width,
+        _attribute(attributes, "stride_h"),
+        _attribute(attributes, "dilation_h_factor"),
+        attributes.get("padding") == "same",
+        source.elements,
+        source.shape[-1] if source.shape else 1,
+        sum(form.elements for form in values),
+        sum(form.elements / max(1, form.shape[-1] if form.shape else 1) for form in values),
+        _ELEMENT_BYTES.get(output.dtype, 8),
+        output.dtype == "float32",
+        output.dtype == "uint8",
+        source.dtype == "float32",
+        any(form.scales > 1 for form in given),
+        activation != "none",
+        activation == "relu6",
+        source.quantization != output.quantization,
+        len(values) < len(given),
+        len(given) > 1 and any(form.elements < elements for form in given[:2]),
+        len(values),
+        len(shape),
     )
 
 
-def sizes_of(workload: Workload) -> Sizes:
-    """The loops of a workload."""
-    output = workload.outputs[0]
-    given = [form for form in workload.inputs if form is not None]
-    source = next((form for form in given if not form.is_constant), output)
-    columns = output.shape[-1] if output.shape else 1
-    height, width = output.shape[-3:-1] if len(output.shape) >= 4 else (1, 1)
-    kernel_height, kernel_width = _kernel(workload, given)
-    elements = max(1, output.elements)
-    return Sizes(
-        rows=max(1, elements // max(1, columns)),
-        columns=max(1, columns),
-        depth=max(1, workload.macs // elements, kernel_height * kernel_width),
-        height=height,
-        width=width,
-        input_channels=max(1, source.shape[-1]) if source.shape else 1,
-        kernel_height=kernel_height,
-        kernel_width=kernel_width,
-        stride=_attribute(workload, "stride_h"),
-        dilation=_attribute(workload, "dilation_h_factor"),
-    )
+def _kernel(work: Workload, given: Sequence[TensorForm]) -> tuple[int, int]:
+    if work.kind in _CONVOLUTIONS:
+        for form in given:
+            if form.is_constant and len(form.shape) == 4:
+                return form.shape[1], form.shape[2]
+        return 1, 1
+    attributes = work.attributes
+    return _attribute(attributes, "filter_height"), _attribute(attributes, "filter_width")
 
 
-def _kernel(workload: Workload, given: Sequence[TensorForm]) -> tuple[int, int]:
-    if workload.kind in ("conv2d", "depthwise_conv2d", "transpose_conv2d"):
-        weights = next((form for form in given if form.is_constant and len(form.shape) == 4), None)
-        if weights is not None:
-            return weights.shape[1], weights.shape[2]
-    return _attribute(workload, "filter_height"), _attribute(workload, "filter_width")
-
-
-def _attribute(workload: Workload, name: str) -> int:
-    value = workload.attributes.get(name, 1)
+def _attribute(attributes: Mapping[str, object], name: str) -> int:
+    value = attributes.get(name, 1)
     return max(1, int(value)) if isinstance(value, int | float) else 1
 
 
-def _is_broadcast(values: Sequence[TensorForm], output: TensorForm) -> bool:
-    return len(values) > 1 and any(form.elements < output.elements for form in values[:2])
-
-
-def _rounded_up(size: int, lanes: int) -> float:
-    return math.ceil(size / lanes) * lanes / size
+def _rounded_up(sizes: Floats, lanes: int) -> Floats:
+    whole: Floats = np.ceil(sizes / lanes) * lanes / np.maximum(1.0, sizes)
+    return whole

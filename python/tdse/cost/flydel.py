@@ -6,17 +6,14 @@ Modeling and Performance Evaluation of Computing Systems, 2023); the form of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import nnls
 
-from tdse.cost.regressors import regressor_row, regressors_of
-from tdse.graph.workload import Workload
-
-Floats = npt.NDArray[np.float64]
+from tdse.cost.features import Floats, Quantities
+from tdse.cost.regressors import REGRESSORS, regressors_of
 
 # More samples are not used: a sum of ten terms does not get better by them.
 MOST_SAMPLES = 200
@@ -41,10 +38,11 @@ class Flydel:
     weights: Mapping[str, float]
     samples: int
 
-    def predict_us(self, rows: Sequence[Sequence[float]]) -> Floats:
-        """Microseconds for rows of ``regressor_row``."""
-        weights = [self.weights.get(name, 0.0) for name in regressors_of(self.kind)]
-        times: Floats = np.asarray(rows, np.float64) @ np.asarray(weights)
+    def predict_us(self, sizes: Quantities) -> Floats:
+        """Microseconds of workloads."""
+        times = np.zeros(len(sizes))
+        for name, weight in self.weights.items():
+            times += weight * REGRESSORS[name](sizes)
         return times
 
     def formula(self) -> str:
@@ -56,16 +54,16 @@ class Flydel:
         return f"time_us = {' + '.join(terms) or '0'}"
 
 
-def fit_flydel(kind: str, works: Sequence[Workload], times_us: Sequence[float]) -> Flydel:
+def fit_flydel(kind: str, sizes: Quantities, times_us: Floats) -> Flydel:
     """The sum with the least relative error, errors of outliers weighted down.
 
     Args:
-        kind: of all of ``works``.
-        works: what was measured; the first ``MOST_SAMPLES`` count.
-        times_us: of ``works``.
+        kind: of all the workloads, or empty for any.
+        sizes: of what was measured; the first ``MOST_SAMPLES`` count.
+        times_us: of the same.
     """
-    rows = np.array([regressor_row(work, kind) for work in works[:MOST_SAMPLES]])
-    times = np.asarray(times_us[:MOST_SAMPLES], np.float64)
+    sizes, times = sizes.take(range(min(len(sizes), MOST_SAMPLES))), times_us[:MOST_SAMPLES]
+    rows = np.column_stack([REGRESSORS[name](sizes) for name in regressors_of(kind)])
     scale = np.maximum(rows.max(axis=0), 1e-12)
     relative = rows / scale / times[:, None]
     weights = _solve(relative)

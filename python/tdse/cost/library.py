@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tdse.cost.features import quantities
 from tdse.cost.model import CostModel, train
 from tdse.cost.region import SUM, RegionModel, fit_region
 from tdse.measure.records import Record, RecordStore, write_private
@@ -59,19 +60,25 @@ class VariantModels:
 NOTHING = VariantModels(None, SUM, 0.0)
 
 
+def usable_records(records: Sequence[Record]) -> list[Record]:
+    """The records that were not disturbed too much to learn from."""
+    return [record for record in records if record.contention <= _MOST_CONTENTION]
+
+
 def train_variant(records: Sequence[Record], *, seed: int = 0) -> VariantModels:
     """The models of one variant, from its records of operators and of regions."""
-    usable = [record for record in records if record.contention <= _MOST_CONTENTION]
+    usable = usable_records(records)
     singles = [record for record in usable if len(record.workloads) == 1]
     launch_us = min((record.median_us for record in singles), default=0.0)
     operators = train(singles, seed=seed)
     regions = SUM
     if operators is not None:
-        chains = [record for record in usable if len(record.workloads) > 1]
-        regions = fit_region(
-            [(r.workloads, operators.predict(r.workloads).mean_us, r.median_us) for r in chains],
-            launch_us,
-        )
+        chains = []
+        for record in usable:
+            if len(record.workloads) > 1:
+                times_us = operators.predict(quantities(record.workloads)).mean_us
+                chains.append((record.workloads, times_us, record.median_us))
+        regions = fit_region(chains, launch_us)
     return VariantModels(operators, regions, launch_us)
 
 

@@ -16,26 +16,25 @@ import numpy as np
 import numpy.typing as npt
 
 from tdse.cost.conformal import conformal_margin
-from tdse.cost.features import FEATURE_NAMES, features
+from tdse.cost.features import FEATURE_NAMES, Floats, Quantities, quantities
 from tdse.cost.flydel import Flydel, fit_flydel
-from tdse.cost.regressors import regressor_row
-from tdse.graph.workload import Workload
+from tdse.cost.regressors import regressors_of
 from tdse.measure.records import Record
 
 if TYPE_CHECKING:
     import xgboost
-
-Floats = npt.NDArray[np.float64]
 
 # With fewer records a tree ensemble says little more than their mean.
 MINIMUM_RECORDS = 20
 # With fewer of its own, a kind and element type shares the flydel of its kind, or of all.
 _OWN_FLYDEL = 12
 _FOLDS = 4
+_LEAST_US = 1e-3
 _ROUNDS = 250
 _PARAMETERS = {
-    "max_depth": 5,
-    "eta": 0.06,
+    "max_depth": 6,
+    "eta": 0.08,
+    "lambda": 10,
     "subsample": 0.8,
     "colsample_bytree": 0.5,
     "min_child_weight": 3,
@@ -45,6 +44,9 @@ _PARAMETERS = {
 }
 _SPREAD_ROUNDS = 60
 _SPREAD_PARAMETERS = {"max_depth": 3, "eta": 0.1, "subsample": 0.8, "min_child_weight": 10}
+# Operators this fast and faster weigh less, down to a least weight.
+_PLAIN_US = 20.0
+_LEAST_WEIGHT = 0.3
 # No error is taken for smaller than what repeated measurements differ by.
 _FLOOR = 0.01
 
@@ -68,16 +70,12 @@ class Flydels:
 
     own: Mapping[tuple[str, str], Flydel]
 
-    def predict_us(self, works: Sequence[Workload]) -> Floats:
+    def predict_us(self, sizes: Quantities) -> Floats:
         """Microseconds of workloads."""
-        times = np.empty(len(works))
-        groups: dict[tuple[str, str], list[int]] = {}
-        for i, work in enumerate(works):
-            groups.setdefault(self._key(work), []).append(i)
-        for key, members in groups.items():
-            flydel = self.own[key]
-            rows = [regressor_row(works[i], flydel.kind) for i in members]
-            times[members] = np.maximum(flydel.predict_us(rows), 1e-3)
+        times = np.empty(len(sizes))
+        for own, members in _groups(sizes.kinds).items():
+            key = next(key for key in (own, (own[0], ""), ("", "")) if key in self.own)
+            times[members] = np.maximum(self.own[key].predict_us(sizes.take(members)), _LEAST_US)
         return times
 
     def to_json(self) -> list[Any]:
@@ -86,27 +84,38 @@ class Flydels:
 
     @staticmethod
     def from_json(rows: Sequence[Any]) -> Flydels:
-        """The flydels that ``to_json`` gave."""
-        return Flydels({(kind, dtype): Flydel(**fields) for kind, dtype, fields in rows})
+        """The flydels that ``to_json`` gave.
 
-    def _key(self, work: Workload) -> tuple[str, str]:
-        own = (work.kind, work.outputs[0].dtype)
-        return next(key for key in (own, (work.kind, ""), ("", "")) if key in self.own)
+        Raises:
+            TypeError, ValueError: they are something else, or of other regressors.
+        """
+        own = {(kind, dtype): Flydel(**fields) for kind, dtype, fields in rows}
+        for flydel in own.values():
+            if not set(flydel.weights) <= set(regressors_of(flydel.kind)):
+                raise ValueError(f"a flydel of {', '.join(flydel.weights)}")
+        return Flydels(own)
 
 
-def fit_flydels(works: Sequence[Workload], times_us: Floats) -> Flydels:
+def fit_flydels(sizes: Quantities, times_us: Floats) -> Flydels:
     """Flydels for what there are enough records of, and one for everything."""
-    groups: dict[tuple[str, str], list[int]] = {("", ""): list(range(len(works)))}
-    for i, work in enumerate(works):
-        groups.setdefault((work.kind, ""), []).append(i)
-        groups.setdefault((work.kind, work.outputs[0].dtype), []).append(i)
+    groups = {("", ""): list(range(len(sizes)))}
+    groups.update(_groups([(kind, "") for kind, _ in sizes.kinds]))
+    groups.update(_groups(sizes.kinds))
     return Flydels(
         {
-            key: fit_flydel(key[0], [works[i] for i in members], times_us[members].tolist())
+            key: fit_flydel(key[0], sizes.take(members), times_us[members])
             for key, members in groups.items()
             if len(members) >= _OWN_FLYDEL or not key[0]
         }
     )
+
+
+def _groups(kinds: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+    """Positions of each kind and element type."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, key in enumerate(kinds):
+        groups.setdefault(key, []).append(i)
+    return groups
 
 
 class CostModel:
@@ -134,10 +143,11 @@ class CostModel:
         self._spread = spread
         self._margin = margin
 
-    def predict(self, works: Sequence[Workload]) -> Prediction:
-        """The times of operators, with intervals."""
-        data = _matrix(works)
-        mean = np.log(self.flydels.predict_us(works)) + _raw(self._factor, data)
+    def predict(self, sizes: Quantities) -> Prediction:
+        """The times of operators by themselves, launches included, with intervals."""
+        base = np.log(self.flydels.predict_us(sizes))
+        data = _data(_rows(sizes, base))
+        mean = base + _raw(self._factor, data)
         width = self._margin * np.exp(_raw(self._spread, data))
         return Prediction(np.exp(mean), np.exp(mean - width), np.exp(mean + width))
 
@@ -172,31 +182,39 @@ def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
     usable = [record for record in records if len(record.workloads) == 1]
     if len(usable) < MINIMUM_RECORDS:
         return None
-    works = [record.workloads[0] for record in usable]
+    sizes = quantities([record.workloads[0] for record in usable])
     times = np.array([record.median_us for record in usable])
-    rows = _rows(works)
-    error = _held_out_errors(works, rows, times, seed)
+    flydels, rows, factor = _fit(sizes, times, seed)
+    error = _held_out_errors(sizes, times, seed)
     distance = np.maximum(np.abs(error), _FLOOR)
-    spread_labels = np.log(distance)
-    spread = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows, spread_labels, seed)
+    labels = np.log(distance)
+    spread = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows, labels, seed)
     # The spread has seen the errors that it is held against, so folds of its own set the margin.
-    margin = conformal_margin(distance / np.exp(_held_out_spread(rows, spread_labels, seed)))
-    flydels = fit_flydels(works, times)
-    labels = np.log(times / flydels.predict_us(works))
-    factor = _boost(_PARAMETERS, _ROUNDS, rows, labels, seed)
+    margin = conformal_margin(distance / np.exp(_held_out_spread(rows, labels, seed)))
     return CostModel(flydels, factor, spread, margin, len(usable))
 
 
-def _held_out_errors(
-    works: Sequence[Workload], rows: npt.NDArray[np.float32], times: Floats, seed: int
-) -> Floats:
+def _fit(
+    sizes: Quantities, times: Floats, seed: int
+) -> tuple[Flydels, npt.NDArray[np.float32], xgboost.Booster]:
+    """Flydels, the features of what they were fitted to, and the trees that correct them."""
+    flydels = fit_flydels(sizes, times)
+    base = np.log(flydels.predict_us(sizes))
+    rows = _rows(sizes, base)
+    # Operators that are all launch are many, and of little interest.
+    weights = np.clip(np.sqrt(times / _PLAIN_US), _LEAST_WEIGHT, 1.0)
+    factor = _boost(_PARAMETERS, _ROUNDS, rows, np.log(times) - base, seed, weights)
+    return flydels, rows, factor
+
+
+def _held_out_errors(sizes: Quantities, times: Floats, seed: int) -> Floats:
     """Log of truth over prediction, by models that have not seen the operator."""
-    errors = np.empty(len(works))
-    for seen, held in _splits(len(works), seed):
-        flydels = fit_flydels([works[i] for i in seen], times[seen])
-        labels = np.log(times / flydels.predict_us(works))
-        booster = _boost(_PARAMETERS, _ROUNDS, rows[seen], labels[seen], seed)
-        errors[held] = labels[held] - _raw(booster, _data(rows[held]))
+    errors = np.empty(len(sizes))
+    for seen, held in _splits(len(sizes), seed):
+        flydels, _, factor = _fit(sizes.take(seen.tolist()), times[seen], seed)
+        others = sizes.take(held.tolist())
+        base = np.log(flydels.predict_us(others))
+        errors[held] = np.log(times[held]) - base - _raw(factor, _data(_rows(others, base)))
     return errors
 
 
@@ -213,18 +231,17 @@ def _splits(count: int, seed: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArr
     return [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(_FOLDS)]
 
 
-def _rows(works: Sequence[Workload]) -> npt.NDArray[np.float32]:
-    return np.asarray([features(work) for work in works], np.float32)
+def _rows(sizes: Quantities, base: Floats) -> npt.NDArray[np.float32]:
+    """Features, and the logarithm of what the flydel says."""
+    return np.column_stack([sizes.features, base.astype(np.float32)])
 
 
-def _matrix(works: Sequence[Workload]) -> xgboost.DMatrix:
-    return _data(_rows(works))
-
-
-def _data(rows: npt.NDArray[np.float32], labels: Floats | None = None) -> xgboost.DMatrix:
+def _data(
+    rows: npt.NDArray[np.float32], labels: Floats | None = None, weights: Floats | None = None
+) -> xgboost.DMatrix:
     import xgboost
 
-    return xgboost.DMatrix(rows, label=labels, nthread=1)
+    return xgboost.DMatrix(rows, label=labels, weight=weights, nthread=1)
 
 
 def _boost(
@@ -233,12 +250,13 @@ def _boost(
     rows: npt.NDArray[np.float32],
     labels: Floats,
     seed: int,
+    weights: Floats | None = None,
 ) -> xgboost.Booster:
     import xgboost
 
     # One thread, so that the same records give the same trees.
     given = {**parameters, "seed": seed, "nthread": 1, "tree_method": "hist"}
-    return xgboost.train(given, _data(rows, labels), num_boost_round=rounds)
+    return xgboost.train(given, _data(rows, labels, weights), num_boost_round=rounds)
 
 
 def _raw(booster: xgboost.Booster, data: xgboost.DMatrix) -> Floats:
@@ -254,6 +272,7 @@ def _booster(text: str) -> xgboost.Booster:
 
     booster = xgboost.Booster({"nthread": 1})
     booster.load_model(bytearray(base64.b64decode(text)))
-    if booster.num_features() != len(FEATURE_NAMES):
+    # What the flydel says comes last.
+    if booster.num_features() != len(FEATURE_NAMES) + 1:
         raise ValueError(f"a model of {booster.num_features()} features")
     return booster

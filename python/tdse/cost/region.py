@@ -37,14 +37,20 @@ _TERMS: tuple[tuple[str, float, float, float], ...] = (
     ("operators", 0.0, -10.0, 10.0),
     ("cold_parameter_bytes", 0.0, 0.0, 1e-3),
     ("cold_activation_bytes", 0.0, 0.0, 1e-3),
+    ("far_parameter_bytes", 0.0, 0.0, 1e-3),
 )
 # No operator is free, even where its time is all launch.
 _LEAST_US = 0.02
 _GROUPS = [name for name, *_ in _TERMS if name.endswith("_us")]
 # A core's own cache; that of the processors this was tried on, AMD Zen 4, and common on others.
 _CACHE_BYTES = 1 << 20
+# What a core may expect of the last cache, which it shares with others.
+_LAST_CACHE_BYTES = 6 << 20
 # How many chains the weight that stands for "no more than the sum" is worth.
-_PRIOR = 1.0
+_PRIOR = 0.3
+# Errors above this share count less.
+_HUBER = 0.05
+_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -129,17 +135,21 @@ def fit_region(
 
 def _fit(rows: Floats, extra_us: Floats, scale_us: Floats) -> Floats:
     plain, low, high = (np.array([term[i] for term in _TERMS]) for i in (1, 2, 3))
-    relative = rows / scale_us[:, None]
+    relative, wanted = rows / scale_us[:, None], extra_us / scale_us
     size = np.sqrt(np.mean(relative**2, axis=0))
     # Of a term that no chain has, the plain weight remains.
     has = size > 0
     relative, size = relative[:, has], size[has]
     prior = np.diag(np.sqrt(_PRIOR) * size)
-    found = lsq_linear(
-        np.vstack([relative, prior]) / size,
-        np.concatenate([extra_us / scale_us, prior @ plain[has]]),
-        bounds=(low[has] * size, high[has] * size),
-    )
+    trust = np.ones(len(relative))
+    for _ in range(_ROUNDS):
+        found = lsq_linear(
+            np.vstack([relative * trust[:, None], prior]) / size,
+            np.concatenate([wanted * trust, prior @ plain[has]]),
+            bounds=(low[has] * size, high[has] * size),
+        )
+        error = np.abs(relative @ (found.x / size) - wanted)
+        trust = np.sqrt(np.minimum(1.0, _HUBER / np.maximum(error, 1e-9)))
     weights: Floats = plain.copy()
     weights[has] = found.x / size
     return weights
@@ -148,18 +158,23 @@ def _fit(rows: Floats, extra_us: Floats, scale_us: Floats) -> Floats:
 def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
     """The terms of each operator, given its time by itself without the launch.
 
-    What is read again only after more bytes than the cache holds is cold by then.
+    What is read again only after more bytes than the cache holds is cold by then. It counts for
+    operators that were measured with all they read in the cache; larger ones were cold already.
     """
     held = sum(work.parameter_bytes for work in works)
     held += max(work.input_bytes + work.output_bytes for work in works)
     cold = float(np.clip(held / _CACHE_BYTES - 1.0, 0.0, 1.0))
+    far = float(np.clip(held / _LAST_CACHE_BYTES - 1.0, 0.0, 1.0))
     rows = np.zeros((len(works), len(_TERMS)))
     for row, work, time_us in zip(rows, works, extra_us.tolist(), strict=True):
+        activations = work.input_bytes + work.output_bytes
+        own = np.clip((activations + work.parameter_bytes) / _CACHE_BYTES - 1.0, 0.0, 1.0)
         row[_GROUPS.index(_group(work))] = max(0.0, time_us)
         row[len(_GROUPS) :] = (
             1.0,
-            cold * work.parameter_bytes,
-            cold * (work.input_bytes + work.output_bytes),
+            cold * (1.0 - own) * work.parameter_bytes,
+            cold * (1.0 - own) * activations,
+            far * work.parameter_bytes,
         )
     return rows
 

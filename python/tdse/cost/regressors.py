@@ -1,121 +1,128 @@
-"""Named physical quantities of a workload, of which a flydel is a sum.
+"""Named physical quantities of workloads, of which a flydel is a sum.
 
-Quantities of hardware that are assumed: vectors of up to 16 float32 (AVX-512; narrower ones divide
-it), register tiles of 16 channels, and caches of 32 KiB and 1 MiB for each core, as most x86-64 and
-Arm application cores of the last years have them. They only place the knees of the sums; rates are
-fitted.
+Caches of 32 KiB and 1 MiB for each core are assumed, as most x86-64 and Arm application cores of
+the last years have them, and tiles and chunks as ``features`` says. These only place the knees of
+the sums; rates are fitted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tdse.cost.features import Sizes, sizes_of
-from tdse.graph.workload import Workload
+import numpy as np
 
-_TILE = 16
+from tdse.cost.features import CHUNK, TILE, Floats, Quantities
+
 _NEAR_BYTES = 32 << 10
 _FAR_BYTES = 1 << 20
 
-Regressor = Callable[[Workload, Sizes], float]
+Regressor = Callable[[Quantities], Floats]
 
 
-def _tiles(size: int, tile: int = _TILE) -> int:
-    return -(-size // tile)
+def _tiles(sizes: Floats, tile: int) -> Floats:
+    tiles: Floats = np.ceil(sizes / tile)
+    return tiles
 
 
-def _tiled_macs(work: Workload, sizes: Sizes) -> float:
-    return sizes.rows * _tiles(sizes.columns) * _TILE * _tiles(sizes.depth, 4) * 4
+def _tiled_macs(q: Quantities) -> Floats:
+    return q.rows * _tiles(q["columns"], TILE) * TILE * _tiles(q.depth, 4) * 4
 
 
-def _window(sizes: Sizes) -> int:
-    return sizes.kernel_height * sizes.kernel_width
+def _tiled_taps(q: Quantities) -> Floats:
+    return q.rows * _tiles(q["columns"], TILE) * TILE * q.window
 
 
-def _tiled_taps(sizes: Sizes) -> float:
-    return sizes.rows * _tiles(sizes.columns) * _TILE * _window(sizes)
+def _taps(q: Quantities) -> Floats:
+    return q["output_elements"] * q.window
 
 
-def _beyond(work: Workload, cache: int) -> float:
-    return max(0.0, work.input_bytes + work.output_bytes + work.parameter_bytes - cache)
+def _tap_vectors(q: Quantities) -> Floats:
+    return q.rows * q.window * q.vectors
+
+
+def _beyond(sizes: Floats, cache: int) -> Floats:
+    return np.maximum(0.0, sizes - cache)
+
+
+def _row_weights(q: Quantities) -> Floats:
+    """Bytes of float32 weights that each row of the result is computed from."""
+    return 4.0 * q.depth * q["columns"]
 
 
 # What each name means; units are counts of operations, elements or bytes.
 REGRESSORS: Mapping[str, Regressor] = {
-    "launch": lambda work, sizes: 1.0,
-    "macs": lambda work, sizes: work.macs,
+    "launch": lambda q: np.ones(len(q)),
+    "macs": lambda q: q["macs"],
     "tiled_macs": _tiled_macs,
-    "window_macs": lambda work, sizes: _tiled_macs(work, sizes) if _window(sizes) > 1 else 0.0,
-    "strided_macs": lambda work, sizes: _tiled_macs(work, sizes) if sizes.stride > 1 else 0.0,
-    "rows": lambda work, sizes: sizes.rows,
-    "row_tiles": lambda work, sizes: sizes.rows * _tiles(sizes.columns),
-    "window_rows": lambda work, sizes: sizes.rows * _window(sizes) if _window(sizes) > 1 else 0.0,
-    "row_depths": lambda work, sizes: sizes.rows * sizes.depth,
-    "narrow_macs": lambda work, sizes: sizes.rows * sizes.depth * (sizes.columns % _TILE),
-    "weights_per_row_beyond_l1": lambda work, sizes: (
-        sizes.rows * max(0.0, sizes.depth * sizes.columns * 4.0 - _NEAR_BYTES)
-    ),
-    "padded_bytes": lambda work, sizes: (
-        work.input_bytes if _window(sizes) > 1 and work.attributes.get("padding") == "same" else 0.0
-    ),
-    "narrow_taps": lambda work, sizes: sizes.rows * _window(sizes) * (sizes.columns % _TILE),
-    "row_taps": lambda work, sizes: sizes.rows * _window(sizes),
-    "taps_small": lambda work, sizes: _tiled_taps(sizes) if _window(sizes) <= 9 else 0.0,
-    "taps_middle": lambda work, sizes: _tiled_taps(sizes) if 9 < _window(sizes) <= 25 else 0.0,
-    "taps_large": lambda work, sizes: _tiled_taps(sizes) if _window(sizes) > 25 else 0.0,
-    "strided_taps": lambda work, sizes: _tiled_taps(sizes) if sizes.stride > 1 else 0.0,
-    "input_bytes": lambda work, sizes: work.input_bytes,
-    "output_bytes": lambda work, sizes: work.output_bytes,
-    "parameter_bytes": lambda work, sizes: work.parameter_bytes,
-    "bytes_beyond_l1": lambda work, sizes: _beyond(work, _NEAR_BYTES),
-    "bytes_beyond_l2": lambda work, sizes: _beyond(work, _FAR_BYTES),
-    "elements": lambda work, sizes: work.outputs[0].elements,
-    "requantized_elements": lambda work, sizes: (
-        work.outputs[0].elements if _is_requantized(work) else 0.0
-    ),
-    "narrow_elements": lambda work, sizes: (
-        work.outputs[0].elements if sizes.columns % _TILE else 0.0
-    ),
-    "broadcast_elements": lambda work, sizes: (
-        work.outputs[0].elements if _is_broadcast(work) else 0.0
-    ),
-    "window_elements": lambda work, sizes: work.outputs[0].elements * _window(sizes),
-    "input_elements": lambda work, sizes: sum(
-        form.elements for form in work.inputs if form is not None and not form.is_constant
-    ),
-    "input_rows": lambda work, sizes: sum(
-        form.elements / max(1, form.shape[-1] if form.shape else 1)
-        for form in work.inputs
-        if form is not None and not form.is_constant
-    ),
+    "window_macs": lambda q: _tiled_macs(q) * (q.window > 1),
+    "rows": lambda q: q.rows,
+    "row_tiles": lambda q: q.rows * _tiles(q["columns"], TILE),
+    "row_depths": lambda q: q.rows * q.depth,
+    "window_rows": lambda q: q.rows * q.window * (q.window > 1),
+    "vectors": lambda q: q.rows * q.depth * q.vectors,
+    "unheld_vectors": lambda q: q.rows * q.depth * q.vectors * (q.chunk > CHUNK),
+    "single_macs": lambda q: q.rows * q.depth * (q["columns"] % 4),
+    "unrolled_macs": lambda q: q["macs"] * (q["columns"] < CHUNK),
+    "narrow_taps": lambda q: _taps(q) * (q["columns"] < 3 * TILE),
+    "wide_taps": lambda q: _taps(q) * (q["columns"] > 3 * CHUNK),
+    "awkward_taps": lambda q: _taps(q) * (q["columns"] % 8 > 0),
+    "weights_beyond_l1": lambda q: q.rows * _beyond(_row_weights(q), _NEAR_BYTES),
+    "weights_beyond_l2": lambda q: q.rows * _beyond(_row_weights(q), _FAR_BYTES),
+    "padded_bytes": lambda q: q["input_bytes"] * q["is_padded"] * (q.window > 1),
+    "taps_small": lambda q: _tiled_taps(q) * (q.window <= 9),
+    "taps_middle": lambda q: _tiled_taps(q) * ((q.window > 9) & (q.window <= 25)),
+    "taps_large": lambda q: _tiled_taps(q) * (q.window > 25),
+    "strided_taps": lambda q: _tiled_taps(q) * (q["stride"] > 1),
+    "tap_vectors_small": lambda q: _tap_vectors(q) * (q.window <= 9),
+    "tap_vectors_large": lambda q: _tap_vectors(q) * (q.window > 9),
+    "unheld_tap_vectors": lambda q: _tap_vectors(q) * (q.chunk > CHUNK),
+    "single_taps": lambda q: q.rows * q.window * (q["columns"] % 4),
+    "input_bytes": lambda q: q["input_bytes"],
+    "output_bytes": lambda q: q["output_bytes"],
+    "parameter_bytes": lambda q: q["parameter_bytes"],
+    "bytes_beyond_l1": lambda q: _beyond(q.traffic, _NEAR_BYTES),
+    "bytes_beyond_l2": lambda q: _beyond(q.traffic, _FAR_BYTES),
+    "elements": lambda q: q["output_elements"],
+    "elements_beyond_16k": lambda q: _beyond(q["output_elements"], 16 << 10),
+    "requantized_elements": lambda q: q["output_elements"] * q["is_requantized"],
+    "narrow_elements": lambda q: q["output_elements"] * (q["columns"] % TILE > 0),
+    "broadcast_elements": lambda q: q["output_elements"] * q["is_broadcast"],
+    "window_elements": lambda q: q["output_elements"] * q.window,
+    "input_elements": lambda q: q["input_elements"],
+    "input_rows": lambda q: q["input_rows"],
 }
 
 _COMMON = ("launch", "input_bytes", "output_bytes", "bytes_beyond_l1", "bytes_beyond_l2")
 _MATRIX = ("launch", "macs", "tiled_macs", "parameter_bytes", "input_bytes", "output_bytes")
 _ELEMENTWISE = (
     *_COMMON, "rows", "narrow_elements", "requantized_elements", "broadcast_elements", "input_rows",
+    "elements_beyond_16k",
 )  # fmt: skip
+_POOL = (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows")
 
 # What may matter to each kind; a fit keeps the ten that matter most. Kind "" stands for all.
-OF_KIND: Mapping[str, tuple[str, ...]] = {
+_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "": (
         "launch", "macs", "tiled_macs", "window_rows", "rows", "elements", "input_bytes",
         "output_bytes", "parameter_bytes", "bytes_beyond_l2",
     ),
     "conv2d": (
         "launch", "macs", "tiled_macs", "window_macs", "row_tiles", "window_rows", "input_bytes",
-        "output_bytes", "parameter_bytes", "bytes_beyond_l2", "row_depths", "narrow_macs",
-        "weights_per_row_beyond_l1", "padded_bytes",
+        "output_bytes", "parameter_bytes", "bytes_beyond_l2", "row_depths", "vectors",
+        "unheld_vectors", "single_macs", "weights_beyond_l1", "weights_beyond_l2", "padded_bytes",
+        "unrolled_macs",
     ),
     "transpose_conv2d": (*_MATRIX, "row_tiles", "rows", "bytes_beyond_l2"),
     "fully_connected": (*_MATRIX, "bytes_beyond_l1", "bytes_beyond_l2"),
     "batch_matmul": (*_MATRIX, "rows", "row_tiles", "bytes_beyond_l2"),
     "depthwise_conv2d": (
         "launch", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows", "strided_taps",
-        "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes", "narrow_taps", "row_taps",
+        "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes", "tap_vectors_small",
+        "tap_vectors_large", "unheld_tap_vectors", "single_taps", "narrow_taps",
+        "wide_taps", "awkward_taps",
     ),
-    "average_pool2d": (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows"),
-    "max_pool2d": (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows"),
+    "average_pool2d": _POOL,
+    "max_pool2d": _POOL,
     "mean": (*_COMMON, "input_elements", "input_rows", "elements", "requantized_elements"),
     "softmax": (*_COMMON, "input_elements", "rows"),
     "concatenation": (*_COMMON, "rows", "input_rows", "requantized_elements", "narrow_elements"),
@@ -124,21 +131,4 @@ OF_KIND: Mapping[str, tuple[str, ...]] = {
 
 def regressors_of(kind: str) -> tuple[str, ...]:
     """Names of the regressors that a flydel of an operator kind chooses from."""
-    return OF_KIND.get(kind, _ELEMENTWISE)
-
-
-def regressor_row(work: Workload, kind: str) -> tuple[float, ...]:
-    """The regressors of a workload, in the order of ``regressors_of`` the kind."""
-    sizes = sizes_of(work)
-    return tuple(float(REGRESSORS[name](work, sizes)) for name in regressors_of(kind))
-
-
-def _is_requantized(work: Workload) -> bool:
-    first = next((form for form in work.inputs if form is not None), work.outputs[0])
-    return first.quantization != work.outputs[0].quantization
-
-
-def _is_broadcast(work: Workload) -> bool:
-    elements = work.outputs[0].elements
-    given = [form for form in work.inputs[:2] if form is not None]
-    return len(given) > 1 and any(form.elements < elements for form in given)
+    return _OF_KIND.get(kind, _ELEMENTWISE)

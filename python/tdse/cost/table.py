@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tdse.cost.features import quantities
 from tdse.cost.library import VariantModels
 from tdse.graph.model import Graph, Op
 from tdse.graph.workload import workload
@@ -35,6 +36,9 @@ class CostTable:
         threads: threads of each column.
         cost_us: microseconds ``[ops, targets]`` that each operator adds to its region, without the
             launch; infinite where not usable.
+        low_us: lower bound of each cost, likewise: of what is measured, by its spread; of what is
+            predicted, of the 90 % interval; 0 of what is modelled.
+        high_us: upper bound likewise; infinite of what is modelled, whose error nobody knows.
         source: of each cost: ``measured``, ``predicted``, ``modelled``, ``not measured`` or
             ``not legal``.
     """
@@ -43,6 +47,8 @@ class CostTable:
     targets: tuple[str, ...]
     threads: tuple[int, ...]
     cost_us: npt.NDArray[np.float64]
+    low_us: npt.NDArray[np.float64]
+    high_us: npt.NDArray[np.float64]
     source: tuple[tuple[str, ...], ...]
 
 
@@ -73,11 +79,13 @@ def cost_table(
         pins: position of an operator in ``graph.placed_ops`` to the target that it must run on.
     """
     ops, targets = graph.placed_ops, tuple(legal)
-    cost = np.full((len(ops), len(targets)), np.inf)
+    # The costs, and their lower and upper bounds.
+    costs = np.full((3, len(ops), len(targets)), np.inf)
     source = [[NOT_LEGAL] * len(targets) for _ in ops]
     works = [workload(graph, graph.ops[op]) for op in ops]
+    sizes = quantities(works)
     for column, target in enumerate(targets):
-        time_us = np.full(len(ops), np.nan)
+        times_us = np.full((3, len(ops)), np.nan)
         unknown = []
         for row, op in enumerate(ops):
             if not legal[target][op]:
@@ -87,25 +95,39 @@ def cost_table(
                 unknown.append(row)
                 source[row][column] = UNKNOWN
             else:
-                time_us[row] = record.median_us
+                times_us[:, row] = _bounds_us(record)
                 source[row][column] = MEASURED
         known = models[target]
         if unknown and known.operators is not None:
-            time_us[unknown] = known.operators.predict([works[row] for row in unknown]).mean_us
+            predicted = known.operators.predict(sizes.take(unknown))
+            times_us[:, unknown] = predicted.mean_us, predicted.low_us, predicted.high_us
             for row in unknown:
                 source[row][column] = PREDICTED
-        shares = known.regions.shares_us(works, time_us, launch_us[target])
-        cost[:, column] = np.where(np.isnan(time_us), np.inf, shares)
+        for layer, time_us in zip(costs, times_us, strict=True):
+            shares = known.regions.shares_us(works, time_us, launch_us[target])
+            layer[:, column] = np.where(np.isnan(time_us), np.inf, shares)
     needed = {row: targets.index(target) for row, target in pins.items()}
-    for row in np.flatnonzero(~np.isfinite(cost).any(axis=1)).tolist():
+    for row in np.flatnonzero(~np.isfinite(costs[0]).any(axis=1)).tolist():
         needed.setdefault(row, source[row].index(UNKNOWN))
     for row, column in needed.items():
         if source[row][column] == UNKNOWN:
-            cost[row, column] = _roofline_us(graph.ops[ops[row]])
+            costs[:, row, column] = _roofline_us(graph.ops[ops[row]]), 0.0, np.inf
             source[row][column] = MODELLED
     return CostTable(
-        ops, targets, tuple(threads[t] for t in targets), cost, tuple(tuple(row) for row in source)
+        ops,
+        targets,
+        tuple(threads[t] for t in targets),
+        cost_us=costs[0],
+        low_us=costs[1],
+        high_us=costs[2],
+        source=tuple(tuple(row) for row in source),
     )
+
+
+def _bounds_us(record: Record) -> tuple[float, float, float]:
+    """The median, and the median less and more by half the spread of the runs."""
+    half_us = record.spread_us / 2
+    return record.median_us, max(0.0, record.median_us - half_us), record.median_us + half_us
 
 
 def _roofline_us(op: Op) -> float:

@@ -6,18 +6,33 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tdse.platform.discover import discover_host
+
+# What must be equal for two times to be comparable. It stands for a machine: one processor or
+# board, as many of its cores, at one governor, with the libraries that generate or run the code.
+# The load and the frequency change from one moment to the next, and how disturbed a measurement
+# was is told by its contention; of the affinity, only how many cores it leaves matters.
+IDENTITY = ("cpu", "cores", "governor", "versions")
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What may change a measured time.
+    """What may change a measured time; when it was measured stands in each record.
 
-    ``load_average`` is that of the last minute when the measuring began; ``governor`` is empty
-    where the kernel does not tell it.
+    Attributes:
+        cpu: name of the processor, or of the board where it has one: what a person calls it.
+        cores: that could be used.
+        affinity: numbers of the cores that the process was bound to.
+        governor: of the frequency of the first of them; empty where the kernel does not tell it.
+        load_average: of the last minute when the measuring began.
+        versions: of the libraries, by distribution.
+        frequency_mhz: of the first core when the measuring began; None where it is not told.
+        max_frequency_mhz: the highest that this core reaches; None where it is not told.
     """
 
     cpu: str
@@ -26,25 +41,38 @@ class Conditions:
     governor: str
     load_average: float
     versions: tuple[tuple[str, str], ...]
+    frequency_mhz: float | None = None
+    max_frequency_mhz: float | None = None
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The fields named in ``IDENTITY``."""
+        return {name: getattr(self, name) for name in IDENTITY}
 
     @property
     def key(self) -> str:
-        """Digest of what must be equal for two times to be comparable: all but the load."""
-        fields = {k: v for k, v in asdict(self).items() if k not in ("load_average", "affinity")}
-        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
+        """Digest of the identity."""
+        return hashlib.sha256(json.dumps(self.identity).encode()).hexdigest()[:16]
 
 
-def current_conditions() -> Conditions:
-    """The conditions on this machine, now."""
-    host = discover_host()
-    device = host.devices[0]
+def current_conditions(root: Path = Path("/")) -> Conditions:
+    """The conditions on this machine, now.
+
+    Args:
+        root: where ``proc`` and ``sys`` are found.
+    """
+    device = discover_host(root).devices[0]
+    affinity = tuple(sorted(os.sched_getaffinity(0)))
+    scaling = root / f"sys/devices/system/cpu/cpu{affinity[0]}/cpufreq"
     return Conditions(
         cpu=device.model_name,
         cores=device.cores,
-        affinity=tuple(sorted(os.sched_getaffinity(0))),
-        governor=_governor(),
+        affinity=affinity,
+        governor=_told(scaling / "scaling_governor"),
         load_average=os.getloadavg()[0],
         versions=library_versions(),
+        frequency_mhz=_mhz(scaling / "scaling_cur_freq"),
+        max_frequency_mhz=_mhz(scaling / "cpuinfo_max_freq"),
     )
 
 
@@ -60,9 +88,15 @@ def library_versions() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _governor() -> str:
-    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+def _told(path: Path) -> str:
+    """What the kernel says in a file; empty if it does not."""
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return ""
+
+
+def _mhz(path: Path) -> float | None:
+    """A frequency, which the kernel gives in kHz (Documentation/admin-guide/pm/cpufreq.rst)."""
+    text = _told(path)
+    return int(text) / 1000 if text.isdecimal() else None

@@ -128,7 +128,7 @@ _USUAL_CHANNELS = (
 )  # fmt: skip
 # They leave remainders in vectors and tiles.
 _AWKWARD_CHANNELS = (5, 7, 9, 13, 15, 17, 21, 31, 33, 39, 63, 65, 67, 97, 127, 129, 195, 257, 511)
-_MAX_SIZE = 256
+_MAX_SIZE = 288
 _MAX_CHANNELS = 1536
 # Of an operator's many draws, the one closest to the work that was drawn is taken.
 _CANDIDATES = 24
@@ -197,9 +197,9 @@ def _draw_work(generator: np.random.Generator, kind: str) -> float:
     if kind in _MAC_KINDS:
         largest = _MAX_DEPTHWISE_MACS if kind == "depthwise_conv2d" else MAX_MACS
         usual = (1e4, 4e6) if kind == "depthwise_conv2d" else (1e5, 3e7)
-        bounds = usual if generator.random() < 0.65 else (1e3, largest)
+        bounds = usual if generator.random() < 0.65 else (64, largest)
     else:
-        bounds = (4e3, 4e5) if generator.random() < 0.65 else (16, _MAX_ELEMENTS)
+        bounds = (4e3, 4e5) if generator.random() < 0.65 else (1, _MAX_ELEMENTS)
     return log_uniform(generator, *bounds)
 
 
@@ -279,7 +279,7 @@ def _conv2d(generator: np.random.Generator, kind: str, dtype: str) -> Configurat
     elif kernel == (2, 2):
         stride = pick(generator, {1: 0.3, 2: 0.7})
     else:
-        stride = pick(generator, {1: 0.65, 2: 0.3, 3: 0.05})
+        stride = pick(generator, {1: 0.6, 2: 0.3, 3: 0.1})
     layer = Layer(
         kind,
         channels=_draw_related(generator, channels),
@@ -327,9 +327,11 @@ def _transpose_conv2d(generator: np.random.Generator, kind: str, dtype: str) -> 
 
 
 def _fully_connected(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
+    # Some heads give a score or a few coordinates.
+    largest = 16 if generator.random() < 0.15 else 4096
     layer = Layer(
         kind,
-        channels=draw_channels(generator, high=4096),
+        channels=draw_channels(generator, high=largest),
         activation=_draw_activation(generator),
         per_channel=generator.random() < 0.7,
         bias=generator.random() < 0.7,
@@ -350,7 +352,11 @@ def _batch_matmul(generator: np.random.Generator, kind: str, dtype: str) -> Conf
 
 def _binary(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
     shape = draw_map(generator)
-    by_channel = (1, 1, 1, shape[3])
+    if generator.random() < 0.12:
+        # Coordinates and scores have fewer dimensions.
+        rows = shape[1] * shape[2]
+        shape = (1, rows, shape[3]) if generator.random() < 0.6 else (1, shape[3])
+    by_channel = (*(1 for _ in shape[1:]), shape[-1])
     # Residuals are added; attention and constant factors scale channels.
     even = 0.7 if kind == "add" else 0.3
     form = generator.random()
@@ -416,12 +422,15 @@ def _pad(generator: np.random.Generator, kind: str, dtype: str) -> Configuration
 
 def _reshape(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
     shape = _, height, width, channels = draw_map(generator)
-    forms = {
-        (1, height * width * channels): 0.3,
-        (1, height * width, channels): 0.5,
-        (height * width, channels): 0.2,
+    forms: dict[Shape, float] = {
+        shape: 0.5,
+        (1, height * width, channels): 0.25,
+        (1, height * width * channels): 0.15,
+        (height * width, channels): 0.05,
+        (height * width * channels,): 0.05,
     }
-    return _single(Layer(kind, numbers=pick(generator, forms)), dtype, shape)
+    before, after = pick(generator, forms), pick(generator, forms)
+    return _single(Layer(kind, numbers=after), dtype, before)
 
 
 def _transpose(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
@@ -475,6 +484,9 @@ def _depth_to_space(generator: np.random.Generator, kind: str, dtype: str) -> Co
 
 def _resize(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
     shape = _, height, width, _ = draw_map(generator)
+    if generator.random() < 0.06:
+        # A pooled feature map, spread out again.
+        shape = (1, 1, 1, shape[3])
     factor = pick(generator, {2: 0.75, 4: 0.1, 8: 0.05, 1: 0.05, 0: 0.05})
     size = (height * factor, width * factor) if factor else (draw_size(generator),) * 2
     choices: dict[Sampling, float] = {"half_pixel_centers": 0.65, "align_corners": 0.25}

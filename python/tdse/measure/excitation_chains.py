@@ -26,6 +26,9 @@ from tdse.measure.excitation import draw_channels, log_uniform, pick, within_lim
 
 MIN_OPS, MAX_OPS = 4, 30
 MIN_MACS, MAX_MACS = 3_000_000, 200_000_000
+# Bytes of weights of a stack, and of each of its convolutions.
+_STACK_BYTES = (1_000_000, 8_000_000)
+_STACK_OP_BYTES = (50_000, 500_000)
 # Of several chains that are within the limits, the one closest to the work drawn is taken.
 _CANDIDATES = 6
 
@@ -52,6 +55,30 @@ def draw_chain(generator: np.random.Generator, dtype: str) -> Configuration:
         if fits and MIN_MACS <= chain.macs <= MAX_MACS and within_limits(candidate):
             candidates.append((abs(math.log(chain.macs / target)), candidate))
     return min(candidates, key=lambda each: each[0])[1]
+
+
+def draw_stack(generator: np.random.Generator, dtype: str) -> Configuration:
+    """Equal separable blocks whose weights fit a cache one by one, but not all together.
+
+    That is what the later half of a classifier is to a processor. The same state of the generator
+    gives the same stack.
+
+    Args:
+        generator: advanced by the call.
+        dtype: float32 or int8.
+    """
+    element_bytes = 4 if dtype == "float32" else 1
+    one = log_uniform(generator, *_STACK_OP_BYTES)
+    channels = 8 * max(1, round(math.sqrt(one / element_bytes) / 8))
+    total = log_uniform(generator, *_STACK_BYTES)
+    blocks = max(2, round(total / (channels * channels * element_bytes)))
+    macs = log_uniform(generator, MIN_MACS, MAX_MACS)
+    side = max(2, round(math.sqrt(macs / (blocks * channels * channels))))
+    layers: list[Layer] = []
+    for value in range(0, 2 * blocks, 2):
+        layers.append(Layer("depthwise_conv2d", (value,), kernel=(3, 3), activation="relu6"))
+        layers.append(Layer("conv2d", (value + 1,), channels=channels, activation="relu6"))
+    return Configuration((Input((1, side, side, channels), dtype),), tuple(layers))
 
 
 class _Chain:

@@ -13,34 +13,35 @@ from tdse.graph.signature import signature
 from tdse.measure.activations import activations, random_inputs
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
-from tdse.measure.references import References
+from tdse.measure.timer import LocalTimer, Timer
 
 
 def measure_launch(
-    choices: Sequence[tuple[str, int]], store: RecordStore
+    choices: Sequence[tuple[str, int]], store: RecordStore, *, timer: Timer | None = None
 ) -> Mapping[tuple[str, int], float]:
     """Microseconds of a launch for each ``(target, threads)``, from the records where known.
 
     The operator is a RELU of 16 floats: it runs everywhere, and its arithmetic takes nanoseconds.
+    ``timer`` is where it is timed, by default in this process, and ``store`` of that place.
     """
     graph = launch_graph()
-    key = signature(graph, 0)
-    known = store.find([key])
-    missing = [
-        Work(0, target, threads)
-        for target, threads in choices
-        if (key, target, threads) not in known
-    ]
+    known = find_launch(choices, store)
+    missing = [Work(0, *choice) for choice in choices if choice not in known]
     if missing:
         values = activations(graph, random_inputs(graph, 0))
-        measure_ops(
-            graph, missing, values, store, References(store), deadline=time.monotonic() + 60.0
-        )
-        known = store.find([key])
-    return {
-        choice: known[key, *choice].median_us if (key, *choice) in known else 0.0
-        for choice in choices
-    }
+        place = timer or LocalTimer(store)
+        measure_ops(graph, missing, values, store, place, deadline=time.monotonic() + 60.0)
+        known = find_launch(choices, store)
+    return {choice: known.get(choice, 0.0) for choice in choices}
+
+
+def find_launch(
+    choices: Sequence[tuple[str, int]], store: RecordStore
+) -> dict[tuple[str, int], float]:
+    """Microseconds of a launch for those ``(target, threads)`` of which there is a record."""
+    key = signature(launch_graph(), 0)
+    known = store.find([key])
+    return {choice: known[key, *choice].median_us for choice in choices if (key, *choice) in known}
 
 
 @cache

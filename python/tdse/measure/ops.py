@@ -15,8 +15,8 @@ from tdse.graph.workload import workload
 from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
 from tdse.measure.records import Record, RecordStore
-from tdse.measure.references import References
-from tdse.measure.timing import time_model
+from tdse.measure.timer import Job, Timed, Timer
+from tdse.targets import CompiledRegion
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough
 # that a budget is kept and little is lost when a run is stopped.
@@ -44,7 +44,7 @@ def measure_ops(
     work: Sequence[Work],
     values: Mapping[int, Array],
     store: RecordStore,
-    references: References,
+    timer: Timer,
     *,
     deadline: float,
     patience_s: float = PATIENCE_S,
@@ -62,8 +62,8 @@ def measure_ops(
         graph: the model.
         work: what to measure; equal operators should be in it once.
         values: activations of the model, tensor index to array, the inputs of the slices.
-        store: takes the records.
-        references: tell quiet moments.
+        store: takes the records; it is of the place where ``timer`` times.
+        timer: where the operators are timed.
         deadline: ``time.monotonic()`` after which nothing new is begun.
         patience_s: how long to wait for quiet moments for each operator.
         begin: called with operators and target before anything that may crash.
@@ -77,30 +77,58 @@ def measure_ops(
     """
     keep = store.add_repeated if again else store.add
     done = 0
-    for target, threads, batch in _batches(work, 1 if one_by_one else _BATCH):
-        if time.monotonic() > deadline:
-            break
-        if begin is not None:
-            begin([item.op for item in batch], target)
-        for item, compiled, position in _compiled(graph, target, threads, batch, store):
+
+    def tell(label: str) -> None:
+        if progress is not None:
+            progress(done, len(work), label)
+
+    def jobs() -> Iterator[tuple[_Point, Job]]:
+        nonlocal done
+        for target, threads, batch in _batches(work, 1 if one_by_one else _BATCH):
             if time.monotonic() > deadline:
-                return done
-            if progress is not None:
-                progress(done, len(work), f"{graph.ops[item.op].label} on {target}")
+                return
             if begin is not None:
-                begin([item.op], target)
-            record = _measure_one(compiled, position, item, values, store, references, patience_s)
+                begin([item.op for item in batch], target)
+            for point in _compiled(graph, target, threads, batch, store):
+                item = point.item
+                tell(f"{graph.ops[item.op].label} on {target}")
+                if begin is not None:
+                    begin([item.op], target)
+                inputs = tuple(values[index] for index in point.result.inputs)
+                try:
+                    assembly = point.compiled.alone(point.position)
+                except TargetError as error:
+                    _refuse(graph, item, error, store)
+                    done += 1
+                else:
+                    yield point, Job(assembly, inputs, threads, patience_s)
+
+    for point, outcome in timer.time_all(jobs(), deadline=deadline):
+        if outcome is not None:
+            record = _record(point, outcome, values, store)
             if record is not None:
                 keep([record])
             done += 1
-    if progress is not None:
-        progress(done, len(work), "")
+    tell("")
     return done
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Work that is compiled: the region at ``position`` in ``compiled``."""
+
+    item: Work
+    compiled: Compiled
+    position: int
+
+    @property
+    def result(self) -> CompiledRegion:
+        return self.compiled.results[self.position]
 
 
 def _compiled(
     graph: Graph, target: str, threads: int, batch: Sequence[Work], store: RecordStore
-) -> Iterator[tuple[Work, Compiled, int]]:
+) -> Iterator[_Point]:
     """The batch compiled, each operator with its position; one by one where that fails."""
     regions = [Region(i, target, (item.op,)) for i, item in enumerate(batch)]
     try:
@@ -113,43 +141,33 @@ def _compiled(
             _refuse(graph, batch[0], error, store)
         return
     for position, item in enumerate(batch):
-        yield item, compiled, position
+        yield _Point(item, compiled, position)
 
 
 def _refuse(graph: Graph, item: Work, error: TargetError, store: RecordStore) -> None:
     store.add_support([(signature(graph, item.op), item.target, False, error.why or error.what)])
 
 
-def _measure_one(
-    compiled: Compiled,
-    position: int,
-    item: Work,
-    values: Mapping[int, Array],
-    store: RecordStore,
-    references: References,
-    patience_s: float,
+def _record(
+    point: _Point, outcome: Timed | TargetError, values: Mapping[int, Array], store: RecordStore
 ) -> Record | None:
     """The record, or None where the target fails, which is remembered."""
-    graph, result = compiled.graph, compiled.results[position]
-    op = graph.ops[item.op]
-    key = signature(graph, item.op)
-    inputs = [values[index] for index in result.inputs]
-    try:
-        model = compiled.alone(position).model()
-        if item.target != "litert":
-            gap = difference(model.run(inputs), [values[index] for index in result.outputs])
-            if not gap.is_allowed:
-                store.add_support([(key, item.target, False, f"its result differs by {gap}")])
-                return None
-        timing = time_model(model, inputs, references.of(item.threads), patience_s=patience_s)
-    except TargetError as error:
-        _refuse(graph, item, error, store)
+    graph, item = point.compiled.graph, point.item
+    if isinstance(outcome, TargetError):
+        _refuse(graph, item, outcome, store)
         return None
+    key = signature(graph, item.op)
+    if item.target != "litert":
+        gap = difference(outcome.outputs, [values[index] for index in point.result.outputs])
+        if not gap.is_allowed:
+            store.add_support([(key, item.target, False, f"its result differs by {gap}")])
+            return None
+    timing = outcome.timing
     return Record(
         signature=key,
         target=item.target,
         threads=item.threads,
-        workloads=(workload(graph, op),),
+        workloads=(workload(graph, graph.ops[item.op]),),
         median_us=timing.median_us,
         spread_us=timing.spread_us,
         runs=timing.runs,

@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-import sqlite3
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from tdse.errors import TdseError
+from tdse.faults import faults_of
 from tdse.graph.workload import Workload
 from tdse.measure.conditions import Conditions
+from tdse.measure.schema import MOVE_AWAY, open_store, told
+from tdse.platform.model import Device
+from tdse.versions import parse
 
-# What each version of the schema adds to the one before; the version is SQLite's user_version.
-# Version 1 was not numbered, so its statements must do on what is there already.
-_MIGRATIONS = (
-    """
-CREATE TABLE IF NOT EXISTS conditions (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL, json TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS records (
-    signature TEXT NOT NULL, target TEXT NOT NULL, threads INTEGER NOT NULL, key TEXT NOT NULL,
-    kind TEXT NOT NULL, features TEXT NOT NULL, median_us REAL NOT NULL, spread_us REAL NOT NULL,
-    runs INTEGER NOT NULL, conditions INTEGER NOT NULL REFERENCES conditions(id),
-    measured_at REAL NOT NULL, PRIMARY KEY (signature, target, threads, key));
-CREATE TABLE IF NOT EXISTS support (
-    signature TEXT NOT NULL, target TEXT NOT NULL, versions TEXT NOT NULL,
-    ok INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (signature, target, versions));
-""",
-    # Workloads in place of features: what is learnt from a record may change, what was measured
-    # does not. Earlier records keep their times, and nothing is learnt from them.
-    """
-ALTER TABLE records DROP COLUMN kind;
-ALTER TABLE records DROP COLUMN features;
-ALTER TABLE records ADD COLUMN workloads TEXT NOT NULL DEFAULT '[]';
-ALTER TABLE records ADD COLUMN contention REAL NOT NULL DEFAULT 1.0;
-ALTER TABLE records ADD COLUMN repeat_us REAL;
-CREATE TABLE reference_times (
-    key TEXT NOT NULL, threads INTEGER NOT NULL, best_us REAL NOT NULL,
-    PRIMARY KEY (key, threads));
-""",
-)
 _COLUMNS = (
     "signature, target, threads, workloads, median_us, spread_us, runs, contention, repeat_us"
 )
+_CONDITIONS = TypeAdapter(Conditions)
 
 
 # An operator that runs longer, in microseconds, has not been measured but made up.
-_LONGEST_US = 3.6e9
+LONGEST_US = 3.6e9
 
 
 @dataclass(frozen=True)
@@ -85,14 +62,76 @@ class Record:
     repeat_us: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.median_us < _LONGEST_US or not 0 <= self.spread_us < _LONGEST_US:
+        if not 0 < self.median_us < LONGEST_US or not 0 <= self.spread_us < LONGEST_US:
             raise ValueError(f"a time of {self.median_us} us with a spread of {self.spread_us} us")
         if self.threads < 1 or self.runs < 1:
             raise ValueError(f"{self.runs} runs on {self.threads} threads")
         if not 1 <= self.contention < math.inf:
             raise ValueError(f"a contention of {self.contention}")
-        if self.repeat_us is not None and not 0 < self.repeat_us < _LONGEST_US:
+        if self.repeat_us is not None and not 0 < self.repeat_us < LONGEST_US:
             raise ValueError(f"a repeated time of {self.repeat_us} us")
+
+
+@dataclass(frozen=True)
+class KeptRecord:
+    """A record with what it was measured under.
+
+    Attributes:
+        record: the time.
+        conditions: under which it was measured.
+        measured_at: when, seconds since 1970.
+    """
+
+    record: Record
+    conditions: Conditions
+    measured_at: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a target said of an operator, or what running it showed.
+
+    Attributes:
+        signature: as of ``Record``.
+        target: name of the target.
+        ok: it may run the operator.
+        reason: why not.
+        decided_at: when, seconds since 1970; 0 where it is not known.
+    """
+
+    signature: str
+    target: str
+    ok: bool
+    reason: str
+    decided_at: float
+
+
+@dataclass(frozen=True)
+class ReferenceTime:
+    """The best time of the reference operator: what a quiet machine takes.
+
+    Attributes:
+        threads: of the operator.
+        best_us: microseconds.
+    """
+
+    threads: int
+    best_us: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine with records in the store.
+
+    Attributes:
+        conditions: of its newest record.
+        records: their number.
+        measured_at: when the newest was measured, seconds since 1970.
+    """
+
+    conditions: Conditions
+    records: int
+    measured_at: float
 
 
 def cache_directory() -> Path:
@@ -141,6 +180,9 @@ def write_private(path: Path, text: str) -> None:
 class RecordStore:
     """Records and support decisions of one machine and one set of library versions.
 
+    The file may hold those of other machines, each under the key of its conditions; they are found
+    by a store that is opened with these conditions, and by no other.
+
     Several processes may use one store: SQLite serialises them, and each finished measurement is
     committed on its own.
     """
@@ -148,20 +190,21 @@ class RecordStore:
     def __init__(self, conditions: Conditions, path: Path | None = None) -> None:
         """Open the store, made where there is none.
 
+        Args:
+            conditions: of this machine, or what ``conditions_for`` gave for another one.
+            path: the file; by default the user's.
+
         Raises:
-            TdseError: the file cannot be opened or is not a record store.
+            TdseError: the file cannot be read and written, is damaged, or is of a newer version.
         """
         self.path = path or cache_directory() / "records.sqlite"
         self.conditions = conditions
-        self._versions = json.dumps(conditions.versions)
-        with self._told():
+        with told(self.path):
             if path is None:
                 make_private(self.path.parent)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=30.0)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._migrate()
+        self._db = open_store(self.path)
         self._conditions_id: int | None = None
 
     def close(self) -> None:
@@ -201,40 +244,31 @@ class RecordStore:
         )
         return int(rows[0][0])
 
+    def count_since(self, since: float, most_contention: float) -> tuple[int, int]:
+        """Records of this machine that were measured lately: all, and those among them in quiet.
+
+        Args:
+            since: seconds since 1970.
+            most_contention: of a record that counts as measured in quiet.
+        """
+        ((number, quiet),) = self._rows(
+            "SELECT count(*), count(*) FILTER (WHERE contention <= ?) FROM records"
+            " WHERE key = ? AND measured_at >= ?",
+            (most_contention, self.conditions.key, since),
+        )
+        return int(number), int(quiet)
+
     def add(self, records: Sequence[Record]) -> None:
         """Keep ``records``; a newer one takes the place of the older."""
-        with self._told(), self._db:
+        with told(self.path), self._db:
             if self._conditions_id is None:
-                cursor = self._db.execute(
-                    "INSERT INTO conditions (key, json) VALUES (?, ?)",
-                    (self.conditions.key, json.dumps(asdict(self.conditions))),
-                )
-                self._conditions_id = cursor.lastrowid
-            self._db.executemany(
-                f"INSERT OR REPLACE INTO records ({_COLUMNS}, key, conditions, measured_at)"
-                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-                [
-                    (
-                        record.signature,
-                        record.target,
-                        record.threads,
-                        json.dumps([each.to_row() for each in record.workloads]),
-                        record.median_us,
-                        record.spread_us,
-                        record.runs,
-                        record.contention,
-                        record.repeat_us,
-                        self.conditions.key,
-                        self._conditions_id,
-                        time.time(),
-                    )
-                    for record in records
-                ],
-            )
+                self._conditions_id = self._add_conditions(self.conditions)
+            for record in records:
+                self._put(record, self.conditions.key, self._conditions_id, time.time())
 
     def add_repeated(self, records: Sequence[Record]) -> None:
         """Keep the times of ``records`` beside those of equal records that there are."""
-        with self._told(), self._db:
+        with told(self.path), self._db:
             self._db.executemany(
                 "UPDATE records SET repeat_us = ?"
                 " WHERE signature = ? AND target = ? AND threads = ? AND key = ?",
@@ -247,72 +281,185 @@ class RecordStore:
     def find_support(self, signature: str, target: str) -> tuple[bool, str] | None:
         """The remembered decision, with its reason, or None."""
         rows = self._rows(
-            "SELECT ok, reason FROM support WHERE signature = ? AND target = ? AND versions = ?",
-            (signature, target, self._versions),
+            "SELECT ok, reason FROM support WHERE signature = ? AND target = ? AND key = ?",
+            (signature, target, self.conditions.key),
         )
         return (bool(rows[0][0]), rows[0][1]) if rows else None
 
     def add_support(self, decisions: Sequence[tuple[str, str, bool, str]]) -> None:
         """Remember decisions ``(signature, target, ok, reason)``."""
-        with self._told(), self._db:
+        with told(self.path), self._db:
             self._db.executemany(
-                "INSERT OR REPLACE INTO support VALUES (?,?,?,?,?)",
-                [
-                    (signature, target, self._versions, int(ok), reason)
-                    for signature, target, ok, reason in decisions
-                ],
+                "INSERT OR REPLACE INTO support (signature, target, ok, reason, key, decided_at)"
+                " VALUES (?,?,?,?,?,?)",
+                [(*decision, self.conditions.key, time.time()) for decision in decisions],
             )
 
     def best_reference_us(self, threads: int) -> float:
         """The best time of the reference operator on this machine, inf where it is not known."""
         rows = self._rows(
             "SELECT best_us FROM reference_times WHERE key = ? AND threads = ?",
-            (self.conditions.key, str(threads)),
+            (self.conditions.key, threads),
         )
         return float(rows[0][0]) if rows else math.inf
 
     def add_reference(self, threads: int, best_us: float) -> None:
         """Remember the best time of the reference operator."""
-        with self._told(), self._db:
-            self._db.execute(
-                "INSERT INTO reference_times VALUES (?,?,?) ON CONFLICT DO UPDATE"
-                " SET best_us = min(best_us, excluded.best_us)",
-                (self.conditions.key, threads, best_us),
-            )
+        with told(self.path), self._db:
+            self._put_reference(ReferenceTime(threads, best_us), self.conditions.key)
 
-    def _migrate(self) -> None:
-        """Bring the file to the newest version of the schema, in one transaction a version."""
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > len(_MIGRATIONS):
+    def machines(self) -> list[Machine]:
+        """The machines that the file has records of, with the newest record first."""
+        rows = self._rows(
+            "SELECT conditions.json, count(*), max(measured_at) FROM records"
+            " JOIN conditions ON conditions.id = records.conditions"
+            " GROUP BY records.key ORDER BY max(measured_at) DESC",
+            (),
+        )
+        return [Machine(self._conditions(text), records, newest) for text, records, newest in rows]
+
+    def conditions_for(self, device: Device) -> Conditions:
+        """The conditions that a store is opened with for the records of another machine.
+
+        Records of a device are those of its ``model_name`` and number of cores. Where there are
+        several versions of the libraries, the newest is taken, and ``versions`` of the result says
+        which; where there are several governors, the one that was measured under last.
+
+        Raises:
+            TdseError: there are none; says how to get them.
+        """
+        known = self.machines()
+        fitting = [machine for machine in known if _is_of(machine.conditions, device)]
+        if not fitting:
+            names = sorted({f"{m.conditions.cpu} ({m.conditions.cores} cores)" for m in known})
             raise TdseError(
-                "the record store was written by a newer tdse",
+                f"no records of {device.model_name or device.name} ({device.cores} cores)",
                 where=str(self.path),
-                why=f"its schema has version {version}, this tdse knows {len(_MIGRATIONS)}",
-                hint="update tdse, or point XDG_CACHE_HOME elsewhere",
+                why=f"there are those of {', '.join(names)}" if names else "",
+                hint="run `tdse profile --budget SECONDS --export FILE` on the board and "
+                "`tdse profile --import FILE` here",
             )
-        for number in range(version, len(_MIGRATIONS)):
-            self._db.executescript(
-                f"BEGIN IMMEDIATE; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT"
-            )
+        newest = max(
+            fitting,
+            key=lambda machine: (
+                [parse(version) for _, version in machine.conditions.versions],
+                machine.measured_at,
+            ),
+        )
+        return newest.conditions
 
-    def _rows(self, query: str, values: tuple[str, ...]) -> list[tuple[Any, ...]]:
-        with self._told():
+    def kept(self) -> list[KeptRecord | Decision | ReferenceTime]:
+        """All that is known of this machine, in a fixed order."""
+        key = (self.conditions.key,)
+        conditions: dict[str, Conditions] = {}
+        entries: list[KeptRecord | Decision | ReferenceTime] = []
+        for *row, text, measured_at in self._rows(
+            f"SELECT {_COLUMNS}, conditions.json, measured_at FROM records"
+            " JOIN conditions ON conditions.id = records.conditions"
+            " WHERE records.key = ? ORDER BY signature, target, threads",
+            key,
+        ):
+            if text not in conditions:
+                conditions[text] = self._conditions(text)
+            entries.append(KeptRecord(self._record(row), conditions[text], measured_at))
+        for signature, target, ok, reason, decided_at in self._rows(
+            "SELECT signature, target, ok, reason, decided_at FROM support"
+            " WHERE key = ? ORDER BY signature, target",
+            key,
+        ):
+            entries.append(Decision(signature, target, bool(ok), reason, decided_at))
+        for threads, best_us in self._rows(
+            "SELECT threads, best_us FROM reference_times WHERE key = ? ORDER BY threads", key
+        ):
+            entries.append(ReferenceTime(threads, best_us))
+        return entries
+
+    def take(
+        self, conditions: Conditions, entries: Iterable[KeptRecord | Decision | ReferenceTime]
+    ) -> int:
+        """Keep what another store knew of a machine; if ``entries`` raises, nothing of it is kept.
+
+        Of two records of the same, and of two decisions, the newer stays.
+
+        Args:
+            conditions: of that machine; those of each record must have the same key.
+            entries: as ``kept`` gives them.
+
+        Returns:
+            The number of records that were taken.
+        """
+        key = conditions.key
+        numbers: dict[Conditions, int] = {}
+        taken = 0
+        with told(self.path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            for entry in entries:
+                if isinstance(entry, ReferenceTime):
+                    self._put_reference(entry, key)
+                elif isinstance(entry, Decision):
+                    self._db.execute(
+                        "INSERT INTO support (signature, target, ok, reason, decided_at, key)"
+                        " VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE"
+                        " SET ok = excluded.ok, reason = excluded.reason,"
+                        " decided_at = excluded.decided_at"
+                        " WHERE excluded.decided_at > decided_at",
+                        (*astuple(entry), key),
+                    )
+                elif self._is_newer(entry, key):
+                    if entry.conditions not in numbers:
+                        numbers[entry.conditions] = self._add_conditions(entry.conditions)
+                    self._put(entry.record, key, numbers[entry.conditions], entry.measured_at)
+                    taken += 1
+        return taken
+
+    def _is_newer(self, entry: KeptRecord, key: str) -> bool:
+        record = entry.record
+        known = self._db.execute(
+            "SELECT 1 FROM records WHERE signature = ? AND target = ? AND threads = ? AND key = ?"
+            " AND measured_at >= ?",
+            (record.signature, record.target, record.threads, key, entry.measured_at),
+        )
+        return known.fetchone() is None
+
+    def _put(self, record: Record, key: str, conditions_id: int, measured_at: float) -> None:
+        self._db.execute(
+            f"INSERT OR REPLACE INTO records ({_COLUMNS}, key, conditions, measured_at)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                record.signature,
+                record.target,
+                record.threads,
+                json.dumps([each.to_row() for each in record.workloads]),
+                record.median_us,
+                record.spread_us,
+                record.runs,
+                record.contention,
+                record.repeat_us,
+                key,
+                conditions_id,
+                measured_at,
+            ),
+        )
+
+    def _put_reference(self, reference: ReferenceTime, key: str) -> None:
+        self._db.execute(
+            "INSERT INTO reference_times (threads, best_us, key) VALUES (?,?,?)"
+            " ON CONFLICT DO UPDATE SET best_us = min(best_us, excluded.best_us)",
+            (*astuple(reference), key),
+        )
+
+    def _add_conditions(self, conditions: Conditions) -> int:
+        cursor = self._db.execute(
+            "INSERT INTO conditions (key, json) VALUES (?, ?) RETURNING id",
+            (conditions.key, json.dumps(asdict(conditions))),
+        )
+        return int(cursor.fetchone()[0])
+
+    def _rows(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with told(self.path):
             return self._db.execute(query, values).fetchall()
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn what SQLite raises into an error that says what to do."""
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            raise TdseError(
-                "the record store cannot be used",
-                where=str(self.path),
-                why=str(error),
-                hint="free some space, delete the file, or point XDG_CACHE_HOME elsewhere",
-            ) from None
-
-    def _record(self, row: tuple[Any, ...]) -> Record:
+    def _record(self, row: Sequence[Any]) -> Record:
         signature, target, threads, text, *numbers = row
         try:
             workloads = tuple(map(Workload.from_row, json.loads(text)))
@@ -322,5 +469,23 @@ class RecordStore:
                 "the record store holds what cannot have been measured",
                 where=str(self.path),
                 why=f"{signature[:8]} on {target}: {error}",
-                hint="delete the file; everything is measured again",
+                hint=MOVE_AWAY,
             ) from None
+
+    def _conditions(self, text: str) -> Conditions:
+        try:
+            return _CONDITIONS.validate_json(text, strict=True)
+        except ValidationError as error:
+            raise TdseError(
+                "the record store holds conditions that cannot have been met",
+                where=str(self.path),
+                why="; ".join(faults_of(error)),
+                hint=MOVE_AWAY,
+            ) from None
+
+
+def _is_of(conditions: Conditions, device: Device) -> bool:
+    """Boards add their revision to the name: ``Raspberry Pi 4 Model B Rev 1.4``."""
+    cpu, name = conditions.cpu, device.model_name
+    is_named = cpu == name or cpu.startswith(f"{name} Rev ")
+    return bool(name) and is_named and conditions.cores == device.cores

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tdse.assemble import compile_regions
 from tdse.errors import TargetError
@@ -13,8 +13,7 @@ from tdse.graph.signature import region_signature
 from tdse.graph.workload import workload
 from tdse.measure.activations import Array
 from tdse.measure.records import Record, RecordStore
-from tdse.measure.references import References
-from tdse.measure.timing import time_model
+from tdse.measure.timer import Job, Timed, Timer
 
 
 def measure_regions(
@@ -23,7 +22,7 @@ def measure_regions(
     threads: int,
     values: Mapping[int, Array],
     store: RecordStore,
-    references: References,
+    timer: Timer,
     *,
     deadline: float,
     patience_s: float,
@@ -39,8 +38,8 @@ def measure_regions(
         regions: ``device`` is a target's name.
         threads: of each region.
         values: activations of the model, tensor index to array.
-        store: takes the records.
-        references: tell quiet moments.
+        store: takes the records; it is of the place where ``timer`` times.
+        timer: where the regions are timed.
         deadline: ``time.monotonic()`` after which nothing new is begun.
         patience_s: how long to wait for quiet moments for each region.
         begin: called with each region before it is compiled and run, which may crash.
@@ -48,24 +47,30 @@ def measure_regions(
     Returns:
         The number of measurements.
     """
+
+    def jobs() -> Iterator[tuple[Region, Job]]:
+        for region in regions:
+            key = region_signature(graph, region.ops)
+            if time.monotonic() > deadline or (key, region.device, threads) in store.find([key]):
+                continue
+            begin(region)
+            try:
+                compiled = compile_regions(graph, [region], threads=threads)
+                assembly = compiled.alone(0)
+            except TargetError:
+                continue
+            inputs = tuple(values[index] for index in compiled.results[0].inputs)
+            yield region, Job(assembly, inputs, threads, patience_s)
+
     measured = 0
-    for region in regions:
-        key = region_signature(graph, region.ops)
-        if time.monotonic() > deadline or (key, region.device, threads) in store.find([key]):
+    for region, outcome in timer.time_all(jobs(), deadline=deadline):
+        if not isinstance(outcome, Timed):
             continue
-        begin(region)
-        try:
-            compiled = compile_regions(graph, [region], threads=threads)
-            inputs = [values[index] for index in compiled.results[0].inputs]
-            timing = time_model(
-                compiled.alone(0).model(), inputs, references.of(threads), patience_s=patience_s
-            )
-        except TargetError:
-            continue
+        timing = outcome.timing
         store.add(
             [
                 Record(
-                    signature=key,
+                    signature=region_signature(graph, region.ops),
                     target=region.device,
                     threads=threads,
                     workloads=tuple(workload(graph, graph.ops[op]) for op in region.ops),

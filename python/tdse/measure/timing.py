@@ -21,9 +21,13 @@ from tdse.runtime.model import Model
 
 # A block of runs is about this long: longer than a few references, shorter than a quiet moment.
 _BLOCK_US = 4_000.0
-# So many undisturbed blocks are enough.
+# So many undisturbed blocks are enough, once there are so many runs in them, or as much time.
 _BLOCKS = 3
+_RUNS = 30
+_ENOUGH_US = 80_000.0
 _MOST_RUNS = 1000
+# The reference leaves some of the caches empty, which is nothing to a run this long.
+_LONG_US = 20_000.0
 # A reference up to this many times its best is undisturbed; between its own quiet runs it varies
 # by 1 to 2 %, beside a busy neighbour it takes 1.2 to 1.9 times as long.
 QUIET = 1.05
@@ -131,9 +135,9 @@ def time_model(
         TargetError: the executor fails.
     """
     first_us = max(0.1, model.time_runs(inputs, 2)[-1])
-    runs = int(np.clip(_BLOCK_US / first_us, 1, _MOST_RUNS))
-    # The reference has emptied some of the caches; that is nothing to a long run.
-    warm = max(1, runs // 4) if runs > 2 else 0
+    runs = int(np.clip(_BLOCK_US / first_us, 2, _MOST_RUNS))
+    warm = max(1, runs // 4) if first_us < _LONG_US else 0
+    blocks_wanted = max(_BLOCKS, min(_RUNS / runs, _ENOUGH_US / runs / first_us))
     deadline = time.monotonic() + patience_s
     blocks: list[tuple[float, npt.NDArray[np.float64]]] = []
     try:
@@ -142,7 +146,7 @@ def time_model(
             times = model.time_runs(inputs, runs + warm)[warm:]
             blocks.append((max(before, reference.contention()), times))
             quiet = [block for block in blocks if block[0] <= QUIET]
-            if len(quiet) >= _BLOCKS or time.monotonic() > deadline:
+            if len(quiet) >= blocks_wanted or time.monotonic() > deadline:
                 break
     finally:
         reference.release()

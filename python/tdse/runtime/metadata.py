@@ -89,6 +89,8 @@ class MadeUnder(_Record):
     governor: str
     load_average: float
     versions: tuple[tuple[str, str], ...]
+    frequency_mhz: float | None = None
+    max_frequency_mhz: float | None = None
 
 
 class ContestRow(_Record):

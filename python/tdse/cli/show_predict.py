@@ -1,0 +1,105 @@
+"""How predictions and the formulas behind them are printed for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from tdse.cli.common import console, say
+from tdse.flydels import FlydelReport
+from tdse.predict import SOURCES, Choice, Estimate, Forecast, Outlook
+
+# With fewer samples, the share of truths in a 90 % interval is itself unsure by more than 3 % (the
+# standard deviation of a binomial).
+_FEW = 100
+_TEXTS = ("choice", "ops on", "times of ops")
+
+
+def forecast(result: Forecast) -> None:
+    """Print a table for each platform, and what the figures rest on."""
+    out = console()
+    out.print(
+        f"{result.model}: {result.ops} ops, {result.macs / 1e6:.1f} million MACs, "
+        f"{result.parameter_bytes / 1e6:.2f} MB of parameters"
+    )
+    for outlook in result.platforms:
+        out.print(_choices(outlook))
+        for name, why_not in outlook.left_out:
+            out.print(f"{name}: {why_not}")
+        for basis in outlook.basis:
+            if 0 < basis.records < _FEW:
+                out.print(
+                    f"{basis.variant}: its cost model rests on {basis.records} records only; "
+                    "`tdse profile` adds more"
+                )
+        sums = [basis.variant for basis in outlook.basis if not basis.chains]
+        if sums:
+            out.print(
+                f"{', '.join(sums)}: too few chains of operators were measured, so a region is "
+                "taken for their sum, and its interval leaves out what it gains or loses by that"
+            )
+
+
+def flydels(kind: str, reports: Sequence[FlydelReport]) -> None:
+    """Print the flydels of a kind, with their errors."""
+    for report in reports:
+        say(f"{kind}, {report.dtype or 'every type'}, on {report.variant}:")
+        say(f"    {report.formula}")
+        say(
+            f"    {report.parameters} parameters from {report.samples} samples, "
+            f"off by {report.median_error:.1%} (median), {report.p90_error:.1%} (90th percentile)"
+        )
+
+
+def _choices(outlook: Outlook) -> Table:
+    table = Table(title=f"Predicted on {outlook.platform} ({outlook.machine})")
+    # A figure that is not known of any choice has no column.
+    has_memory = any(choice.peak_memory_bytes for choice in outlook.choices)
+    has_energy = any(choice.energy_mj for choice in outlook.choices)
+    columns = [
+        "choice",
+        "ops on",
+        "regions",
+        "ms",
+        "90 % interval",
+        "/".join(SOURCES),
+        "GMAC/s",
+        "utilised",
+    ]
+    columns += ["peak MB"] * has_memory + ["mJ"] * has_energy
+    for name in columns:
+        table.add_column(name, justify="left" if name in _TEXTS else "right")
+    for choice in outlook.choices:
+        cells = _cells(choice)
+        if has_memory:
+            cells.append(_estimate(choice.peak_memory_bytes, 1e-6))
+        if has_energy:
+            cells.append(_estimate(choice.energy_mj, 1.0))
+        table.add_row(*cells)
+    return table
+
+
+def _cells(choice: Choice) -> list[str]:
+    interval = "not known"
+    if choice.low_us is not None and choice.high_us is not None:
+        interval = f"{choice.low_us / 1000:.3f} to {choice.high_us / 1000:.3f}"
+    return [
+        choice.name,
+        ", ".join(f"{target} {ops}" for target, ops in choice.targets.items()),
+        str(choice.regions),
+        f"{choice.latency_us / 1000:.3f}",
+        interval,
+        ", ".join(f"{choice.ops[source]} {source}" for source in SOURCES if choice.ops[source]),
+        f"{choice.gmacs_per_s:.1f}",
+        "-" if choice.utilisation is None else f"{choice.utilisation:.0%}",
+    ]
+
+
+def _estimate(estimate: Estimate | None, scale: float) -> str:
+    if estimate is None:
+        return "not known"
+    text = f"{estimate.value * scale:.3g}"
+    if estimate.low is not None and estimate.high is not None:
+        text += f" [{estimate.low * scale:.3g}, {estimate.high * scale:.3g}]"
+    return f"{text} {estimate.source}"

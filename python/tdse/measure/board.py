@@ -1,0 +1,183 @@
+"""The board's side of measuring on boards: called by TVM's RPC server, see ``tdse.rpc``."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import multiprocessing
+import os
+import signal
+import tempfile
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from tdse.child import FAULTS
+from tdse.errors import TargetError, TdseError, UsageError
+from tdse.measure.conditions import Conditions, current_conditions
+from tdse.measure.message import MOST_BYTES, as_array, pack, unpack
+from tdse.measure.records import RecordStore
+from tdse.measure.timer import LocalTimer, Timed
+from tdse.platform.discover import discover_host
+from tdse.runtime import native
+from tdse.runtime.model import Model
+
+# One operator is timed within this, in seconds, also on a slow board, or it is taken for hung.
+LIMIT_S = 60.0
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+_BORDERS = ("inputs", "outputs")
+
+
+@dataclass(frozen=True)
+class Board:
+    """What is asked of a board before it is used.
+
+    Attributes:
+        conditions: under which it measures.
+        isa: architecture of its processor, for example ``x86_64``.
+        features: extensions of it that compiled kernels may use.
+    """
+
+    conditions: Conditions
+    isa: str
+    features: tuple[str, ...]
+
+
+def this_board() -> Board:
+    """The machine that this process runs on, as a board."""
+    device = discover_host().devices[0]
+    return Board(current_conditions(), device.isa, device.features)
+
+
+def describe() -> str:
+    """``this_board()`` as JSON."""
+    return json.dumps(asdict(this_board()))
+
+
+def time_executor(request: bytes) -> bytes:
+    """Run and time an executor in another process, so that a crash costs no more than that.
+
+    TVM's server does not outlive a session that crashes.
+
+    Args:
+        request: a message with ``threads`` and ``patience_s`` in the header; its parts are a plan,
+            the compiled library that the plan calls or nothing, and the plan's inputs.
+
+    Returns:
+        A message: ``timing`` in the header and the outputs as parts, or ``error`` in the header.
+    """
+    try:
+        return _worker.ask(request)
+    except TdseError as error:
+        return _failure(error)
+
+
+class _Worker:
+    """The process that runs executors, started when it is needed; it ends with this one."""
+
+    def __init__(self) -> None:
+        self._running: tuple[BaseProcess, Connection] | None = None
+
+    def ask(self, request: bytes) -> bytes:
+        """Its answer.
+
+        Raises:
+            TargetError: it crashed, or did not finish.
+            TdseError: it was killed.
+        """
+        process, connection = self._running or self._start()
+        try:
+            connection.send_bytes(request)
+            if connection.poll(LIMIT_S):
+                return connection.recv_bytes(MOST_BYTES)
+        except (EOFError, OSError):
+            process.join(LIMIT_S)
+            self._stop()
+            raise _crash(process.exitcode) from None
+        self._stop()
+        raise TargetError(f"running it did not finish within {LIMIT_S:.0f} s")
+
+    def _start(self) -> tuple[BaseProcess, Connection]:
+        # A session's process has one thread, so it can be forked, which takes milliseconds.
+        context = multiprocessing.get_context("fork")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, ours), daemon=True)
+        process.start()
+        theirs.close()
+        self._running = process, ours
+        return self._running
+
+    def _stop(self) -> None:
+        if self._running is not None:
+            process, connection = self._running
+            connection.close()
+            process.kill()
+            process.join()
+        self._running = None
+
+
+_worker = _Worker()
+
+
+def _crash(status: int | None) -> TdseError:
+    if status is not None and -status in FAULTS:
+        return TargetError(f"running it crashed the process with {signal.Signals(-status).name}")
+    return TdseError(
+        "a process of tdse did not finish",
+        why=f"it ended with status {status}",
+        hint="see the RPC server's log; if memory ran out, end other programs on the board",
+    )
+
+
+def _serve(connection: Connection, parents: Connection) -> None:
+    """Answer requests as long as there are any."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parents.close()
+    timer = None
+    with contextlib.suppress(EOFError):
+        while True:
+            request = connection.recv_bytes(MOST_BYTES)
+            try:
+                # The board's own store remembers how fast its reference operator can be.
+                timer = timer or LocalTimer(RecordStore(current_conditions()))
+                timed = _timed(request, timer)
+                arrays = [array.tobytes() for array in timed.outputs]
+                reply = pack({"timing": asdict(timed.timing)}, arrays)
+            except TdseError as error:
+                reply = _failure(error)
+            except OSError as error:
+                why = error.strerror or str(error)
+                reply = _failure(TdseError("a temporary file cannot be written", why=why))
+            connection.send_bytes(reply)
+    # This process is a copy of the server, of which nothing is to be ended in an orderly way.
+    os._exit(0)
+
+
+def _failure(error: TdseError) -> bytes:
+    return pack({"error": error.as_dict()}, [])
+
+
+def _timed(request: bytes, timer: LocalTimer) -> Timed:
+    header, parts = unpack(request)
+    settings = header.get("threads"), header.get("patience_s")
+    if len(parts) < 2 or not all(isinstance(value, int | float) for value in settings):
+        raise UsageError("a request lacks threads, patience, a plan or a library")
+    plan, library, *inputs = parts
+    module = native.create_executor(bytes(plan))
+    if library:
+        # The caller has no say in the path.
+        with tempfile.TemporaryDirectory(prefix="tdse-board-") as directory:
+            path = Path(directory) / "library.so"
+            path.write_bytes(library)
+            module.import_module(native.load_library(path))
+    description = json.loads(module["describe"]())
+    names = {kind: [str(i) for i in range(len(description[kind]))] for kind in _BORDERS}
+    model = Model(module, input_names=names["inputs"], output_names=names["outputs"])
+    if len(inputs) != len(model.inputs):
+        raise UsageError(f"the plan takes {len(model.inputs)} inputs, not {len(inputs)}")
+    arrays = zip(inputs, model.inputs, strict=True)
+    values = [as_array(part, info.dtype, info.shape) for part, info in arrays]
+    return timer.time_model(model, values, header["threads"], header["patience_s"])
