@@ -10,10 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tdse.errors import UsageError
+from tdse.graph.layers import Configuration
 from tdse.measure.conditions import current_conditions
+from tdse.measure.excitation import draw
 from tdse.measure.records import Record, RecordStore, cache_directory
 from tdse.profile import Profile, profile
 
@@ -87,8 +90,17 @@ def test_a_kill_loses_nothing_that_was_measured(cache: Path) -> None:
     }
 
 
-def test_targets_that_do_not_take_every_operator(cache: Path) -> None:
-    """Some of what is drawn runs on LiteRT alone."""
+@pytest.mark.tvm
+def test_targets_that_do_not_take_every_operator(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of these, TVM has no transposed convolution."""
+
+    def draw_four(generator: np.random.Generator, count: int) -> list[Configuration]:
+        kinds = ("relu", "transpose_conv2d", "add", "mul")
+        return [draw(generator, kind, "float32") for kind in kinds]
+
+    monkeypatch.setattr("tdse.profile._draw_ops", draw_four)
     found = profile(budget_s=BUDGET_S, targets=["llvm"], threads=1)
     with _store() as store:
         records = store.of_target("llvm")

@@ -129,8 +129,8 @@ def _always(core: int, now_s: float) -> float:
 
 
 def _in_turns(core: int, now_s: float) -> float:
-    """Disturbed for two thirds of the time, in stretches of 10 ms and 20 ms."""
-    return 1.0 if now_s % 0.03 < 0.01 else 1.4
+    """Disturbed for two thirds of the time, in stretches that are longer than a block."""
+    return 1.0 if now_s % 0.12 < 0.04 else 1.4
 
 
 def test_a_quiet_machine(start: Start) -> None:
@@ -213,7 +213,7 @@ def test_slow_models_run_few_times(start: Start, quiet_us: float) -> None:
     fake = FakeModel(machine, quiet_us)
     found = _time(machine, fake)
     assert found.median_us == pytest.approx(quiet_us)
-    assert fake.runs <= 6
+    assert fake.runs <= 12
 
 
 def test_fast_models_run_often(start: Start) -> None:
