@@ -80,7 +80,10 @@ class OperatorErrors:
 
 @dataclass(frozen=True)
 class NetworkError:
-    """The error of one network's latency, whole on LiteRT; times in microseconds."""
+    """The error of one network's latency, whole on LiteRT; times in microseconds.
+
+    ``unknown`` are kinds of operators that the models were never shown.
+    """
 
     network: str
     variant: str
@@ -89,6 +92,7 @@ class NetworkError:
     error: float
     raw_error: float
     floor: float
+    unknown: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,7 @@ def _network_error(
         predicted / _relative_us(quieter) - 1,
         predicted / quieter.median_us - 1,
         _relative_us(second) / _relative_us(first) - 1,
+        tuple(sorted({w.kind for w in network.works if not models.operators.knows(w.kind)})),
     )
 
 
@@ -330,6 +335,7 @@ def network_table(evaluation: Evaluation) -> Table:
     table = Table(title=f"networks whole on LiteRT: {evaluation.training}")
     for column in ("network", "variant", "measured us", "predicted us", "error", "raw", "noise"):
         table.add_column(column, justify="left" if column == "network" else "right")
+    table.add_column("kinds never measured")
     for row in evaluation.networks:
         table.add_row(
             row.network,
@@ -337,10 +343,14 @@ def network_table(evaluation: Evaluation) -> Table:
             f"{row.measured_us:.0f}",
             f"{row.predicted_us:.0f}",
             *(f"{100 * x:+.1f} %" for x in (row.error, row.raw_error, row.floor)),
+            ", ".join(row.unknown),
         )
-    for label, reduce in (("median", np.median), ("worst", np.max)):
-        columns = [[abs(getattr(row, name)) for row in evaluation.networks] for name in _ERRORS]
-        table.add_row(label, "", "", "", *(f"{100 * reduce(column):.1f} %" for column in columns))
+    known = [row for row in evaluation.networks if not row.unknown]
+    for name, rows in (("all", evaluation.networks), ("all kinds measured", known)):
+        for label, reduce in (("median", np.median), ("worst", np.max)):
+            columns = [[abs(getattr(row, field)) for row in rows] for field in _ERRORS]
+            figures = [f"{100 * reduce(column):.1f} %" for column in columns]
+            table.add_row(f"{label}, {name}", "", "", "", *figures)
     return table
 
 

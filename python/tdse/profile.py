@@ -234,7 +234,7 @@ class _Session:
             for models in variant_models(self._store, given).values():
                 if models.operators is not None:
                     found = models.operators.predict(sizes)
-                    unsure = np.log(found.high_us / found.low_us)
+                    unsure = np.log(found.high_us) - np.log(found.mean_us)
                     width = np.maximum(width, np.where(found.mean_us < _TINY_US, 0.0, unsure))
         return [drawn[i] for i in np.argsort(-width, kind="stable")[:count].tolist()]
 

@@ -143,12 +143,21 @@ class CostModel:
         self._spread = spread
         self._margin = margin
 
+    def knows(self, kind: str) -> bool:
+        """Whether operators of the kind were among the records, and not only a few."""
+        return (kind, "") in self.flydels.own
+
     def predict(self, sizes: Quantities) -> Prediction:
-        """The times of operators by themselves, launches included, with intervals."""
+        """The times of operators by themselves, launches included, with intervals.
+
+        Nothing is known of how wrong the time of a kind is that was never measured, so its interval
+        is everything.
+        """
         base = np.log(self.flydels.predict_us(sizes))
         data = _data(_rows(sizes, base))
         mean = base + _raw(self._factor, data)
         width = self._margin * np.exp(_raw(self._spread, data))
+        width[[not self.knows(kind) for kind, _ in sizes.kinds]] = np.inf
         return Prediction(np.exp(mean), np.exp(mean - width), np.exp(mean + width))
 
     def to_json(self) -> dict[str, Any]:

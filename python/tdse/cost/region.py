@@ -37,6 +37,7 @@ _TERMS: tuple[tuple[str, float, float, float], ...] = (
     ("operators", 0.0, -10.0, 10.0),
     ("cold_parameter_bytes", 0.0, 0.0, 1e-3),
     ("cold_activation_bytes", 0.0, 0.0, 1e-3),
+    ("streamed_activation_bytes", 0.0, 0.0, 1e-3),
     ("far_parameter_bytes", 0.0, 0.0, 1e-3),
 )
 # No operator is free, even where its time is all launch.
@@ -158,8 +159,8 @@ def _fit(rows: Floats, extra_us: Floats, scale_us: Floats) -> Floats:
 def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
     """The terms of each operator, given its time by itself without the launch.
 
-    What is read again only after more bytes than the cache holds is cold by then. It counts for
-    operators that were measured with all they read in the cache; larger ones were cold already.
+    What is read again only after more bytes than the cache holds is cold by then. Operators that
+    do not fit a core's own cache by themselves were measured with their activations streamed.
     """
     held = sum(work.parameter_bytes for work in works)
     held += max(work.input_bytes + work.output_bytes for work in works)
@@ -172,8 +173,9 @@ def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
         row[_GROUPS.index(_group(work))] = max(0.0, time_us)
         row[len(_GROUPS) :] = (
             1.0,
-            cold * (1.0 - own) * work.parameter_bytes,
+            cold * work.parameter_bytes,
             cold * (1.0 - own) * activations,
+            cold * own * activations,
             far * work.parameter_bytes,
         )
     return rows

@@ -102,7 +102,8 @@ def cost_table(
             predicted = known.operators.predict(sizes.take(unknown))
             times_us[:, unknown] = predicted.mean_us, predicted.low_us, predicted.high_us
             for row in unknown:
-                source[row][column] = PREDICTED
+                is_known = known.operators.knows(works[row].kind)
+                source[row][column] = PREDICTED if is_known else MODELLED
         for layer, time_us in zip(costs, times_us, strict=True):
             shares = known.regions.shares_us(works, time_us, launch_us[target])
             layer[:, column] = np.where(np.isnan(time_us), np.inf, shares)
