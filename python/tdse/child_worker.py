@@ -177,6 +177,7 @@ def _survey(
     seed: int,
     deadline: float,
     patience_s: float,
+    demand_all: bool,
     boards: tuple[str, str] | None,
     one_by_one: bool = False,
 ) -> int:
@@ -186,7 +187,8 @@ def _survey(
     with _place(store, boards) as (records, timer):
         worker.say("legality", 0, 1, "")
         legality = find_legality(graph, targets, records, begin=worker.at)
-        demand_all_supported(graph, legality)
+        if demand_all:
+            demand_all_supported(graph, legality)
         if graph.whole_reason:
             return 0
         return _measure(

@@ -219,6 +219,8 @@ class _Session:
             seed=self._seed,
             deadline=self._deadline,
             patience_s=_PATIENCE_S,
+            # Of what is drawn, some may run on none of the targets.
+            demand_all=False,
             boards=self._boards,
         )
 

@@ -44,6 +44,7 @@ def survey(
     seed: int,
     deadline: float,
     patience_s: float = PATIENCE_S,
+    demand_all: bool = True,
     boards: tuple[str, str] | None = None,
 ) -> Survey:
     """Find out where operators may run and how long they take.
@@ -60,6 +61,7 @@ def survey(
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each operator.
+        demand_all: refuse a model with an operator that runs on no target; else it is left out.
         boards: address of the RPC tracker and key of the boards to measure on, which ``store``
             belongs to; None for this machine.
 
@@ -78,6 +80,7 @@ def survey(
         seed=seed,
         deadline=deadline,
         patience_s=patience_s,
+        demand_all=demand_all,
         boards=boards,
     )
     return Survey(find_legality(graph, targets, store), measured)

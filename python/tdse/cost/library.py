@@ -44,7 +44,11 @@ class VariantModels:
 
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> VariantModels:
-        """The models that ``to_json`` gave."""
+        """The models that ``to_json`` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: they are something else, or of other terms.
+        """
         operators = fields["operators"]
         return VariantModels(
             CostModel.from_json(operators) if operators else None,
@@ -95,11 +99,10 @@ def variant_models(store: RecordStore, threads: Mapping[str, int]) -> dict[str, 
     for target, count in threads.items():
         name, records = f"{target} x{count}", store.count(target, count)
         entry = kept.get(name)
-        if entry is None or not entry["records"] <= records <= _GROWTH * entry["records"]:
+        models = _usable(entry, records)
+        if models is None:
             models = train_variant(store.of_variant(target, count))
             entry = {"records": records, "models": models.to_json()}
-        else:
-            models = VariantModels.from_json(entry["models"])
         entries[name] = entry
         found[target] = models
     if any(kept.get(name) is not entry for name, entry in entries.items()):
@@ -116,5 +119,15 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
         return {}
-    variants: dict[str, Any] = fields["variants"]
-    return variants
+    variants = fields.get("variants")
+    return variants if isinstance(variants, dict) else {}
+
+
+def _usable(entry: Any, records: int) -> VariantModels | None:
+    """The models of an entry, unless the records have changed since, or it cannot be understood."""
+    try:
+        if not entry["records"] <= records <= _GROWTH * entry["records"]:
+            return None
+        return VariantModels.from_json(entry["models"])
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tdse.cost.conformal import conformal_margin
-from tdse.cost.features import Floats, Quantities, quantities
+from tdse.cost.features import FEATURE_NAMES, Floats, Quantities, quantities
 from tdse.cost.flydel import Flydel, fit_flydel
+from tdse.cost.regressors import regressors_of
 from tdse.measure.records import Record
 
 if TYPE_CHECKING:
@@ -83,8 +84,16 @@ class Flydels:
 
     @staticmethod
     def from_json(rows: Sequence[Any]) -> Flydels:
-        """The flydels that ``to_json`` gave."""
-        return Flydels({(kind, dtype): Flydel(**fields) for kind, dtype, fields in rows})
+        """The flydels that ``to_json`` gave.
+
+        Raises:
+            TypeError, ValueError: they are something else, or of other regressors.
+        """
+        own = {(kind, dtype): Flydel(**fields) for kind, dtype, fields in rows}
+        for flydel in own.values():
+            if not set(flydel.weights) <= set(regressors_of(flydel.kind)):
+                raise ValueError(f"a flydel of {', '.join(flydel.weights)}")
+        return Flydels(own)
 
 
 def fit_flydels(sizes: Quantities, times_us: Floats) -> Flydels:
@@ -163,7 +172,11 @@ class CostModel:
 
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> CostModel:
-        """The model that ``to_json`` gave."""
+        """The model that ``to_json`` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else, or knows other features.
+        """
         return CostModel(
             Flydels.from_json(fields["flydels"]),
             _booster(fields["factor"]),
@@ -268,4 +281,7 @@ def _booster(text: str) -> xgboost.Booster:
 
     booster = xgboost.Booster({"nthread": 1})
     booster.load_model(bytearray(base64.b64decode(text)))
+    # What the flydel says comes last.
+    if booster.num_features() != len(FEATURE_NAMES) + 1:
+        raise ValueError(f"a model of {booster.num_features()} features")
     return booster

@@ -100,8 +100,13 @@ class RegionModel:
 
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> RegionModel:
-        """The model that ``to_json`` gave."""
-        return RegionModel(fields["weights"], fields["margin"], fields["chains"])
+        """The model that ``to_json`` gave.
+
+        Raises:
+            KeyError: it has other terms.
+        """
+        weights = {name: fields["weights"][name] for name, *_ in _TERMS}
+        return RegionModel(weights, fields["margin"], fields["chains"])
 
 
 SUM = RegionModel({name: plain for name, plain, _, _ in _TERMS}, 0.0, 0)
@@ -134,20 +139,23 @@ def fit_region(
 def _fit(rows: Floats, extra_us: Floats, scale_us: Floats) -> Floats:
     plain, low, high = (np.array([term[i] for term in _TERMS]) for i in (1, 2, 3))
     relative, wanted = rows / scale_us[:, None], extra_us / scale_us
+    size = np.sqrt(np.mean(relative**2, axis=0))
     # Of a term that no chain has, the plain weight remains.
-    size = np.maximum(np.sqrt(np.mean(relative**2, axis=0)), 1e-12)
-    strength = np.where(plain > 0, _FACTOR_PRIOR, _ADDED_PRIOR)
+    has = size > 0
+    relative, size = relative[:, has], size[has]
+    strength = np.where(plain > 0, _FACTOR_PRIOR, _ADDED_PRIOR)[has]
     prior = np.diag(np.sqrt(strength) * size)
     trust = np.ones(len(relative))
     for _ in range(_ROUNDS):
         found = lsq_linear(
             np.vstack([relative * trust[:, None], prior]) / size,
-            np.concatenate([wanted * trust, prior @ plain]),
-            bounds=(low * size, high * size),
+            np.concatenate([wanted * trust, prior @ plain[has]]),
+            bounds=(low[has] * size, high[has] * size),
         )
-        weights: Floats = found.x / size
-        error = np.abs(relative @ weights - wanted)
+        error = np.abs(relative @ (found.x / size) - wanted)
         trust = np.sqrt(np.minimum(1.0, _HUBER / np.maximum(error, 1e-9)))
+    weights: Floats = plain.copy()
+    weights[has] = found.x / size
     return weights
 
 

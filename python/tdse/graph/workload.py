@@ -72,7 +72,7 @@ class Workload:
         """
         try:
             kind, inputs, outputs, attributes, numbers = row
-            macs, parameter_bytes, input_bytes, output_bytes = map(int, numbers)
+            macs, parameter_bytes, input_bytes, output_bytes = map(_count, numbers)
             return Workload(
                 str(kind),
                 tuple(_form(each) if each else None for each in inputs),
@@ -83,7 +83,7 @@ class Workload:
                 input_bytes,
                 output_bytes,
             )
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"not a workload: {error}") from None
 
 
@@ -129,5 +129,12 @@ def _row(form: TensorForm) -> list[Any]:
 def _form(row: list[Any]) -> TensorForm:
     shape, dtype, constant, scales, quantization = row
     return TensorForm(
-        tuple(map(int, shape)), str(dtype), bool(constant), int(scales), int(quantization)
+        tuple(map(_count, shape)), str(dtype), bool(constant), _count(scales), int(quantization)
     )
+
+
+def _count(value: Any) -> int:
+    number = int(value)
+    if number < 0:
+        raise ValueError(f"not a workload: a size of {number}")
+    return number

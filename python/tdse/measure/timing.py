@@ -82,11 +82,13 @@ class Reference:
         self.best_us = np.inf
         end = time.monotonic() + _CALIBRATION_S
         readings = []
-        while time.monotonic() < end:
-            self._move()
-            readings.append(self._read_us())
+        try:
+            while time.monotonic() < end:
+                self._move()
+                readings.append(self._read_us())
+        finally:
+            self.release()
         self.best_us = min(best_us, float(np.percentile(readings, _BEST_PERCENT)))
-        self.release()
 
     def contention(self) -> float:
         """The reference now, times its best."""
@@ -128,6 +130,9 @@ def time_model(
         reference: of the same number of threads.
         patience_s: how long to look for quiet moments; after that, the least disturbed block that
             was seen is taken, and ``contention`` tells.
+
+    Raises:
+        TargetError: the executor fails.
     """
     first_us = max(0.1, model.time_runs(inputs, 2)[-1])
     runs = int(np.clip(_BLOCK_US / first_us, 2, _MOST_RUNS))
@@ -135,14 +140,16 @@ def time_model(
     blocks_wanted = max(_BLOCKS, min(_RUNS / runs, _ENOUGH_US / runs / first_us))
     deadline = time.monotonic() + patience_s
     blocks: list[tuple[float, npt.NDArray[np.float64]]] = []
-    while True:
-        before = reference.seek(deadline)
-        times = model.time_runs(inputs, runs + warm)[warm:]
-        blocks.append((max(before, reference.contention()), times))
-        quiet = [block for block in blocks if block[0] <= QUIET]
-        if len(quiet) >= blocks_wanted or time.monotonic() > deadline:
-            break
-    reference.release()
+    try:
+        while True:
+            before = reference.seek(deadline)
+            times = model.time_runs(inputs, runs + warm)[warm:]
+            blocks.append((max(before, reference.contention()), times))
+            quiet = [block for block in blocks if block[0] <= QUIET]
+            if len(quiet) >= blocks_wanted or time.monotonic() > deadline:
+                break
+    finally:
+        reference.release()
     return _timing(quiet or [min(blocks, key=lambda block: block[0])])
 
 
