@@ -45,6 +45,12 @@ CREATE TABLE reference_times (
     key TEXT NOT NULL, threads INTEGER NOT NULL, best_us REAL NOT NULL,
     PRIMARY KEY (key, threads));
 """,
+    # Pairs of regions that were run side by side; ``first`` and ``second`` name what they were.
+    """
+CREATE TABLE pairs (
+    first TEXT NOT NULL, second TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL,
+    measured_at REAL NOT NULL, PRIMARY KEY (first, second, key));
+""",
 )
 _COLUMNS = "signature, target, threads, workload, median_us, spread_us, runs, contention, repeat_us"
 
@@ -228,6 +234,22 @@ class RecordStore:
                 "INSERT INTO reference_times VALUES (?,?,?) ON CONFLICT DO UPDATE"
                 " SET best_us = min(best_us, excluded.best_us)",
                 (self.conditions.key, threads, best_us),
+            )
+
+    def pairs(self) -> dict[tuple[str, str], str]:
+        """Names of two regions to what was measured of them side by side, on this machine."""
+        rows = self._rows(
+            "SELECT first, second, json FROM pairs WHERE key = ? ORDER BY first, second",
+            (self.conditions.key,),
+        )
+        return {(first, second): text for first, second, text in rows}
+
+    def add_pair(self, first: str, second: str, text: str) -> None:
+        """Remember what was measured of two regions, as JSON."""
+        with self._told(), self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO pairs VALUES (?,?,?,?,?)",
+                (first, second, self.conditions.key, text, time.time()),
             )
 
     def _migrate(self) -> None:
