@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
@@ -137,8 +138,12 @@ def fit_interference(pairs: Sequence[Pair], private_bytes: float) -> Interferenc
     return InterferenceModel(tuple(weights.tolist()), private_bytes, len(pairs))
 
 
-def _least_squares(rows: np.ndarray, measured: np.ndarray) -> np.ndarray:
+def _least_squares(
+    rows: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     from scipy.optimize import nnls
 
-    weights: np.ndarray = nnls(rows / measured[:, None], (measured - 1.0) / measured)[0]
+    weights: npt.NDArray[np.float64] = nnls(rows / measured[:, None], (measured - 1.0) / measured)[
+        0
+    ]
     return weights

@@ -1,8 +1,8 @@
 """Memory that a placement takes, predicted from the graph and its regions; nothing is built.
 
-The prediction follows what is allocated. A runtime module is mapped, its plan copied out of it; the
-executor has one arena for tensors between regions; a LiteRT region has LiteRT's arena, and XNNPACK's
-workspace and packed weights, whose layouts are known from XNNPACK's sources. What remains, a
+The prediction follows what is allocated. A runtime module is mapped, its plan copied out of it;
+the executor has one arena for tensors between regions; a LiteRT region has TFLite's arena, and
+XNNPACK's workspace and packed weights, whose layouts are known from XNNPACK's sources. What remains, a
 constant for the libraries and small ones for each region and operator, was fitted to random chains
 of operators (``benchmarks/kpi_tables.py memory --fit``) with LiteRT 2.3 and TVM 0.27 on x86-64.
 """
