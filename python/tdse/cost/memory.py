@@ -2,9 +2,10 @@
 
 The prediction follows what is allocated. A runtime module is mapped, its plan copied out of it;
 the executor has one arena for tensors between regions; a LiteRT region has TFLite's arena, and
-XNNPACK's workspace and packed weights, whose layouts are known from XNNPACK's sources. What remains, a
-constant for the libraries and small ones for each region and operator, was fitted to random chains
-of operators (``benchmarks/kpi_tables.py memory --fit``) with LiteRT 2.3 and TVM 0.27 on x86-64.
+XNNPACK's workspace and packed weights, whose layouts are known from XNNPACK's sources. What
+remains, a constant for the libraries and small ones for each region and operator, was fitted to
+random chains of operators (``benchmarks/kpi_tables.py memory --fit``) with LiteRT 2.3 and TVM 0.27
+on x86-64.
 """
 
 from __future__ import annotations
