@@ -1,7 +1,7 @@
 """How far predictions of memory and interference are from measurements.
 
     python benchmarks/kpi_tables.py memory MODEL_OR_DIRECTORY... [--fit CHAINS]
-    python benchmarks/kpi_tables.py interference MODEL_OR_DIRECTORY... [--pairs N] [--seconds S]
+    python benchmarks/kpi_tables.py interference MODEL_OR_DIRECTORY... [--seconds S]
 
 ``memory`` builds each model whole on LiteRT, with one and two threads, and on a random placement on
 both targets, and runs each in a fresh process. With ``--fit``, the coefficients of the prediction
@@ -13,10 +13,13 @@ models' operators and parts, which it has not learnt from.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tdse.assemble import compile_regions
+from tdse.cost.interference import InterferenceModel, Load, Pair, fit_interference, load_of
 from tdse.cost.memory import COEFFICIENTS, MemoryEstimate, estimate_memory, memory_terms
 from tdse.errors import TdseError
 from tdse.graph.build import build_graph
@@ -32,7 +36,13 @@ from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region, form_regions
 from tdse.link import write_library
 from tdse.measure.chains import draw_chain, with_half_weights
+from tdse.measure.conditions import current_conditions
+from tdse.measure.excitation import KINDS, draw
+from tdse.measure.interference import Contender, measure_pair
 from tdse.measure.memory import MemoryReading, measure_memory
+from tdse.measure.records import RecordStore
+from tdse.measure.references import References
+from tdse.measure.timing import QUIET
 from tdse.relax.build import wrap_in_vm
 from tdse.targets import get_target
 
@@ -129,6 +139,126 @@ def _read(graph: Graph, regions: Sequence[Region], threads: int) -> MemoryReadin
         return measure_memory(module)
 
 
+@dataclass(frozen=True)
+class Part:
+    """A region that can be run beside another."""
+
+    name: str
+    graph: Graph
+    ops: tuple[int, ...]
+    contender: Contender
+
+
+def random_parts(count: int, seed: int = 0) -> list[Part]:
+    """Random operators and, for a third, chains; excitation, on ``litert``."""
+    generator = np.random.default_rng(seed)
+    kinds, weights = list(KINDS), np.array([*KINDS.values()])
+    parts: list[Part] = []
+    while len(parts) < count:
+        if generator.random() < 0.33:
+            dtype = str(generator.choice(("float32", "int8")))
+            configuration = draw_chain(generator, dtype, int(generator.integers(2, 10)))
+        else:
+            kind, dtype = kinds[generator.choice(len(kinds), p=weights / weights.sum())]
+            configuration = draw(generator, kind, dtype)
+        graph = build_graph(configuration)
+        parts += _part(f"{graph.sha256[:12]}", graph, graph.placed_ops)
+    return parts
+
+
+def model_parts(models: Iterable[Path], each: int = 3, seed: int = 0) -> list[Part]:
+    """Operators and runs of up to ten operators of real models."""
+    generator = np.random.default_rng(seed)
+    parts: list[Part] = []
+    for path in models:
+        graph = read_tflite(path)
+        if graph.whole_reason:
+            continue
+        for _ in range(each):
+            first = int(generator.integers(len(graph.placed_ops)))
+            last = first + int(generator.choice((1, 1, 5, 10)))
+            ops = graph.placed_ops[first:last]
+            parts += _part(f"{path.stem}:{ops[0]}-{ops[-1]}", graph, ops)
+    return parts
+
+
+def _part(name: str, graph: Graph, ops: tuple[int, ...]) -> list[Part]:
+    """The part, unless it cannot be compiled or one run is too short or too long to be measured."""
+    try:
+        compiled = compile_regions(graph, [Region(0, "litert", ops)], threads=1)
+        model = compiled.alone(0).model()
+        inputs = model.random_inputs(0)
+        once_us = float(np.median(model.time_runs(inputs, 3)))
+    except TdseError:
+        return []
+    return [Part(name, graph, ops, Contender(model, inputs))] if 20 < once_us < 8000 else []
+
+
+def measure_pairs(
+    parts: Sequence[Part], store: RecordStore, *, seconds: float, seed: int = 0
+) -> dict[tuple[str, str], Pair]:
+    """Measure random pairs for some seconds, and keep each in the store."""
+    generator = np.random.default_rng(seed)
+    reference = References(store).of(1)
+    deadline = time.monotonic() + seconds
+    pairs = {}
+    while time.monotonic() < deadline:
+        a, b = (parts[i] for i in generator.choice(len(parts), 2, replace=False))
+        found = measure_pair(a.contender, b.contender, reference, patience_s=1.5)
+        pair = Pair(
+            load_of(a.graph, a.ops, found.first_us),
+            load_of(b.graph, b.ops, found.second_us),
+            found.first,
+            found.second,
+            found.contention,
+        )
+        store.add_pair(a.name, b.name, json.dumps(asdict(pair)))
+        pairs[a.name, b.name] = pair
+    return pairs
+
+
+def pair_from_json(text: str) -> Pair:
+    """The pair that ``measure_pairs`` kept as ``text``."""
+    fields = json.loads(text)
+    return Pair(**{**fields, "first": Load(**fields["first"]), "second": Load(**fields["second"])})
+
+
+def interference_table(
+    model: InterferenceModel, pairs: Mapping[tuple[str, str], Pair]
+) -> list[tuple[str, str, float, float]]:
+    """Each side of each quiet pair: who, beside whom, measured and predicted slowdown."""
+    rows = []
+    for (first, second), pair in pairs.items():
+        if pair.contention <= QUIET:
+            one, other = model.slowdown(pair.first, pair.second)
+            rows.append((first, second, pair.first_slowdown, one))
+            rows.append((second, first, pair.second_slowdown, other))
+    return rows
+
+
+def _interference(models: Sequence[Path], seconds: float) -> None:
+    store = RecordStore(current_conditions())
+    excitation, real = random_parts(30), model_parts(models)
+    measure_pairs(excitation, store, seconds=seconds * 0.6)
+    held_out = measure_pairs(real, store, seconds=seconds * 0.4)
+    names = {part.name for part in excitation}
+    pairs = [pair_from_json(text) for (first, _), text in store.pairs().items() if first in names]
+    quiet = [pair for pair in pairs if pair.contention <= QUIET]
+    private_bytes = os.sysconf("SC_LEVEL2_CACHE_SIZE")
+    model = fit_interference(quiet, private_bytes)
+    rows = interference_table(model, held_out)
+    for first, second, measured, predicted in rows:
+        print(f"{first} beside {second}: {measured:.3f}, predicted {predicted:.3f}")
+    measured = np.array([row[2] for row in rows])
+    errors = np.abs(np.array([row[3] for row in rows]) / measured - 1)
+    print(f"{len(quiet)} of {len(pairs)} pairs quiet; weights {model.weights}")
+    print(f"{len(rows)} slowdowns held out, {measured.min():.3f} to {measured.max():.3f}")
+    print(f"error: median {np.median(errors):.3f}, largest {errors.max():.3f}")
+    print(
+        f"within 10 %: {(errors <= 0.1).mean():.1%}; of 1: {(abs(1 / measured - 1) <= 0.1).mean():.1%}"
+    )
+
+
 def _print_memory(rows: Sequence[MemoryRow]) -> None:
     table = Table("model", "placement", "peak MiB", "predicted", "error", "model MiB", "error")
     for row in rows:
@@ -150,7 +280,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("memory", "interference"))
     parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--fit", type=int, default=0)
+    parser.add_argument("--fit", type=int, default=0, help="random chains to fit memory to")
+    parser.add_argument("--seconds", type=float, default=120.0, help="to measure pairs for")
     arguments = parser.parse_args()
     models = [
         model
@@ -162,6 +293,8 @@ def main() -> int:
         if arguments.fit:
             print(fit_memory(arguments.fit))
         _print_memory(memory_table(models))
+    else:
+        _interference(models, arguments.seconds)
     return 0
 
 

@@ -15,11 +15,12 @@ from tdse.errors import TdseError
 from tdse.measure.timing import QUIET, Reference
 from tdse.runtime.model import Model
 
-# A block of runs between two looks at the clock, and how long both run side by side: long enough
-# for dozens of blocks, short enough for a quiet moment.
+# A block of runs between two looks at the clock, and how long a region runs, alone and beside the
+# other: long enough for dozens of blocks, short enough for a quiet moment.
 _BLOCK_S = 0.0015
-_BESIDE_S = 0.040
-_ALONE_S = 0.012
+_WINDOW_S = 0.040
+# Caches and branch predictors learn for some milliseconds; this share of the blocks is not counted.
+_WARM = 0.3
 _ROUNDS = 3
 
 
@@ -140,9 +141,8 @@ def _contention(reference: Reference, cores: Sequence[int]) -> float:
 
 def _alone(contender: Contender, count: int, core: int) -> float:
     os.sched_setaffinity(0, {core})
-    blocks = _run_until(contender, count, time.perf_counter() + _ALONE_S)
-    # The first block finds the caches as somebody else left them.
-    return _median_us(blocks[1:] or blocks)
+    blocks = _run_until(contender, count, time.perf_counter() + _WINDOW_S)
+    return _median_us(_warm(blocks))
 
 
 def _beside(
@@ -157,7 +157,7 @@ def _beside(
         try:
             os.sched_setaffinity(0, {cores[index]})
             start.wait()
-            until = time.perf_counter() + _BESIDE_S
+            until = time.perf_counter() + _WINDOW_S
             blocks[index] = _run_until(pair[index], counts[index], until)
         except BaseException as error:
             errors.append(error)
@@ -170,7 +170,10 @@ def _beside(
         thread.join()
     if errors:
         raise errors[0]
-    return [_median_us(overlapping(own, other) or own) for own, other in (blocks, reversed(blocks))]
+    return [
+        _median_us(_warm(overlapping(own, other) or own))
+        for own, other in (blocks, reversed(blocks))
+    ]
 
 
 def _run_until(contender: Contender, count: int, until: float) -> list[_Block]:
@@ -187,6 +190,10 @@ def _run_until(contender: Contender, count: int, until: float) -> list[_Block]:
 def overlapping(own: Sequence[_Block], other: Sequence[_Block]) -> list[_Block]:
     """The blocks of ``own`` that lie wholly within the time that ``other`` ran."""
     return [block for block in own if block.begin >= other[0].begin and block.end <= other[-1].end]
+
+
+def _warm(blocks: Sequence[_Block]) -> Sequence[_Block]:
+    return blocks[min(int(len(blocks) * _WARM) + 1, len(blocks) - 1) :]
 
 
 def _median_us(blocks: Sequence[_Block]) -> float:
