@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdse.cost.interference import (
@@ -35,6 +35,7 @@ def pairs(model: InterferenceModel, seed: int, count: int) -> list[Pair]:
     return [Pair(a, b, *model.slowdown(a, b)) for a, b in zip(some[::2], some[1::2], strict=True)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 0.5), min_size=len(TERMS), max_size=len(TERMS)))
 def test_a_model_is_found_from_its_predictions(weights: list[float]) -> None:
     true = InterferenceModel(tuple(weights), PRIVATE, 0)

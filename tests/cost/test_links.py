@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdse.cost.links import fit_link
@@ -13,6 +13,7 @@ LATENCY = st.floats(0.05, 500)
 BANDWIDTH = st.floats(1e7, 2e10)
 
 
+@settings(deadline=None)
 @given(LATENCY, BANDWIDTH)
 def test_a_line_is_found(latency_us: float, bandwidth: float) -> None:
     fit = fit_link(SIZES, [latency_us + size / bandwidth * 1e6 for size in SIZES])
@@ -21,6 +22,7 @@ def test_a_line_is_found(latency_us: float, bandwidth: float) -> None:
     assert fit.time_us(SIZES[-1]) == pytest.approx(latency_us + SIZES[-1] / bandwidth * 1e6)
 
 
+@settings(deadline=None)
 @given(LATENCY, BANDWIDTH, st.integers(0, len(SIZES) - 1), st.floats(2, 20))
 def test_one_disturbed_time_hardly_matters(
     latency_us: float, bandwidth: float, which: int, factor: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdse.cost.memory import _Life, arena_bytes, estimate_memory, memory_terms
@@ -22,6 +22,7 @@ def whole(graph: Graph, target: str = "litert") -> tuple[Region, ...]:
     return form_regions(graph, dict.fromkeys(graph.placed_ops, target))
 
 
+@settings(deadline=None)
 @given(LIVES)
 def test_an_arena_holds_what_lives_at_once_and_no_more_than_all(
     lives: list[tuple[int, int, int]],

@@ -177,7 +177,7 @@ def _beside(
 
 
 def _run_until(contender: Contender, count: int, until: float) -> list[_Block]:
-    blocks = []
+    blocks: list[_Block] = []
     begin = time.perf_counter()
     while begin < until or len(blocks) < 2:
         times = contender.model.time_runs(contender.inputs, count)
