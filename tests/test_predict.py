@@ -12,6 +12,7 @@ import pytest
 from tdse.cli.main import main
 from tdse.cost.features import quantities
 from tdse.cost.library import variant_models
+from tdse.cost.table import MODELLED
 from tdse.errors import ModelError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -21,6 +22,7 @@ from tdse.legality import Legality
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.launch import launch_graph
 from tdse.measure.records import Record, RecordStore
+from tdse.platform import Device
 from tdse.predict import Choice, Outlook, outlook, predict
 from tdse.targets import Support
 
@@ -102,11 +104,14 @@ def _legality(graph: Graph, refused: Mapping[tuple[str, int], str] | None = None
     )
 
 
-def _outlook(graph: Graph, legality: Legality, store: RecordStore) -> Outlook:
+def _outlook(
+    graph: Graph, legality: Legality, store: RecordStore, power_w: float | None = None
+) -> Outlook:
     def say(stage: str, done: int, total: int, detail: str) -> None:
         pass
 
-    return outlook(graph, legality, (1,), store, name="board", seed=0, say=say)
+    device = Device(name="cpu", targets=("litert", "llvm"), active_w_per_core=power_w)
+    return outlook(graph, legality, (1,), store, device, name="board", seed=0, say=say)
 
 
 def _named(found: Outlook) -> dict[str, Choice]:
@@ -137,8 +142,13 @@ def test_measured_times_add_up(graph: Graph, store: RecordStore) -> None:
         5 * _LAUNCH_US + sum(costs[LLVM if op in swish else LITERT][op] for op in graph.placed_ops)
     )
     assert placed.ops == {"measured": 13, "predicted": 0, "modelled": 0}
-    # No model of memory or energy is there, so nothing is said of them.
-    assert placed.peak_memory_bytes is None and placed.energy_mj is None
+    assert placed.peak_memory_bytes.source == MODELLED
+    assert placed.peak_memory_bytes.value > 1e6
+    # The board has no power figures, so nothing is said of its energy.
+    assert placed.energy_mj is None
+    known = _named(_outlook(graph, _legality(graph), store, power_w=2.0))["placed x1"].energy_mj
+    assert known is not None and known.source == MODELLED
+    assert known.value == pytest.approx(2.0 * placed.latency_us / 1000)
 
 
 def test_rates_are_of_the_latency(graph: Graph, store: RecordStore) -> None:
@@ -285,7 +295,7 @@ def test_the_command(
     text = capsys.readouterr().out
     assert "placed x1" in text and "13 measured" in text and "litert 11, llvm 2" in text
     assert "litert x1, llvm x1: too few chains of operators were measured" in text
-    assert "mJ" not in text and "peak MB" not in text
+    assert "mJ" not in text and "peak memory is modelled" in text
     assert main([*command, "--targets", "litert"]) == 0
     assert "llvm" not in capsys.readouterr().out
 

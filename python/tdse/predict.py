@@ -14,7 +14,9 @@ import numpy as np
 
 from tdse.admission import admit
 from tdse.child import Child, Progress
+from tdse.cost.energy import energy_of
 from tdse.cost.library import VariantModels, usable_records, variant_models
+from tdse.cost.memory import estimate_memory
 from tdse.cost.table import MEASURED, MODELLED, PREDICTED, UNKNOWN, CostTable
 from tdse.errors import ModelError, TdseError, UsageError
 from tdse.graph.model import Graph
@@ -25,7 +27,7 @@ from tdse.measure.conditions import current_conditions
 from tdse.measure.launch import find_launch
 from tdse.measure.records import Record, RecordStore
 from tdse.place import SEARCH_S, cost_problem, thread_counts
-from tdse.platform import Platform, discover_host, load_platform
+from tdse.platform import Device, Platform, discover_host, load_platform
 from tdse.search import Problem, evaluate, search
 from tdse.search.evaluate import Evaluation
 from tdse.survey import ask_targets
@@ -70,8 +72,9 @@ class Choice:
             rate that an operator on record with their variant and element type reached. Above 1
             where more is expected than was ever measured; None where the model has none, or there
             is no record of such an operator.
-        peak_memory_bytes: that a run holds at most; None where it is not known.
-        energy_mj: millijoules of one run; None where it is not known.
+        peak_memory_bytes: resident memory of a process that loads and runs it, at most.
+        energy_mj: millijoules of one run above an idle machine; None where the platform has no
+            power figures.
     """
 
     name: str
@@ -84,7 +87,7 @@ class Choice:
     ops: Mapping[str, int]
     gmacs_per_s: float
     utilisation: float | None
-    peak_memory_bytes: Estimate | None
+    peak_memory_bytes: Estimate
     energy_mj: Estimate | None
 
 
@@ -204,7 +207,16 @@ def predict(
                     legality = _corrected(legality, store)
                 counts = thread_counts(threads, board.devices[0].cores)
                 outlooks.append(
-                    outlook(graph, legality, counts, store, name=board.name, seed=seed, say=say)
+                    outlook(
+                        graph,
+                        legality,
+                        counts,
+                        store,
+                        board.devices[0],
+                        name=board.name,
+                        seed=seed,
+                        say=say,
+                    )
                 )
     return Forecast(
         model=graph.name,
@@ -221,6 +233,7 @@ def outlook(
     legality: Legality,
     counts: Sequence[int],
     store: RecordStore,
+    device: Device,
     *,
     name: str,
     seed: int,
@@ -233,6 +246,7 @@ def outlook(
         legality: where its operators may run.
         counts: thread counts.
         store: has the records of the platform's machine.
+        device: of the platform, for its power figures.
         name: of the platform.
         seed: of the search.
         say: progress.
@@ -270,7 +284,7 @@ def outlook(
             models=of_target,
             pins={},
         )
-        expected = _Expected(graph, table, problem, of_target, rates)
+        expected = _Expected(graph, table, problem, device, of_target, rates)
         for column, target in enumerate(table.targets):
             if count not in target_threads(target, counts):
                 continue
@@ -308,6 +322,7 @@ class _Expected:
     graph: Graph
     table: CostTable
     problem: Problem
+    device: Device
     models: Mapping[str, VariantModels]
     rates: Mapping[tuple[str, int, str], float]
 
@@ -334,8 +349,10 @@ class _Expected:
             ops={source: sources[source] for source in SOURCES},
             gmacs_per_s=macs / evaluation.total_us / 1e3,
             utilisation=self._utilisation(assignment, evaluation.total_us),
-            peak_memory_bytes=peak_memory_bytes(self.graph, regions, threads),
-            energy_mj=energy_mj(self.graph, regions, threads, evaluation.total_us),
+            peak_memory_bytes=Estimate(
+                estimate_memory(self.graph, regions).peak_bytes, None, None, MODELLED
+            ),
+            energy_mj=_energy(self.device, evaluation.total_us, threads),
         )
 
     def _bounds_us(self, evaluation: Evaluation) -> tuple[float, float]:
@@ -368,16 +385,10 @@ class _Expected:
         return ideal_us / latency_us if ideal_us else None
 
 
-def peak_memory_bytes(graph: Graph, regions: Sequence[Region], threads: int) -> Estimate | None:
-    """What a run of the regions holds at most; None, as no model of memory is known yet."""
-    return None
-
-
-def energy_mj(
-    graph: Graph, regions: Sequence[Region], threads: int, latency_us: float
-) -> Estimate | None:
-    """Millijoules of one run of the regions; None, as no model of energy is known yet."""
-    return None
+def _energy(device: Device, latency_us: float, threads: int) -> Estimate | None:
+    """Modelled as if all threads were busy all the time; None without power figures."""
+    found = energy_of(device, latency_us, threads)
+    return None if found is None else Estimate(found.energy_mj, None, None, found.source)
 
 
 @contextlib.contextmanager

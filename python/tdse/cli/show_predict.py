@@ -33,6 +33,7 @@ def forecast(result: Forecast) -> None:
                     f"{basis.variant}: its cost model rests on {basis.records} records only; "
                     "`tdse profile` adds more"
                 )
+        out.print("peak memory is modelled: that of a process which loads and runs the artefact")
         sums = [basis.variant for basis in outlook.basis if not basis.chains]
         if sums:
             out.print(
@@ -55,7 +56,6 @@ def flydels(kind: str, reports: Sequence[FlydelReport]) -> None:
 def _choices(outlook: Outlook) -> Table:
     table = Table(title=f"Predicted on {outlook.platform} ({outlook.machine})")
     # A figure that is not known of any choice has no column.
-    has_memory = any(choice.peak_memory_bytes for choice in outlook.choices)
     has_energy = any(choice.energy_mj for choice in outlook.choices)
     columns = [
         "choice",
@@ -64,18 +64,16 @@ def _choices(outlook: Outlook) -> Table:
         "ms",
         "90 % interval",
         "times of ops",
-        "GMAC/s",
         "utilised",
+        "peak MB",
     ]
-    columns += ["peak MB"] * has_memory + ["mJ"] * has_energy
+    columns += ["mJ"] * has_energy
     for name in columns:
         table.add_column(name, justify="left" if name in _TEXTS else "right")
     for choice in outlook.choices:
         cells = _cells(choice)
-        if has_memory:
-            cells.append(_estimate(choice.peak_memory_bytes, 1e-6))
         if has_energy:
-            cells.append(_estimate(choice.energy_mj, 1.0))
+            cells.append(_energy(choice.energy_mj))
         table.add_row(*cells)
     return table
 
@@ -91,15 +89,10 @@ def _cells(choice: Choice) -> list[str]:
         f"{choice.latency_us / 1000:.3f}",
         interval,
         ", ".join(f"{choice.ops[source]} {source}" for source in SOURCES if choice.ops[source]),
-        f"{choice.gmacs_per_s:.1f}",
         "-" if choice.utilisation is None else f"{choice.utilisation:.0%}",
+        f"{choice.peak_memory_bytes.value / 1e6:.1f}",
     ]
 
 
-def _estimate(estimate: Estimate | None, scale: float) -> str:
-    if estimate is None:
-        return "not known"
-    text = f"{estimate.value * scale:.3g}"
-    if estimate.low is not None and estimate.high is not None:
-        text += f" [{estimate.low * scale:.3g}, {estimate.high * scale:.3g}]"
-    return f"{text} {estimate.source}"
+def _energy(estimate: Estimate | None) -> str:
+    return "not known" if estimate is None else f"{estimate.value:.3g} {estimate.source}"

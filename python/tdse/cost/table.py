@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,9 @@ from tdse.graph.model import Graph, Op
 from tdse.graph.workload import workload
 from tdse.measure.records import Record
 
-MEASURED = "measured"
+MEASURED: Final = "measured"
 PREDICTED = "predicted"
-MODELLED = "modelled"
+MODELLED: Final = "modelled"
 UNKNOWN = "not measured"
 NOT_LEGAL = "not legal"
 

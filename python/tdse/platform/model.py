@@ -42,6 +42,8 @@ class Device(_Record):
         memory_bytes: memory it may use, bytes; None where it is not known.
         memory_bytes_per_s: peak rate of that memory, bytes per second.
         clock_hz: highest sustained clock of a core, hertz.
+        idle_w: power while nothing runs, watts, at the place where ``active_w_per_core`` is taken.
+        active_w_per_core: power that each busy core adds, watts.
     """
 
     name: _Name
@@ -54,6 +56,8 @@ class Device(_Record):
     memory_bytes: Annotated[int, Field(ge=1)] | None = None
     memory_bytes_per_s: _Rate | None = None
     clock_hz: _Rate | None = None
+    idle_w: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    active_w_per_core: _Rate | None = None
 
     @property
     def isa(self) -> str:

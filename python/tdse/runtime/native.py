@@ -59,6 +59,16 @@ def register() -> None:
         _library = library
 
 
+def load_runtime() -> None:
+    """Load all that a runtime module needs, before there is one.
+
+    Raises:
+        TdseError: a library is missing or does not fit.
+    """
+    register()
+    _load_tvm_runtime()
+
+
 def litert_library() -> Path | None:
     """Where the installed ai-edge-litert has ``libLiteRt.so``; it is not imported."""
     spec = importlib.util.find_spec("ai_edge_litert")
@@ -104,8 +114,7 @@ def load_library(path: str | os.PathLike[str]) -> Any:
     Raises:
         ArtefactError: the file is missing, damaged, or made for another machine.
     """
-    register()
-    _load_tvm_runtime()
+    load_runtime()
     import tvm_ffi
 
     name = str(path)

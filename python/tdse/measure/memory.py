@@ -1,0 +1,65 @@
+"""What memory a runtime module takes, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdse.errors import TdseError
+from tdse.worker import worker_command, worker_environment
+
+_LIMIT_S = 300.0
+
+
+@dataclass(frozen=True)
+class MemoryReading:
+    """Growth of a fresh process that loads a runtime module and runs it a few times; bytes.
+
+    Pages of files, which the system may drop and other processes share, are in the resident figures
+    and not in the private ones.
+
+    Attributes:
+        runtime_bytes: resident, once the libraries are loaded and before the module is.
+        peak_bytes: largest resident memory, loading included.
+        resident_bytes: resident after the runs.
+        runtime_private_bytes: of ``runtime_bytes``, memory that no file backs.
+        private_bytes: of ``resident_bytes``, likewise.
+        arena_bytes: the executor's memory for tensors between regions.
+    """
+
+    runtime_bytes: int
+    peak_bytes: int
+    resident_bytes: int
+    runtime_private_bytes: int
+    private_bytes: int
+    arena_bytes: int
+
+
+def measure_memory(module: Path) -> MemoryReading:
+    """Load and run the runtime module at ``module`` on random inputs in a fresh process.
+
+    Raises:
+        TdseError: the process failed; its last line of error output is the reason.
+    """
+    try:
+        process = subprocess.run(
+            worker_command("tdse.measure.memory_worker", str(module.absolute())),
+            env=worker_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TdseError(
+            "measuring memory did not finish",
+            where=str(module),
+            why=f"the process was silent for {_LIMIT_S:.0f} s",
+        ) from None
+    if process.returncode != 0:
+        lines = process.stderr.strip().splitlines() or [f"status {process.returncode}"]
+        raise TdseError("measuring memory failed", where=str(module), why=lines[-1])
+    return MemoryReading(**json.loads(process.stdout.splitlines()[-1]))
