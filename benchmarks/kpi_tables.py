@@ -2,12 +2,13 @@
 
     python benchmarks/kpi_tables.py memory MODEL_OR_DIRECTORY... [--fit CHAINS]
     python benchmarks/kpi_tables.py interference MODEL_OR_DIRECTORY... [--seconds S]
+    python benchmarks/kpi_tables.py links
 
 ``memory`` builds each model whole on LiteRT, with one and two threads, and on a random placement on
 both targets, and runs each in a fresh process. With ``--fit``, the coefficients of the prediction
 are first fitted to so many random chains, and printed. ``interference`` learns from the pairs of
 random operators and chains, and is judged on pairs of the models' operators and parts, which it
-has not learnt from.
+has not learnt from. ``links`` times copies within the CPU's memory, the one link of this machine.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from rich.table import Table
 
 from tdse.assemble import compile_regions
 from tdse.cost.interference import InterferenceModel, Pair, fit_interference, load_of
+from tdse.cost.links import fit_link
 from tdse.cost.memory import COEFFICIENTS, MemoryEstimate, estimate_memory, memory_terms
 from tdse.errors import TdseError
 from tdse.graph.build import build_graph
@@ -38,6 +40,7 @@ from tdse.measure.conditions import current_conditions
 from tdse.measure.excitation import KINDS, draw
 from tdse.measure.excitation_chains import draw_chain
 from tdse.measure.interference import Contender, measure_pair
+from tdse.measure.links import SIZES, measure_transfers, memory_copy
 from tdse.measure.memory import MemoryReading, measure_memory
 from tdse.measure.records import RecordStore
 from tdse.measure.references import References
@@ -261,11 +264,24 @@ def _print_memory(rows: Sequence[MemoryRow]) -> None:
     Console(width=120).print(table)
 
 
+def _print_links() -> None:
+    times_us = measure_transfers(memory_copy)
+    fit = fit_link(SIZES, times_us)
+    table = Table("bytes", "us", "fitted us", title="copies in the memory of the CPU")
+    for size, time_us in zip(SIZES, times_us, strict=True):
+        table.add_row(f"{size:,}", f"{time_us:.3f}", f"{fit.time_us(size):.3f}")
+    Console(width=120).print(table)
+    print(
+        f"latency {fit.latency_us:.3f} us, {fit.bandwidth_bytes_per_s / 1e9:.2f} GB/s, "
+        f"error: median {fit.error:.1%}, largest {fit.worst_error:.1%}"
+    )
+
+
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("memory", "interference"))
-    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("what", choices=("memory", "interference", "links"))
+    parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--fit", type=int, default=0, help="random chains to fit memory to")
     parser.add_argument("--seconds", type=float, default=120.0, help="to measure pairs for")
     arguments = parser.parse_args()
@@ -275,7 +291,9 @@ def main() -> int:
         for model in (sorted(path.rglob("*.tflite")) if path.is_dir() else [path])
         if "edgetpu" not in model.name
     ]
-    if arguments.what == "memory":
+    if arguments.what == "links":
+        _print_links()
+    elif arguments.what == "memory":
         if arguments.fit:
             print(fit_memory(arguments.fit))
         _print_memory(memory_table(models))

@@ -7,14 +7,10 @@ its buffers and gives back a call that moves that many bytes once, and returns w
 from __future__ import annotations
 
 import ctypes
-import mmap
-import os
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-
-from tdse.runtime.isolated import ChildExecutor
 
 Transfer = Callable[[int], Callable[[], object]]
 
@@ -61,32 +57,3 @@ def memory_copy(size: int) -> Callable[[], object]:
         return source, target
 
     return move
-
-
-def process_boundary(child: ChildExecutor, arguments: Sequence[int]) -> Transfer:
-    """To a child process and back: shared memory, a request and its reply.
-
-    Args:
-        child: an executor whose model takes next to no time.
-        arguments: addresses of its inputs and outputs.
-    """
-    run = child["run"]
-
-    def transfer(size: int) -> Callable[[], object]:
-        descriptor = os.memfd_create("tdse-link")
-        try:
-            os.ftruncate(descriptor, size)
-            shared = np.frombuffer(mmap.mmap(descriptor, size), np.uint8)
-        finally:
-            os.close(descriptor)
-        source = np.zeros(size, np.uint8)
-        addresses = shared.ctypes.data, source.ctypes.data
-
-        def move() -> object:
-            ctypes.memmove(*addresses, size)
-            run(*arguments)
-            return source, shared
-
-        return move
-
-    return transfer
