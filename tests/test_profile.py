@@ -20,7 +20,7 @@ from tdse.measure.excitation import draw
 from tdse.measure.records import Record, RecordStore, cache_directory
 from tdse.profile import Profile, profile
 
-BUDGET_S = 6.0
+BUDGET_S = 5.0
 _ENDLESS = """
 from tdse.profile import profile
 profile(budget_s=600, targets=["litert"], threads=1)
@@ -30,11 +30,20 @@ profile(budget_s=600, targets=["litert"], threads=1)
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    # Small batches, whose activations are computed soon.
+    monkeypatch.setattr("tdse.profile._OPS", 12)
+    monkeypatch.setattr("tdse.profile._CANDIDATES", 12)
     return tmp_path
 
 
-def _profile() -> Profile:
-    return profile(budget_s=BUDGET_S, targets=["litert"], threads=1)
+def _profile(target: str = "litert") -> Profile:
+    """Profile until there is a new record: a busy machine may bring none in one budget."""
+    known = len(_records(target))
+    for _ in range(10):
+        found = profile(budget_s=BUDGET_S, targets=[target], threads=1)
+        if len(_records(target)) > known:
+            return found
+    raise AssertionError("nothing is measured")
 
 
 @contextlib.contextmanager
@@ -43,9 +52,9 @@ def _store() -> Iterator[RecordStore]:
         yield store
 
 
-def _records() -> dict[str, Record]:
+def _records(target: str = "litert") -> dict[str, Record]:
     with _store() as store:
-        return {record.signature: record for record in store.of_target("litert")}
+        return {record.signature: record for record in store.of_target(target)}
 
 
 def test_a_profile_goes_on_where_the_last_one_ended(cache: Path) -> None:
@@ -55,8 +64,9 @@ def test_a_profile_goes_on_where_the_last_one_ended(cache: Path) -> None:
     assert 0 <= found.quiet <= found.measured
     assert found.seconds >= BUDGET_S
     for record in first.values():
-        assert (record.target, record.threads, len(record.workloads)) == ("litert", 1, 1)
+        assert (record.target, record.threads) == ("litert", 1)
         assert record.median_us > 0
+    assert any(len(record.workloads) == 1 for record in first.values())
     # Records keep what a cost model learns from, of several kinds.
     assert len({record.workloads for record in first.values()}) > 1
     _profile()
@@ -101,10 +111,10 @@ def test_targets_that_do_not_take_every_operator(
         return [draw(generator, kind, "float32") for kind in kinds]
 
     monkeypatch.setattr("tdse.profile._draw_ops", draw_four)
-    found = profile(budget_s=BUDGET_S, targets=["llvm"], threads=1)
-    with _store() as store:
-        records = store.of_target("llvm")
-    assert found.measured == len(records) > 0
+    found = _profile("llvm")
+    kinds = {work.kind for record in _records("llvm").values() for work in record.workloads}
+    assert found.measured > 0
+    assert kinds <= {"relu", "add", "mul"}
 
 
 def test_a_target_that_there_is_not(cache: Path) -> None:
