@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -236,6 +235,12 @@ def interference_table(
     return rows
 
 
+def _private_bytes() -> float:
+    """Size of the second cache, which a core has for itself."""
+    text = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().strip()
+    return float(text.removesuffix("K")) * 1024
+
+
 def _interference(models: Sequence[Path], seconds: float) -> None:
     store = RecordStore(current_conditions())
     excitation, real = random_parts(30), model_parts(models)
@@ -244,8 +249,7 @@ def _interference(models: Sequence[Path], seconds: float) -> None:
     names = {part.name for part in excitation}
     pairs = [pair_from_json(text) for (first, _), text in store.pairs().items() if first in names]
     quiet = [pair for pair in pairs if pair.contention <= QUIET]
-    private_bytes = os.sysconf("SC_LEVEL2_CACHE_SIZE")
-    model = fit_interference(quiet, private_bytes)
+    model = fit_interference(quiet, _private_bytes())
     rows = interference_table(model, held_out)
     for first, second, measured, predicted in rows:
         print(f"{first} beside {second}: {measured:.3f}, predicted {predicted:.3f}")

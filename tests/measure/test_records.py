@@ -128,3 +128,14 @@ def test_current_conditions_tell_the_versions() -> None:
     assert versions["ai-edge-litert"].startswith("2.")
     assert conditions.cores >= 1
     assert conditions.cpu
+
+
+def test_pairs_are_kept_for_this_machine(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    store = RecordStore(CONDITIONS, path)
+    store.add_pair("a", "b", "1")
+    store.add_pair("a", "b", "2")
+    store.add_pair("b", "a", "3")
+    assert store.pairs() == {("a", "b"): "2", ("b", "a"): "3"}
+    other = RecordStore(dataclasses.replace(CONDITIONS, cpu="another"), path)
+    assert other.pairs() == {}
