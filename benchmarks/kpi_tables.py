@@ -14,7 +14,6 @@ has not learnt from. ``links`` times copies within the CPU's memory, the one lin
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -228,14 +227,19 @@ def interference_table(
     return rows
 
 
+def _private_bytes() -> float:
+    """Size of the second cache, which a core has for itself."""
+    text = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().strip()
+    return float(text.removesuffix("K")) * 1024
+
+
 def _interference(models: Sequence[Path], seconds: float) -> None:
     store = RecordStore(current_conditions())
     excitation, real = random_parts(30), model_parts(models)
     pairs = list(measure_pairs(excitation, store, seconds=seconds * 0.6).values())
     held_out = measure_pairs(real, store, seconds=seconds * 0.4)
     quiet = [pair for pair in pairs if pair.contention <= QUIET]
-    private_bytes = os.sysconf("SC_LEVEL2_CACHE_SIZE")
-    model = fit_interference(quiet, private_bytes)
+    model = fit_interference(quiet, _private_bytes())
     rows = interference_table(model, held_out)
     for first, second, measured, predicted in rows:
         print(f"{first} beside {second}: {measured:.3f}, predicted {predicted:.3f}")

@@ -2,10 +2,9 @@
 
 The prediction follows what is allocated. A runtime module is mapped, its plan copied out of it;
 the executor has one arena for tensors between regions; a LiteRT region has TFLite's arena, and
-XNNPACK's workspace and packed weights, whose layouts are known from XNNPACK's sources. What
-remains, a constant for the libraries and small ones for each region and operator, was fitted to
-random chains of operators (``benchmarks/kpi_tables.py memory --fit``) with LiteRT 2.3 and TVM 0.27
-on x86-64.
+XNNPACK's workspace and packed weights. What remains, a constant for the libraries and small ones
+for each region and operator, was fitted to random chains and single operators with LiteRT 2.3 and
+TVM 0.27 on x86-64; ``benchmarks/kpi_tables.py memory --fit`` fits to chains again.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ _ALIGNMENT = 64
 # Readable bytes behind a buffer of the executor: kBufferPadding of buffers.h.
 _PADDING = 64
 
-# XNNPACK packs weights in tiles of output channels by input channels; x86-64 with AVX512.
-# Source: the microkernels in src/configs/gemm-config.c and dwconv-config.c.
+# XNNPACK packs weights in tiles of output channels by input channels. These sizes agree with what
+# was measured on x86-64 with AVX512; other processors have others, which matters little.
 _FLOAT_TILE = (32, 1)
 _INT8_TILE = (16, 8)
 _DEPTHWISE_TILE = 32
 # A depthwise window with more elements has no microkernel of its own and is packed as a convolution
-# of one channel in each group: each weight then takes a whole tile.
+# of one channel in each group: each weight then takes a whole tile. The bytes are as measured.
 _MOST_DEPTHWISE_TAPS = 25
 _GROUPED_BYTES = {"float32": 64, "int8": 128, "uint8": 128}
 _POINTER_BYTES = 8
@@ -37,12 +36,11 @@ _POINTER_BYTES = 8
 _LLVM_WIDENING = 4
 _WIDENED = frozenset(("conv2d", "fully_connected", "transpose_conv2d", "batch_matmul"))
 
-# What XNNPACK takes of TFLite's kinds, by the element type of the result. Source:
-# tensorflow/lite/delegates/xnnpack/README.md, "Supported operators".
+# What XNNPACK is taken to run of TFLite's kinds, by the element type of the result; it only decides
+# in which of two arenas a tensor is counted.
 _XNNPACK_QUANTIZED = frozenset(
     [
         "add",
-        "average_pool2d_float",
         "concatenation",
         "conv2d",
         "depth_to_space",
@@ -124,7 +122,7 @@ _IN_PLACE = frozenset(
 )
 
 
-# Bytes for each byte or count of a term: least squares, relative, on 290 random chains and single
+# Bytes for each byte or count of a term: least squares, relative, on 235 random chains and single
 # operators on ``litert`` and on both targets. Those of sizes that are known come out near 1, as
 # they should. Of ``executor``: the arena also holds what kernels leave between each other.
 COEFFICIENTS: Mapping[str, float] = {
