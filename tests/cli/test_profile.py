@@ -60,7 +60,7 @@ def test_the_records_of_a_board_go_on(cache: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.tvm
 def test_measure(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--budget", "4", "--targets", "litert", "--threads", "1", "--json"]
+    words = ["--budget", "12", "--targets", "litert", "--threads", "1", "--json"]
     assert main(["profile", *words, "--export", str(cache / "x.jsonl")]) == 0
     report = json.loads(capsys.readouterr().out)
     measured = report["measured"]

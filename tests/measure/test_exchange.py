@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdse.errors import TdseError, UsageError
@@ -203,6 +203,7 @@ def test_a_file_that_is_no_export(
         import_records(here, tmp_path / "x.jsonl")
 
 
+@settings(deadline=None)
 @given(cut=st.integers(0, 2000), byte=st.integers(0, 255))
 def test_a_changed_byte_is_an_error_or_harmless(
     cut: int, byte: int, tmp_path_factory: pytest.TempPathFactory

@@ -12,9 +12,8 @@ from tdse.cost.features import quantities
 from tdse.cost.model import CostModel, train
 from tdse.cost.region import SUM, RegionModel, fit_region
 from tdse.measure.records import Record, RecordStore, write_private
+from tdse.measure.timing import DISTURBED
 
-# Of an operator that was disturbed more, the record teaches more about neighbours than about it.
-_MOST_CONTENTION = 1.3
 # Models are trained anew once there are so many times the records they were trained on.
 _GROWTH = 1.1
 _FORMAT = "tdse.cost-models/1"
@@ -62,7 +61,7 @@ NOTHING = VariantModels(None, SUM, 0.0)
 
 def usable_records(records: Sequence[Record]) -> list[Record]:
     """The records that were not disturbed too much to learn from."""
-    return [record for record in records if record.contention <= _MOST_CONTENTION]
+    return [record for record in records if record.contention <= DISTURBED]
 
 
 def train_variant(records: Sequence[Record], *, seed: int = 0) -> VariantModels:

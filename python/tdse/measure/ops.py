@@ -16,6 +16,7 @@ from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.timer import Job, Timed, Timer
+from tdse.measure.timing import QUIET
 from tdse.targets import CompiledRegion
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough
@@ -106,7 +107,8 @@ def measure_ops(
     for point, outcome in timer.time_all(jobs(), deadline=deadline):
         if outcome is not None:
             record = _record(point, outcome, values, store)
-            if record is not None:
+            # A second time that was disturbed tells of the disturbance, not of the noise.
+            if record is not None and not (again and record.contention > QUIET):
                 keep([record])
             done += 1
     tell("")
