@@ -36,6 +36,7 @@ from tdse.measure.session import Session
 from tdse.measure.timer import Job, LocalTimer, Timed
 from tdse.measure.tracker import Tracker
 from tdse.runtime.plan import Plan, PlanRegion, PlanTensor, Step
+from tdse.targets import get_target
 from tdse.worker import worker_command, worker_environment
 
 _NEEDED = [name for name in ("tornado", "cloudpickle") if importlib.util.find_spec(name) is None]
@@ -115,6 +116,7 @@ def test_results_are_those_of_this_machine(
 ) -> None:
     store = RecordStore(current_conditions(), tmp_path / "records.sqlite")
     regions = [Region(i, "llvm", (op,)) for i, op in enumerate(graph.placed_ops)]
+    get_target.cache_clear()
     compile_regions(graph, regions[6:], threads=1)
     compiled = compile_regions(graph, regions, threads=1)
     made = [
