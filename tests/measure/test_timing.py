@@ -34,6 +34,8 @@ class Machine:
 
     def __init__(self, cores: int, disturbance: Disturbance) -> None:
         self.now_s = 0.0
+        # What the thread itself had of the time.
+        self.own_s = 0.0
         self.all = set(range(cores))
         self.allowed = set(self.all)
         self.used: list[set[int]] = []
@@ -48,11 +50,18 @@ class Machine:
     def monotonic(self) -> float:
         return self.now_s
 
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def thread_time(self) -> float:
+        return self.own_s
+
     def run_us(self, quiet_us: float, suffers: float) -> float:
         """Run something that takes ``quiet_us`` at best; a disturbance is worse for some."""
         self.used.append(self.allowed)
         time_us = quiet_us * (1 + suffers * (self.factor() - 1))
         self.now_s += time_us / 1e6
+        self.own_s += time_us / 1e6
         return time_us
 
     def factor(self) -> float:
@@ -283,3 +292,21 @@ def test_the_reference_of_this_machine_is_remembered(tmp_path: Path) -> None:
     assert store.best_reference_us(1) == 0.5 * reference.best_us
     assert References(store).of(1).best_us <= 0.5 * reference.best_us
     assert os.sched_getaffinity(0) == cores
+
+
+class PreemptedModel(FakeModel):
+    """Loses the core to another process for as long again, in its first blocks."""
+
+    def time_runs(self, inputs: object, count: int) -> npt.NDArray[np.float64]:
+        times = super().time_runs(inputs, count)
+        if self.runs < 20:
+            self._machine.now_s += float(times.sum()) / 1e6
+            times = times * 2
+        return times
+
+
+def test_blocks_that_others_take_time_of_do_not_count(start: Start) -> None:
+    machine = start(1, _never)
+    timing = _time(machine, PreemptedModel(machine, 1000.0))
+    assert timing.median_us == pytest.approx(1000.0)
+    assert timing.is_quiet

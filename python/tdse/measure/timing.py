@@ -4,7 +4,8 @@ On a machine that is shared, a processor core runs at its own speed at some mome
 others, when its caches, its arithmetic units or its time go to somebody else. How much slower
 differs from operator to operator, so no factor cures it afterwards. A reference operator that
 suffers early is therefore timed before and after each block of runs, and only blocks between two
-undisturbed references count, as long as such moments can be found in reasonable time.
+undisturbed references count, as long as such moments can be found in reasonable time. What other
+processes of the same machine take of the core within a block is missing in the thread's own time.
 """
 
 from __future__ import annotations
@@ -146,8 +147,10 @@ def time_model(
     try:
         while True:
             before = reference.seek(deadline)
+            wall, processor = time.perf_counter(), time.thread_time()
             times = model.time_runs(inputs, runs + warm)[warm:]
-            blocks.append((max(before, reference.contention()), times))
+            shared = (time.perf_counter() - wall) / max(1e-9, time.thread_time() - processor)
+            blocks.append((max(before, reference.contention(), shared), times))
             quiet = [block for block in blocks if block[0] <= QUIET]
             if len(quiet) >= blocks_wanted or time.monotonic() > deadline:
                 break
