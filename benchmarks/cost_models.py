@@ -384,10 +384,7 @@ def flydel_table(rows: Sequence[dict[str, Any]]) -> Table:
             row["kind"],
             row["dtype"],
             str(row["parameters"]),
-            *(
-                f"{100 * row[f'flydel_{n}']:.1f} / {100 * row[f'xgboost_{n}']:.1f} %"
-                for n in _SAMPLES
-            ),
+            *(_both(row, samples) for samples in _SAMPLES),
         )
     return table
 
