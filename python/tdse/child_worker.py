@@ -36,7 +36,6 @@ from tdse.measure.records import RecordStore
 from tdse.measure.regions import measure_regions
 from tdse.measure.remote import Boards
 from tdse.measure.timer import LocalTimer, Timer
-from tdse.measure.timing import DISTURBED
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
@@ -395,8 +394,7 @@ def _measure(
         worker.at("measuring", target, [legality.signatures[op] for op in ops])
 
     def measure(work: Sequence[Work]) -> int:
-        found = store.find(legality.signatures.values())
-        known = {key for key, record in found.items() if record.contention <= DISTURBED}
+        known = store.find(legality.signatures.values())
         unique = {(legality.signatures[w.op], w.target, w.threads): w for w in work}
         return measure_ops(
             graph,

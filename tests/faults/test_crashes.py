@@ -23,12 +23,13 @@ pytestmark = pytest.mark.tvm
 _WHILE_MEASURING = """
 import os, time
 import tdse.measure.ops as ops
-measure = ops._measure_one
-def faulty(compiled, position, item, values, store):
-    if item.target == "llvm" and compiled.graph.ops[item.op].kind == "relu":
+record = ops._record
+def faulty(point, outcome, values, store):
+    item = point.item
+    if item.target == "llvm" and point.compiled.graph.ops[item.op].kind == "relu":
         FAULT
-    measure(compiled, position, item, values, store)
-ops._measure_one = faulty
+    return record(point, outcome, values, store)
+ops._record = faulty
 """
 _WHILE_COMPILING = """
 import ctypes

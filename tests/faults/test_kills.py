@@ -82,5 +82,5 @@ def test_a_store_that_is_damaged_is_named(tiny_float: Path, tmp_path: Path) -> N
     store_of(tmp_path).parent.mkdir()
     store_of(tmp_path).write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
     error = one_line_error(tdsec(tiny_float, "-o", tmp_path / "out", cache=tmp_path))
-    assert "the record store cannot be used" in error
+    assert "the record store is damaged" in error
     assert not (tmp_path / "out").exists()

@@ -32,8 +32,8 @@ _LONG_US = 20_000.0
 # A reference up to this many times its best is undisturbed; between its own quiet runs it varies
 # by 1 to 2 %, beside a busy neighbour it takes 1.2 to 1.9 times as long.
 QUIET = 1.05
-# A time that was taken beside more than this says more of the neighbours than of the operator: it
-# is measured again when there is an opportunity, and nothing is learnt from it.
+# A time that was taken beside more than this says more of the neighbours than of the operator, so
+# nothing is learnt from it.
 DISTURBED = 1.3
 # What counts as the best of a reference: not the very smallest, which may be a clock's mistake.
 _BEST_PERCENT = 5.0
