@@ -2,7 +2,8 @@
 
     python benchmarks/boards.py MODEL.tflite [--json FILE]
 
-The boards are two RPC servers on this machine, so operators are timed with one thread. A board that is not this machine gives other times, of course.
+The boards are two RPC servers on this machine, so operators are timed with one thread. A board that
+is not this machine gives other times, of course.
 """
 
 from __future__ import annotations
