@@ -143,12 +143,11 @@ def _measure(graph: Graph, store: RecordStore) -> None:
             ops = np.random.default_rng(0).choice(
                 graph.placed_ops, -(-len(graph.placed_ops) // _REPEATED), replace=False
             )
-            keys = {op: signature(graph, op) for op in ops.tolist()}
-            known = store.find(keys.values())
             time_again(
                 graph,
                 child,
-                [(op, *v) for v in VARIANTS for op, key in keys.items() if (key, *v) in known],
+                ops.tolist(),
+                VARIANTS,
                 store,
                 seed=0,
                 deadline=math.inf,

@@ -214,10 +214,10 @@ def _repeat(
     deadline: float,
     patience_s: float,
     boards: tuple[str, str] | None,
-) -> int:
-    """Measure again what has a record; the number of measurements."""
+) -> None:
+    """Measure again what has a record."""
     with _place(store, boards) as (records, timer):
-        return measure_ops(
+        measure_ops(
             worker.graph,
             [Work(*each) for each in work],
             worker.values(seed),
@@ -239,15 +239,14 @@ def _measure_regions(
     deadline: float,
     patience_s: float,
     boards: tuple[str, str] | None,
-) -> int:
-    """The number of measurements that were made."""
+) -> None:
     given = [Region(index, device, tuple(ops)) for index, device, ops in regions]
 
     def begin(region: Region) -> None:
         worker.at("measuring", region.device, [])
 
     with _place(store, boards) as (records, timer):
-        return sum(
+        for threads in counts:
             measure_regions(
                 worker.graph,
                 [region for region in given if threads in target_threads(region.device, counts)],
@@ -259,8 +258,6 @@ def _measure_regions(
                 patience_s=patience_s,
                 begin=begin,
             )
-            for threads in counts
-        )
 
 
 def _build(

@@ -18,7 +18,6 @@ from tdse.graph.build import build_graph
 from tdse.graph.layers import Configuration, beside
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
-from tdse.graph.signature import signature
 from tdse.graph.workload import workload
 from tdse.legality import chosen_targets
 from tdse.measure.conditions import Conditions, current_conditions
@@ -160,13 +159,8 @@ class _Session:
             time_again(
                 graph,
                 child,
-                [
-                    (op, target, threads)
-                    for target, threads in self._variants()
-                    for op in again
-                    if (signature(graph, op), target, threads)
-                    in self._store.find([signature(graph, op)])
-                ],
+                again,
+                self._variants(),
                 self._store,
                 seed=self._seed,
                 deadline=self._deadline,

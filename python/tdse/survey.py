@@ -7,6 +7,7 @@ another child goes on with the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,8 +108,8 @@ def time_regions(
     deadline: float,
     patience_s: float,
     boards: tuple[str, str] | None = None,
-) -> int:
-    """Measure regions whose operators have been surveyed; the number of measurements.
+) -> None:
+    """Measure regions whose operators have been surveyed.
 
     Regions that the process does not survive, together with those after them, are left out.
 
@@ -124,8 +125,8 @@ def time_regions(
         boards: as of ``survey``.
     """
     supported = find_legality(graph, list({region.device for region in regions}), store).support
-    try:
-        measured: int = child.ask(
+    with suppress(CrashError):
+        child.ask(
             "measure_regions",
             store=str(store.path),
             regions=[
@@ -139,47 +140,45 @@ def time_regions(
             patience_s=patience_s,
             boards=boards,
         )
-    except CrashError:
-        return 0
-    return measured
 
 
 def time_again(
     graph: Graph,
     child: Child,
-    work: Sequence[tuple[int, str, int]],
+    ops: Sequence[int],
+    variants: Sequence[tuple[str, int]],
     store: RecordStore,
     *,
     seed: int,
     deadline: float,
     patience_s: float,
     boards: tuple[str, str] | None = None,
-) -> int:
-    """Measure operators a second time, for the noise; the number of measurements.
+) -> None:
+    """Measure operators that have been surveyed a second time, for the noise.
 
     Args:
         graph: the model.
         child: its process.
-        work: operator index, target and threads, of what has been measured.
+        ops: indices; an operator without a record of a variant is left out there.
+        variants: targets with thread counts.
         store: takes the times.
         seed: of the model's inputs.
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each operator.
         boards: as of ``survey``.
     """
-    try:
-        done: int = child.ask(
+    keys = {op: signature(graph, op) for op in ops}
+    known = store.find(keys.values())
+    with suppress(CrashError):
+        child.ask(
             "repeat",
             store=str(store.path),
-            work=[list(each) for each in work],
+            work=[[op, *v] for v in variants for op, key in keys.items() if (key, *v) in known],
             seed=seed,
             deadline=deadline,
             patience_s=patience_s,
             boards=boards,
         )
-    except CrashError:
-        return 0
-    return done
 
 
 def _ask(graph: Graph, child: Child, store: RecordStore, job: str, **arguments: Any) -> Any:

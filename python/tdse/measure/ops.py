@@ -16,7 +16,7 @@ from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.timer import Job, Timed, Timer
-from tdse.measure.timing import QUIET
+from tdse.measure.timing import QUIET, Timing
 from tdse.targets import CompiledRegion
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough
@@ -128,6 +128,31 @@ class _Point:
         return self.compiled.results[self.position]
 
 
+def record_of(
+    graph: Graph, ops: Sequence[int], key: str, target: str, threads: int, timing: Timing
+) -> Record:
+    """The record of what was measured of an operator, or of a region of several.
+
+    Args:
+        graph: the model.
+        ops: indices, in the order they run.
+        key: signature of the operator or region.
+        target: that it ran on.
+        threads: of the target.
+        timing: what was measured.
+    """
+    return Record(
+        signature=key,
+        target=target,
+        threads=threads,
+        workloads=tuple(workload(graph, graph.ops[op]) for op in ops),
+        median_us=timing.median_us,
+        spread_us=timing.spread_us,
+        runs=timing.runs,
+        contention=timing.contention,
+    )
+
+
 def _compiled(
     graph: Graph, target: str, threads: int, batch: Sequence[Work], store: RecordStore
 ) -> Iterator[_Point]:
@@ -164,17 +189,7 @@ def _record(
         if not gap.is_allowed:
             store.add_support([(key, item.target, False, f"its result differs by {gap}")])
             return None
-    timing = outcome.timing
-    return Record(
-        signature=key,
-        target=item.target,
-        threads=item.threads,
-        workloads=(workload(graph, graph.ops[item.op]),),
-        median_us=timing.median_us,
-        spread_us=timing.spread_us,
-        runs=timing.runs,
-        contention=timing.contention,
-    )
+    return record_of(graph, (item.op,), key, item.target, item.threads, outcome.timing)
 
 
 def _batches(work: Sequence[Work], most: int) -> list[tuple[str, int, list[Work]]]:

@@ -10,9 +10,9 @@ from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.graph.signature import region_signature
-from tdse.graph.workload import workload
 from tdse.measure.activations import Array
-from tdse.measure.records import Record, RecordStore
+from tdse.measure.ops import record_of
+from tdse.measure.records import RecordStore
 from tdse.measure.timer import Job, Timed, Timer
 
 
@@ -27,7 +27,7 @@ def measure_regions(
     deadline: float,
     patience_s: float,
     begin: Callable[[Region], None],
-) -> int:
+) -> None:
     """Measure each region that has no record yet, and keep its time as one.
 
     A region that its target cannot compile or run is left out: its operators have been measured
@@ -43,12 +43,9 @@ def measure_regions(
         deadline: ``time.monotonic()`` after which nothing new is begun.
         patience_s: how long to wait for quiet moments for each region.
         begin: called with each region before it is compiled and run, which may crash.
-
-    Returns:
-        The number of measurements.
     """
 
-    def jobs() -> Iterator[tuple[Region, Job]]:
+    def jobs() -> Iterator[tuple[tuple[Region, str], Job]]:
         for region in regions:
             key = region_signature(graph, region.ops)
             if time.monotonic() > deadline or (key, region.device, threads) in store.find([key]):
@@ -60,26 +57,8 @@ def measure_regions(
             except TargetError:
                 continue
             inputs = tuple(values[index] for index in compiled.results[0].inputs)
-            yield region, Job(assembly, inputs, threads, patience_s)
+            yield (region, key), Job(assembly, inputs, threads, patience_s)
 
-    measured = 0
-    for region, outcome in timer.time_all(jobs(), deadline=deadline):
-        if not isinstance(outcome, Timed):
-            continue
-        timing = outcome.timing
-        store.add(
-            [
-                Record(
-                    signature=region_signature(graph, region.ops),
-                    target=region.device,
-                    threads=threads,
-                    workloads=tuple(workload(graph, graph.ops[op]) for op in region.ops),
-                    median_us=timing.median_us,
-                    spread_us=timing.spread_us,
-                    runs=timing.runs,
-                    contention=timing.contention,
-                )
-            ]
-        )
-        measured += 1
-    return measured
+    for (region, key), outcome in timer.time_all(jobs(), deadline=deadline):
+        if isinstance(outcome, Timed):
+            store.add([record_of(graph, region.ops, key, region.device, threads, outcome.timing)])
