@@ -179,8 +179,13 @@ class Evaluator:
         )
         end = _N_FIGURES + len(Rule)
         n_models = self.problem.n_models
+        makespan_us, period_us, active_uj, energy_uj, n_regions = figures.T[:_N_FIGURES]
         return Evaluations(
-            *(figures[:, i] for i in range(_N_FIGURES)),
+            makespan_us,
+            period_us,
+            active_uj,
+            energy_uj,
+            n_regions,
             violations=figures[:, _N_FIGURES:end],
             latency_us=figures[:, end : end + n_models],
             peak_bytes=figures[:, end + n_models :],
