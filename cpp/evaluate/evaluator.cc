@@ -10,15 +10,16 @@ namespace {
 // Models are given their inputs by, and give their outputs to, the first device.
 constexpr int32_t kHost = 0;
 
-template <typename Entry>
-void Push(std::vector<Entry>* heap, Entry entry) {
+using Heap = Evaluator::Heap;
+
+// Most heaps hold one region.
+void Push(Heap* heap, Heap::value_type entry) {
   heap->push_back(entry);
-  std::push_heap(heap->begin(), heap->end(), std::greater<>());
+  if (heap->size() > 1) std::push_heap(heap->begin(), heap->end(), std::greater<>());
 }
 
-template <typename Entry>
-void Pop(std::vector<Entry>* heap) {
-  std::pop_heap(heap->begin(), heap->end(), std::greater<>());
+void Pop(Heap* heap) {
+  if (heap->size() > 1) std::pop_heap(heap->begin(), heap->end(), std::greater<>());
   heap->pop_back();
 }
 
@@ -44,9 +45,9 @@ Evaluator::Evaluator(const ProblemArrays& arrays) : problem_(arrays), regions_(p
   is_inner_.resize(values);
   copy_us_.resize(copies);
   copy_readers_.resize(copies);
-  readers_.resize(problem_.consumers.items.size());
+  readers_.resize(problem_.consumers.size());
   ready_.resize(problem_.n_devices);
-  for (std::vector<Entry>& heap : ready_) heap.reserve(ops);
+  for (Heap& heap : ready_) heap.reserve(ops);
   for (auto* by_device : {&free_cores_, &n_started_, &n_running_, &slots_}) {
     by_device->resize(problem_.n_devices);
   }
@@ -118,17 +119,22 @@ void Evaluator::Place(const Genes& genes) {
 }
 
 void Evaluator::AddWork() {
+  int32_t n_illegal = 0;
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
-    work_us_[regions_.of(op)] += problem_.cost_us[op * problem_.n_variants + variants_[op]];
+    const int32_t choice = op * problem_.n_variants + variants_[op];
+    work_us_[regions_.of(op)] += problem_.cost_us[choice];
+    n_illegal += !problem_.allowed[choice];
   }
+  n_illegal_ = n_illegal;
   reader_begin_[0] = 0;
   for (int32_t value = 0; value < problem_.n_inputs; ++value) AddReaders(value, -1);
   for (int32_t value = problem_.n_inputs; value < problem_.n_values; ++value) {
     const int32_t home = regions_.of(problem_.value_producer[value]);
     AddReaders(value, home);
     const bool is_output = problem_.value_is_output[value];
-    is_inner_[value] = !is_output && reader_begin_[value + 1] == reader_begin_[value];
-    if (is_inner_[value]) continue;
+    const bool is_inner = !is_output && reader_begin_[value + 1] == reader_begin_[value];
+    is_inner_[value] = -static_cast<int64_t>(is_inner);
+    if (is_inner) continue;
     const int64_t size_bytes = problem_.value_bytes[value];
     if (is_output) {
       const int32_t from = variant_[home];
@@ -148,8 +154,8 @@ void Evaluator::AddWork() {
 
 // Lists the readers of a value outside the region `home`, and adds what it costs them to read it.
 void Evaluator::AddReaders(int32_t value, int32_t home) {
-  const int32_t* const consumers = problem_.consumers.items.data();
-  const int32_t first = problem_.consumers.begin[value], end = problem_.consumers.begin[value + 1];
+  const int32_t* const consumers = problem_.consumers.data();
+  const int32_t first = problem_.consumer_begin[value], end = problem_.consumer_begin[value + 1];
   int32_t n_readers = reader_begin_[value];
   for (int32_t i = first; i < end; ++i) {
     const int32_t region = regions_.of(consumers[i]);
@@ -172,7 +178,7 @@ void Evaluator::AddReaders(int32_t value, int32_t home) {
   const int32_t begin = reader_begin_[value];
   reader_begin_[value + 1] = n_readers;
   readers_left_[value] = n_readers - begin;
-  if (problem_.n_memories == 1) return;
+  if (problem_.n_memories == 1 || (n_readers == begin && !problem_.value_is_output[value])) return;
   const int32_t copies = value * problem_.n_memories;
   for (int32_t memory = 0; memory < problem_.n_memories; ++memory) {
     copy_us_[copies + memory] = -1.0;
@@ -185,18 +191,10 @@ void Evaluator::AddReaders(int32_t value, int32_t home) {
 
 void Evaluator::CountInnerBytes() {
   std::fill_n(live_inner_.begin(), regions_.size(), 0);
-  for (int32_t op = 0; op < problem_.n_ops; ++op) {
-    const int32_t region = regions_.of(op);
-    int64_t live_bytes = live_inner_[region];
-    for (int32_t value = problem_.value_begin[op]; value < problem_.value_begin[op + 1]; ++value) {
-      if (is_inner_[value]) live_bytes += problem_.value_bytes[value];
-    }
-    inner_bytes_[region] = std::max(inner_bytes_[region], live_bytes);
-    for (int32_t i = problem_.last_read.begin[op]; i < problem_.last_read.begin[op + 1]; ++i) {
-      const int32_t value = problem_.last_read.items[i];
-      if (is_inner_[value]) live_bytes -= problem_.value_bytes[value];
-    }
-    live_inner_[region] = live_bytes;
+  for (const InnerBytes& bytes : problem_.inner_bytes) {
+    const int32_t region = regions_.of(bytes.op);
+    live_inner_[region] += bytes.change & is_inner_[bytes.value];
+    inner_bytes_[region] = std::max(inner_bytes_[region], live_inner_[region]);
   }
 }
 
@@ -290,7 +288,9 @@ void Evaluator::Run() {
   for (int32_t region = 0; region < regions_.size(); ++region) {
     if (!waiting_[region]) Push(&ready_[device_[region]], {key_[region], region});
   }
-  for (int32_t value = 0; value < problem_.n_inputs; ++value) HandOver(value, 0.0);
+  for (int32_t value = 0; value < problem_.n_inputs; ++value) {
+    HandOver(value, problem_.device_memory[kHost], 0.0);
+  }
 
   double now_us = 0.0;
   while (true) {
@@ -323,7 +323,7 @@ void Evaluator::Run() {
 }
 
 void Evaluator::StartOn(int32_t device, double now_us) {
-  std::vector<Entry>& ready = ready_[device];
+  Heap& ready = ready_[device];
   while (!ready.empty()) {
     const int32_t region = ready.front().second;
     const int32_t cores = problem_.variant_cores[variant_[region]];
@@ -364,17 +364,17 @@ void Evaluator::Complete(int32_t region, double now_us) {
   double& latency_us = latency_us_[model_[region]];
   latency_us = std::max(latency_us, now_us);
   for (int32_t value = first_made_[region]; value >= 0; value = next_made_[value]) {
-    HandOver(value, now_us);
+    HandOver(value, memory, now_us);
   }
   live_bytes_[memory] -= inner_bytes_[region];
   for (int32_t r = first_read_[region]; r >= 0; r = readers_[r].next) Release(readers_[r], memory);
 }
 
-// Gives a value that was just made to all that read it.
-void Evaluator::HandOver(int32_t value, double now_us) {
+// Gives a value that was just made in the memory `source` to all that read it.
+void Evaluator::HandOver(int32_t value, int32_t source, double now_us) {
   for (int32_t r = reader_begin_[value]; r < reader_begin_[value + 1]; ++r) {
     const int32_t region = readers_[r].region;
-    const double there_us = Carry(value, memory_[region], model_[region], now_us);
+    const double there_us = Carry(value, source, memory_[region], model_[region], now_us);
     arrival_us_[region] = std::max(arrival_us_[region], there_us);
     if (--waiting_[region]) continue;
     if (arrival_us_[region] <= now_us) {
@@ -385,14 +385,14 @@ void Evaluator::HandOver(int32_t value, double now_us) {
   }
   if (problem_.value_is_output[value]) {
     const int32_t model = problem_.model_of[problem_.value_producer[value]];
-    const double there_us = Carry(value, problem_.device_memory[kHost], model, now_us);
+    const double there_us = Carry(value, source, problem_.device_memory[kHost], model, now_us);
     latency_us_[model] = std::max(latency_us_[model], there_us);
   }
 }
 
 // When a value is in a memory, to which it is carried if it was not before.
-double Evaluator::Carry(int32_t value, int32_t target, int32_t model, double now_us) {
-  const int32_t source = HomeMemory(value);
+double Evaluator::Carry(int32_t value, int32_t source, int32_t target, int32_t model,
+                        double now_us) {
   if (source == target) return now_us;
   double& copy_us = copy_us_[value * problem_.n_memories + target];
   if (copy_us >= 0.0) return copy_us;
@@ -452,11 +452,9 @@ void Evaluator::Load() {
   const int32_t n_regions = regions_.size(), n_devices = problem_.n_devices;
   // No slots: the device is not used.
   std::fill(slots_.begin(), slots_.end(), 0);
-  const auto slots = [this](int32_t region) {
-    return problem_.device_cores[device_[region]] / problem_.variant_cores[variant_[region]];
-  };
   for (int32_t region = 0; region < n_regions; ++region) {
-    slots_[device_[region]] = std::max(slots_[device_[region]], slots(region));
+    int32_t& slots = slots_[device_[region]];
+    slots = std::max(slots, problem_.variant_slots[variant_[region]]);
   }
   for (int32_t region = 0; region < n_regions; ++region) {
     const int32_t device = device_[region], variant = variant_[region];
@@ -465,19 +463,15 @@ void Evaluator::Load() {
       const int32_t beside = other == device ? slots_[device] - 1 : slots_[other] > 0;
       factor += (problem_.slowdown[device * n_devices + other] - 1.0) * beside;
     }
-    const double runs =
-        static_cast<double>(slots(region)) * static_cast<double>(problem_.variant_batch[variant]);
-    const double share_us = work_us_[region] * factor / runs;
+    const double share_us = work_us_[region] * factor / problem_.variant_runs[variant];
     load_us_[device] += share_us;
-    utilisation_[device] += share_us / problem_.period_us[model_[region]];
+    if (problem_.has_period) utilisation_[device] += share_us / problem_.period_us[model_[region]];
   }
 }
 
 void Evaluator::CountBrokenRules(double* violations) const {
   std::fill_n(violations, kRules, 0.0);
-  for (int32_t op = 0; op < problem_.n_ops; ++op) {
-    violations[kIllegal] += !problem_.allowed[op * problem_.n_variants + variants_[op]];
-  }
+  violations[kIllegal] = n_illegal_;
   for (size_t i = 0; i < problem_.forbidden_pairs.size(); i += 2) {
     const int32_t one = problem_.forbidden_pairs[i], other = problem_.forbidden_pairs[i + 1];
     violations[kForbiddenPair] += device_[regions_.of(one)] == device_[regions_.of(other)];

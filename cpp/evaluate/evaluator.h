@@ -49,6 +49,9 @@ struct Transfer {
 // Evaluates one placement after the other in memory that is allocated once; for one thread.
 class Evaluator {
  public:
+  // Regions with their keys: the least key first, then the lowest region.
+  using Heap = std::vector<std::pair<double, int32_t>>;
+
   explicit Evaluator(const ProblemArrays& arrays);
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
@@ -65,9 +68,6 @@ class Evaluator {
   const std::vector<Transfer>& transfers() const { return transfers_; }
 
  private:
-  // A region in a heap: the least key first, then the lowest region.
-  using Entry = std::pair<double, int32_t>;
-
   // An operator that reads a value which its region did not make.
   struct Reader {
     int32_t value;
@@ -87,8 +87,8 @@ class Evaluator {
   void StartOn(int32_t device, double now_us);
   void Rate(double now_us);
   void Complete(int32_t region, double now_us);
-  void HandOver(int32_t value, double now_us);
-  double Carry(int32_t value, int32_t target, int32_t model, double now_us);
+  void HandOver(int32_t value, int32_t source, double now_us);
+  double Carry(int32_t value, int32_t source, int32_t target, int32_t model, double now_us);
   void Release(const Reader& reader, int32_t memory);
   void Take(int32_t memory, int64_t size_bytes);
 
@@ -115,14 +115,14 @@ class Evaluator {
 
   // By value.
   std::vector<int32_t> next_made_, reader_begin_, readers_left_;
-  std::vector<uint8_t> is_inner_;
+  std::vector<int64_t> is_inner_;  // all bits or none
   // By value and memory.
   std::vector<double> copy_us_;        // when the copy is there; negative if it was not asked for
   std::vector<int32_t> copy_readers_;  // readers in that memory that are not done
   std::vector<Reader> readers_;        // by value
 
   // By device.
-  std::vector<std::vector<Entry>> ready_;
+  std::vector<Heap> ready_;
   std::vector<int32_t> free_cores_, n_started_, n_running_, slots_;
   std::vector<int64_t> device_parameters_;
   // By device, then by bus.
@@ -131,10 +131,10 @@ class Evaluator {
   std::vector<int64_t> live_bytes_, peak_bytes_;
   std::vector<double> bus_free_us_, latency_us_;
 
-  std::vector<Entry> released_;
+  Heap released_;
   std::vector<int32_t> running_, finished_;
   std::vector<Transfer> transfers_;
-  int32_t n_without_link_ = 0;
+  int32_t n_illegal_ = 0, n_without_link_ = 0;
 };
 
 }  // namespace tdse::evaluate

@@ -1,6 +1,8 @@
 #include "problem.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 namespace tdse::evaluate {
 namespace {
@@ -8,22 +10,6 @@ namespace {
 template <typename Item>
 std::vector<Item> Copy(const Item* items, size_t size) {
   return std::vector<Item>(items, items + size);
-}
-
-// Items 0, 1, ... by their key, each list ascending; items with key -1 are left out.
-Lists ByKey(const std::vector<int32_t>& keys, int32_t n_keys) {
-  Lists lists;
-  lists.begin.assign(n_keys + 1, 0);
-  for (const int32_t key : keys) {
-    if (key >= 0) ++lists.begin[key + 1];
-  }
-  for (int32_t key = 0; key < n_keys; ++key) lists.begin[key + 1] += lists.begin[key];
-  lists.items.resize(lists.begin[n_keys]);
-  std::vector<int32_t> end(lists.begin.begin(), lists.begin.end() - 1);
-  for (size_t item = 0; item < keys.size(); ++item) {
-    if (keys[item] >= 0) lists.items[end[keys[item]]++] = static_cast<int32_t>(item);
-  }
-  return lists;
 }
 
 template <typename Item>
@@ -47,23 +33,23 @@ Problem::Problem(const ProblemArrays& a)
     link_source.push_back(a.links[2 * link]);
     link_target.push_back(a.links[2 * link + 1]);
   }
-  out_begin = ByKey(link_source, n_ops).begin;
-  in_links = ByKey(link_target, n_ops);
 
   value_producer = Copy(a.value_producer, n_values);
   value_bytes = Copy(a.value_bytes, n_values);
   value_is_output = Copy(a.value_is_output, n_values);
-  consumers.begin = Copy(a.consumer_begin, n_values + 1);
-  consumers.items = Copy(a.consumers, consumers.begin[n_values]);
+  consumer_begin = Copy(a.consumer_begin, n_values + 1);
+  consumers = Copy(a.consumers, consumer_begin[n_values]);
   n_inputs = static_cast<int32_t>(std::count(value_producer.begin(), value_producer.end(), -1));
-  value_begin = ByKey(value_producer, n_ops).begin;
-  for (int32_t& begin : value_begin) begin += n_inputs;
-  std::vector<int32_t> last(n_values, -1);
   for (int32_t value = n_inputs; value < n_values; ++value) {
-    const int32_t end = consumers.begin[value + 1];
-    if (end > consumers.begin[value]) last[value] = consumers.items[end - 1];
+    const int32_t end = consumer_begin[value + 1];
+    if (end == consumer_begin[value]) continue;
+    inner_bytes.push_back({value_producer[value], value, value_bytes[value]});
+    inner_bytes.push_back({consumers[end - 1], value, -value_bytes[value]});
   }
-  last_read = ByKey(last, n_ops);
+  std::stable_sort(
+      inner_bytes.begin(), inner_bytes.end(), [](const InnerBytes& one, const InnerBytes& other) {
+        return std::make_pair(one.op, one.change < 0) < std::make_pair(other.op, other.change < 0);
+      });
 
   cost_us = Copy(a.cost_us, ops * variants);
   allowed = Copy(a.allowed, ops * variants);
@@ -77,7 +63,10 @@ Problem::Problem(const ProblemArrays& a)
   active_w = Copy(a.active_w, variants);
   variant_device = Copy(a.variant_device, variants);
   variant_cores = Copy(a.variant_cores, variants);
-  variant_batch = Copy(a.variant_batch, variants);
+  for (size_t variant = 0; variant < variants; ++variant) {
+    variant_slots.push_back(a.device_cores[a.variant_device[variant]] / a.variant_cores[variant]);
+    variant_runs.push_back(static_cast<double>(variant_slots[variant]) * a.variant_batch[variant]);
+  }
   single_region = Copy(a.single_region, variants);
   prefix = Copy(a.prefix, variants);
   device_cores = Copy(a.device_cores, devices);
@@ -101,6 +90,7 @@ Problem::Problem(const ProblemArrays& a)
   has_energy = AnyOtherThan(energy_uj, 0.0);
   has_parameters = AnyOtherThan(parameter_bytes, int64_t{0});
   has_prefix = AnyOtherThan(prefix, uint8_t{0});
+  has_period = AnyOtherThan(period_us, std::numeric_limits<double>::infinity());
   has_single_region = AnyOtherThan(single_region, uint8_t{0});
 }
 

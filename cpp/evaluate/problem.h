@@ -57,10 +57,11 @@ struct ProblemArrays {
   double energy_budget_uj;
 };
 
-// Lists of integers, one after the other: list i is at [begin[i], begin[i + 1]).
-struct Lists {
-  std::vector<int32_t> begin;
-  std::vector<int32_t> items;
+// A tensor of an operator that begins or ends to take memory, if it does not leave its region.
+struct InnerBytes {
+  int32_t op;
+  int32_t value;
+  int64_t change;
 };
 
 struct Problem {
@@ -70,22 +71,23 @@ struct Problem {
   int32_t n_inputs;  // values without a producer, which come first
 
   std::vector<int32_t> link_source, link_target;
-  std::vector<int32_t> out_begin;  // links by source: they are sorted by it
-  Lists in_links;                  // links by target
 
   std::vector<int32_t> value_producer;
   std::vector<int64_t> value_bytes;
   std::vector<uint8_t> value_is_output;
-  Lists consumers;                   // operators that read each value
-  std::vector<int32_t> value_begin;  // values by producer: they are sorted by it
-  Lists last_read;                   // values by the operator that reads them last
+  // The consumers of value i are at [consumer_begin[i], consumer_begin[i + 1]).
+  std::vector<int32_t> consumer_begin, consumers;
+  // By operator: what its tensors take, then what those that it reads last give back.
+  std::vector<InnerBytes> inner_bytes;
 
   std::vector<double> cost_us, energy_uj;
   std::vector<uint8_t> allowed;
   std::vector<int64_t> parameter_bytes;
   std::vector<double> launch_us, border_us, copy_us_per_byte, host_border_us, host_copy_us_per_byte,
       active_w;
-  std::vector<int32_t> variant_device, variant_memory, variant_cores, variant_batch;
+  std::vector<int32_t> variant_device, variant_memory, variant_cores;
+  std::vector<int32_t> variant_slots;  // regions of the variant that its device has cores for
+  std::vector<double> variant_runs;    // runs that all slots together do at once: slots and batch
   std::vector<uint8_t> single_region, prefix;
   std::vector<int32_t> device_cores, device_memory;
   std::vector<double> parameter_capacity_bytes, slowdown, memory_bytes;
@@ -98,7 +100,7 @@ struct Problem {
   double energy_budget_uj;
 
   // What no operator or device has need not be added up.
-  bool has_slowdown, has_energy, has_parameters, has_prefix, has_single_region;
+  bool has_slowdown, has_energy, has_parameters, has_prefix, has_single_region, has_period;
 };
 
 }  // namespace tdse::evaluate

@@ -13,7 +13,11 @@ Regions::Regions(const Problem& problem)
       level_(problem.n_ops),
       ops_(problem.n_ops),
       begin_(problem.n_ops + 1),
+      from_(problem.n_links),
+      to_(problem.n_links),
       waiting_(problem.n_ops),
+      next_begin_(problem.n_ops + 1),
+      next_(problem.n_links),
       knotted_(problem.n_ops),
       order_(problem.n_ops) {}
 
@@ -26,11 +30,13 @@ void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
     if (joins_[link]) Join(source[link], target[link]);
   }
   Number();
-  const int32_t n_ordered = Order();
+  ListCrossings();
+  const int32_t n_ordered = Peel(from_, to_);
   if (n_ordered == n_regions_) return;
   Untangle(n_ordered);
   Number();
-  Order();
+  ListCrossings();
+  Peel(from_, to_);
 }
 
 int32_t Regions::Find(int32_t op) {
@@ -67,55 +73,55 @@ void Regions::Number() {
   for (int32_t op = n_ops - 1; op >= 0; --op) ops_[--begin_[region_of_[op]]] = op;
 }
 
-int32_t Regions::Order() {
-  std::fill_n(waiting_.begin(), n_regions_, 0);
+void Regions::ListCrossings() {
+  int32_t count = 0;
   for (int32_t link = 0; link < problem_.n_links; ++link) {
-    const int32_t from = region_of_[problem_.link_source[link]];
-    const int32_t to = region_of_[problem_.link_target[link]];
-    waiting_[to] += from != to;
+    from_[count] = region_of_[problem_.link_source[link]];
+    to_[count] = region_of_[problem_.link_target[link]];
+    count += from_[count] != to_[count];
   }
-  int32_t n_ordered = 0;
+  n_crossings_ = count;
+}
+
+int32_t Regions::Peel(const std::vector<int32_t>& from, const std::vector<int32_t>& to) {
+  std::fill_n(waiting_.begin(), n_regions_, 0);
+  std::fill_n(next_begin_.begin(), n_regions_ + 1, 0);
+  for (int32_t i = 0; i < n_crossings_; ++i) {
+    ++waiting_[to[i]];
+    ++next_begin_[from[i]];
+  }
+  int32_t total = 0, n_peeled = 0;
   for (int32_t region = 0; region < n_regions_; ++region) {
-    if (!waiting_[region]) order_[n_ordered++] = region;
+    next_begin_[region] = total += next_begin_[region];
+    order_[n_peeled] = region;
+    n_peeled += waiting_[region] == 0;
   }
-  for (int32_t next = 0; next < n_ordered; ++next) {
-    const int32_t region = order_[next];
-    for (const int32_t* op = begin(region); op != end(region); ++op) {
-      for (int32_t link = problem_.out_begin[*op]; link < problem_.out_begin[*op + 1]; ++link) {
-        const int32_t to = region_of_[problem_.link_target[link]];
-        if (to != region && !--waiting_[to]) order_[n_ordered++] = to;
-      }
+  next_begin_[n_regions_] = total;
+  for (int32_t i = 0; i < n_crossings_; ++i) next_[--next_begin_[from[i]]] = to[i];
+  for (int32_t i = 0; i < n_peeled; ++i) {
+    const int32_t region = order_[i];
+    for (int32_t j = next_begin_[region]; j < next_begin_[region + 1]; ++j) {
+      if (!--waiting_[next_[j]]) order_[n_peeled++] = next_[j];
     }
   }
-  return n_ordered;
+  return n_peeled;
 }
 
 void Regions::Untangle(int32_t n_ordered) {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
   std::fill_n(knotted_.begin(), n_regions_, 1);
-  for (int32_t next = 0; next < n_ordered; ++next) knotted_[order_[next]] = 0;
+  for (int32_t i = 0; i < n_ordered; ++i) knotted_[order_[i]] = 0;
   // The same from the end, among what is left.
-  std::fill_n(waiting_.begin(), n_regions_, 0);
-  for (int32_t link = 0; link < problem_.n_links; ++link) {
-    const int32_t from = region_of_[source[link]], to = region_of_[target[link]];
-    waiting_[from] += from != to && knotted_[to];
+  int32_t n_left = 0;
+  for (int32_t i = 0; i < n_crossings_; ++i) {
+    from_[n_left] = from_[i];
+    to_[n_left] = to_[i];
+    n_left += knotted_[from_[i]] && knotted_[to_[i]];
   }
-  int32_t n_free = 0;
-  for (int32_t region = 0; region < n_regions_; ++region) {
-    if (knotted_[region] && !waiting_[region]) order_[n_free++] = region;
-  }
-  for (int32_t next = 0; next < n_free; ++next) {
-    const int32_t region = order_[next];
-    knotted_[region] = 0;
-    for (const int32_t* op = begin(region); op != end(region); ++op) {
-      for (int32_t i = problem_.in_links.begin[*op]; i < problem_.in_links.begin[*op + 1]; ++i) {
-        const int32_t from = region_of_[source[problem_.in_links.items[i]]];
-        if (from == region || !knotted_[from]) continue;
-        if (!--waiting_[from]) order_[n_free++] = from;
-      }
-    }
-  }
+  n_crossings_ = n_left;
+  const int32_t n_free = Peel(to_, from_);
+  for (int32_t i = 0; i < n_free; ++i) knotted_[order_[i]] = 0;
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
     level_[op] = 0;
     if (knotted_[region_of_[op]]) parent_[op] = op;

@@ -31,21 +31,27 @@ class Regions {
   void Join(int32_t one, int32_t other);
   // Numbers the sets of joined operators, and lists the operators of each.
   void Number();
-  // Fills `order_`; returns how many regions can be ordered, all if none wait in a circle.
-  int32_t Order();
+  // Lists the links between regions in `from_` and `to_`.
+  void ListCrossings();
+  // Lists in `order_` the regions that no crossing leads to, once those before them are taken away;
+  // returns how many.
+  int32_t Peel(const std::vector<int32_t>& from, const std::vector<int32_t>& to);
   // Cuts the regions that cannot be ordered, nor ordered from the end, into levels.
   void Untangle(int32_t n_ordered);
 
   const Problem& problem_;
   int32_t n_regions_ = 0;
-  std::vector<uint8_t> joins_;      // by link
+  int32_t n_crossings_ = 0;
+  std::vector<int32_t> joins_;      // by link
   std::vector<int32_t> parent_;     // by operator: a lower one that it is joined with, or itself
   std::vector<int32_t> region_of_;  // by operator
   std::vector<int32_t> level_;      // by operator
   std::vector<int32_t> ops_;
-  std::vector<int32_t> begin_;    // by region
-  std::vector<int32_t> waiting_;  // by region: links that hold it up
-  std::vector<uint8_t> knotted_;  // by region
+  std::vector<int32_t> begin_;              // by region
+  std::vector<int32_t> from_, to_;          // by crossing: its regions
+  std::vector<int32_t> waiting_;            // by region: crossings that hold it up
+  std::vector<int32_t> next_begin_, next_;  // by region: those that wait for it
+  std::vector<int32_t> knotted_;            // by region
   std::vector<int32_t> order_;
 };
 
