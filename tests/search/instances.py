@@ -25,6 +25,7 @@ def make_instance(
     n_models: int = 1,
     tight: bool = False,
     slowed: bool = False,
+    shared_memory: bool = False,
 ) -> Problem:
     """A problem on a CPU with several cores and accelerators with memories and links of their own.
 
@@ -40,6 +41,7 @@ def make_instance(
         tight: operators that few devices can run, pins, forbidden pairs, one region on the last
             device, a prefix rule, and small memories, deadlines and budgets.
         slowed: regions that run side by side slow each other down.
+        shared_memory: the second device has no memory of its own, but the CPU's.
     """
     chance = np.random.default_rng(seed)
     edges, inputs, outputs, model_of = _graph(chance, n_ops, n_models, shape)
@@ -53,9 +55,12 @@ def make_instance(
     spread = chance.uniform(0.0, 0.2, (n_ops, n_variants))
     launch_us = chance.uniform(0.5, 8.0, n_variants)
     tensor_bytes = chance.integers(64, 40_000, n_ops + n_models)
+    memory = np.maximum(np.arange(n_devices) - (1 if shared_memory else 0), 0)
+    n_memories = int(memory.max()) + 1
+    between = (n_memories, n_memories)
     # The last two accelerators share a bus; on small platforms there is one link without a bus.
-    link_bus = np.maximum(np.arange(n_devices)[:, None], np.arange(n_devices)) - 1
-    link_bus = np.minimum(link_bus, max(n_devices - 3, 0))
+    link_bus = np.maximum(np.arange(n_memories)[:, None], np.arange(n_memories)) - 1
+    link_bus = np.minimum(link_bus, max(n_memories - 3, 0))
     problem = Problem(
         n_ops=n_ops,
         variants=tuple(f"v{index}" for index in range(n_variants)),
@@ -79,11 +84,12 @@ def make_instance(
         active_w=chance.uniform(0.5, 3.0, n_variants),
         devices=tuple(f"d{index}" for index in range(n_devices)),
         device_cores=np.where(np.arange(n_devices) == 0, 2 ** (variants_per_cpu - 1) * 2, 1),
+        device_memory=memory,
         idle_w=chance.uniform(0.1, 1.0, n_devices),
         slowdown=chance.uniform(1.0, 1.5, (n_devices, n_devices)) if slowed else (),
-        link_latency_us=chance.uniform(0, 5, (n_devices, n_devices)),
-        link_us_per_byte=chance.uniform(1e-4, 2e-3, (n_devices, n_devices)),
-        link_bus=np.where(np.eye(n_devices, dtype=bool), -1, link_bus if n_devices > 2 else -1),
+        link_latency_us=chance.uniform(0, 5, between),
+        link_us_per_byte=chance.uniform(1e-4, 2e-3, between),
+        link_bus=np.where(np.eye(n_memories, dtype=bool), -1, link_bus if n_memories > 2 else -1),
         models=tuple(f"model {index}" for index in range(n_models)),
         model_of=model_of,
         period_us=np.full(n_models, size.sum()),
@@ -199,13 +205,14 @@ def _anywhere(chance: np.random.Generator, n_ops: int) -> set[tuple[int, int]]:
 
 def _tightened(chance: np.random.Generator, problem: Problem) -> Problem:
     n_ops, n_devices, n_variants = problem.n_ops, problem.n_devices, problem.n_variants
+    n_memories = problem.n_memories
     pins = [
         int(chance.choice(choices)) if chance.random() < 0.05 else -1 for choices in problem.choices
     ]
     pairs = [sorted(chance.choice(n_ops, 2, replace=False).tolist()) for _ in range(n_ops // 20)]
     last = (np.arange(n_variants) == n_variants - 1) & (n_variants > 1)
     accelerator = np.arange(n_devices) > 0
-    no_way = (chance.random((n_devices, n_devices)) < 0.05) & ~np.eye(n_devices, dtype=bool)
+    no_way = (chance.random((n_memories,) * 2) < 0.05) & ~np.eye(n_memories, dtype=bool)
     tensor_bytes = float(problem.tensor_bytes.max())
     return dataclasses.replace(
         problem,
@@ -217,7 +224,7 @@ def _tightened(chance: np.random.Generator, problem: Problem) -> Problem:
         parameter_capacity_bytes=np.where(
             accelerator, 100_000 * max(1.0, 0.6 * n_ops / n_devices), np.inf
         ),
-        memory_bytes=100_000 * n_ops * chance.uniform(0.6, 1.5, n_devices) + 3 * tensor_bytes,
+        memory_bytes=100_000 * n_ops * chance.uniform(0.6, 1.5, n_memories) + 3 * tensor_bytes,
         link_us_per_byte=np.where(no_way, np.inf, problem.link_us_per_byte),
         deadline_us=problem.cost_us[:, 0].sum() * chance.uniform(0.3, 1.5, problem.n_models),
         energy_budget_uj=3.0 * float(problem.cost_us[:, 0].sum()),
