@@ -34,7 +34,7 @@ Evaluator::Evaluator(const ProblemArrays& arrays) : problem_(arrays), regions_(p
                           &first_read_, &waiting_, &seen_, &position_}) {
     by_region->resize(ops);
   }
-  for (auto* by_region : {&leaving_bytes_, &inner_bytes_, &live_inner_}) by_region->resize(ops);
+  for (auto* by_region : {&leaving_bytes_, &inner_bytes_}) by_region->resize(ops);
   for (auto* by_region :
        {&work_us_, &tail_us_, &key_, &arrival_us_, &start_us_, &end_us_, &slower_}) {
     by_region->resize(ops);
@@ -107,7 +107,6 @@ void Evaluator::Place(const Genes& genes) {
     device_[region] = problem_.variant_device[variant];
     memory_[region] = problem_.variant_memory[variant];
     model_[region] = problem_.model_of[op];
-    work_us_[region] = problem_.launch_us[variant];
     first_made_[region] = first_read_[region] = seen_[region] = -1;
     waiting_[region] = 0;
     leaving_bytes_[region] = inner_bytes_[region] = 0;
@@ -119,13 +118,17 @@ void Evaluator::Place(const Genes& genes) {
 }
 
 void Evaluator::AddWork() {
-  int32_t n_illegal = 0;
-  for (int32_t op = 0; op < problem_.n_ops; ++op) {
-    const int32_t choice = op * problem_.n_variants + variants_[op];
-    work_us_[regions_.of(op)] += problem_.cost_us[choice];
-    n_illegal += !problem_.allowed[choice];
+  n_illegal_ = 0;
+  for (int32_t region = 0; region < regions_.size(); ++region) {
+    const int32_t variant = variant_[region];
+    double work_us = problem_.launch_us[variant];
+    for (const int32_t* op = regions_.begin(region); op != regions_.end(region); ++op) {
+      const int32_t choice = *op * problem_.n_variants + variant;
+      work_us += problem_.cost_us[choice];
+      n_illegal_ += !problem_.allowed[choice];
+    }
+    work_us_[region] = work_us;
   }
-  n_illegal_ = n_illegal;
   reader_begin_[0] = 0;
   for (int32_t value = 0; value < problem_.n_inputs; ++value) AddReaders(value, -1);
   for (int32_t value = problem_.n_inputs; value < problem_.n_values; ++value) {
@@ -190,11 +193,20 @@ void Evaluator::AddReaders(int32_t value, int32_t home) {
 }
 
 void Evaluator::CountInnerBytes() {
-  std::fill_n(live_inner_.begin(), regions_.size(), 0);
-  for (const InnerBytes& bytes : problem_.inner_bytes) {
-    const int32_t region = regions_.of(bytes.op);
-    live_inner_[region] += bytes.change & is_inner_[bytes.value];
-    inner_bytes_[region] = std::max(inner_bytes_[region], live_inner_[region]);
+  for (int32_t region = 0; region < regions_.size(); ++region) {
+    const int32_t* const end = regions_.end(region);
+    const int32_t* op = regions_.begin(region);
+    // A single operator has no inner tensors.
+    if (end - op == 1) continue;
+    int64_t live_bytes = 0, most_bytes = 0;
+    for (; op != end; ++op) {
+      for (int32_t i = problem_.inner_begin[*op]; i < problem_.inner_begin[*op + 1]; ++i) {
+        const InnerBytes& bytes = problem_.inner_bytes[i];
+        live_bytes += bytes.change & is_inner_[bytes.value];
+        most_bytes = std::max(most_bytes, live_bytes);
+      }
+    }
+    inner_bytes_[region] = most_bytes;
   }
 }
 

@@ -108,7 +108,7 @@ class Evaluator {
   std::vector<int32_t> first_read_;              // what it reads, linked by Reader::next
   std::vector<int32_t> waiting_;                 // readers that do not have their value yet
   std::vector<int32_t> seen_;                    // the last value found to be read by the region
-  std::vector<int64_t> leaving_bytes_, inner_bytes_, live_inner_;
+  std::vector<int64_t> leaving_bytes_, inner_bytes_;
   std::vector<double> work_us_, tail_us_, key_;
   std::vector<double> arrival_us_, start_us_, end_us_, slower_;
   std::vector<int32_t> position_;  // in its device's list, for strict genes

@@ -51,6 +51,11 @@ Problem::Problem(const ProblemArrays& a)
         return std::make_pair(one.op, one.change < 0) < std::make_pair(other.op, other.change < 0);
       });
 
+  for (int32_t op = 0, i = 0; op <= n_ops; ++op) {
+    while (i < static_cast<int32_t>(inner_bytes.size()) && inner_bytes[i].op < op) ++i;
+    inner_begin.push_back(i);
+  }
+
   cost_us = Copy(a.cost_us, ops * variants);
   allowed = Copy(a.allowed, ops * variants);
   energy_uj = Copy(a.energy_uj, ops * variants);

@@ -79,6 +79,7 @@ struct Problem {
   std::vector<int32_t> consumer_begin, consumers;
   // By operator: what its tensors take, then what those that it reads last give back.
   std::vector<InnerBytes> inner_bytes;
+  std::vector<int32_t> inner_begin;  // where each operator's begin, and the end
 
   std::vector<double> cost_us, energy_uj;
   std::vector<uint8_t> allowed;

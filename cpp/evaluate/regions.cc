@@ -26,7 +26,10 @@ void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
   const int32_t* const target = problem_.link_target.data();
   std::iota(parent_.begin(), parent_.end(), 0);
   for (int32_t link = 0; link < problem_.n_links; ++link) {
-    joins_[link] = variants[source[link]] == variants[target[link]] && !(cuts && cuts[link]);
+    joins_[link] = variants[source[link]] == variants[target[link]];
+  }
+  for (int32_t link = 0; cuts && link < problem_.n_links; ++link) joins_[link] &= !cuts[link];
+  for (int32_t link = 0; link < problem_.n_links; ++link) {
     if (joins_[link]) Join(source[link], target[link]);
   }
   Number();
@@ -40,8 +43,13 @@ void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
 }
 
 int32_t Regions::Find(int32_t op) {
-  while (parent_[op] != op) op = parent_[op] = parent_[parent_[op]];
-  return op;
+  int32_t above = parent_[op];
+  while (above != parent_[above]) {
+    parent_[op] = parent_[above];
+    op = above;
+    above = parent_[op];
+  }
+  return above;
 }
 
 void Regions::Join(int32_t one, int32_t other) {
