@@ -1,4 +1,4 @@
-"""Builds the native library with CMake; all else is in pyproject.toml."""
+"""Builds the native libraries with CMake; all else is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ ROOT = Path(__file__).resolve().parent
 
 
 class CMakeBuild(build_ext):
-    """Builds ``libtdse_tvm.so`` against the ``tvm_ffi`` of the interpreter that runs the build."""
+    """Builds ``tdse/lib``, against the ``tvm_ffi`` of the interpreter that runs the build."""
 
     def get_ext_filename(self, fullname: str) -> str:
         # It is loaded with dlopen, not imported, and so is not named after a Python version.
         return os.path.join(*fullname.split(".")) + ".so"
 
-    def build_extension(self, ext: Extension) -> None:
+    def build_extensions(self) -> None:
         build = Path(self.build_temp).absolute() / "cmake"
-        target = Path(self.get_ext_fullpath(ext.name)).absolute()
         environment = dict(os.environ)
         scripts = sysconfig.get_path("scripts")
         environment["PATH"] = os.pathsep.join((scripts, environment.get("PATH", "")))
@@ -37,13 +36,19 @@ class CMakeBuild(build_ext):
         configure = [cmake, "--fresh", "-S", str(ROOT), "-B", str(build), *generator, *options]
         subprocess.run(configure, check=True, env=environment)
         subprocess.run([cmake, "--build", str(build), "--parallel"], check=True, env=environment)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed into place: a process that has the old library loaded keeps it.
-        copy = target.with_suffix(".new")
-        shutil.copy2(build / target.name, copy)
-        os.replace(copy, target)
+        for ext in self.extensions:
+            target = Path(self.get_ext_fullpath(ext.name)).absolute()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Renamed into place: a process that has the old library loaded keeps it.
+            copy = target.with_suffix(".new")
+            shutil.copy2(build / target.name, copy)
+            os.replace(copy, target)
 
 
 setup(
-    ext_modules=[Extension("tdse.lib.libtdse_tvm", sources=[])], cmdclass={"build_ext": CMakeBuild}
+    ext_modules=[
+        Extension("tdse.lib.libtdse_evaluate", sources=[]),
+        Extension("tdse.lib.libtdse_tvm", sources=[]),
+    ],
+    cmdclass={"build_ext": CMakeBuild},
 )

@@ -100,7 +100,7 @@ def _best(
         )
         best = search(problem, seed=0, budget_s=SEARCH_S, top=1)[0]
         device = {
-            op: problem.devices[d] for op, d in zip(graph.placed_ops, best.assignment, strict=True)
+            op: problem.variants[d] for op, d in zip(graph.placed_ops, best.assignment, strict=True)
         }
         regions = form_regions(graph, device)
         candidates.append(Contestant(name, count, regions, best.predicted_us))

@@ -211,7 +211,7 @@ def _problem(
     n = len(table.targets)
     return Problem(
         n_ops=len(table.ops),
-        devices=table.targets,
+        variants=table.targets,
         cost_us=table.cost_us,
         edges=np.array([(row[u], row[v], t) for u, v, t in graph.edges], np.int32).reshape(-1, 3),
         tensor_bytes=np.array([tensor.size_bytes for tensor in graph.tensors]),
@@ -263,7 +263,7 @@ def _search_and_race(
             wanted.append((name, best.assignment))
         wanted += [
             (f"{name} x{threads}", (column,) * problem.n_ops)
-            for column, name in enumerate(problem.devices)
+            for column, name in enumerate(problem.variants)
             if threads in target_threads(name, counts)
         ]
         for name, assignment in wanted:
@@ -345,7 +345,7 @@ def _contestant(
         return None
     regions = form_regions(
         graph,
-        {op: problem.devices[d] for op, d in zip(graph.placed_ops, assignment, strict=True)},
+        {op: problem.variants[d] for op, d in zip(graph.placed_ops, assignment, strict=True)},
     )
     row = {op: i for i, op in enumerate(graph.placed_ops)}
     check(problem, assignment, [[row[op] for op in region.ops] for region in regions])

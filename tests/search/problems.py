@@ -45,7 +45,7 @@ def random_problem(
     np.fill_diagonal(copy, 0)
     return Problem(
         n_ops=n_ops,
-        devices=tuple(f"d{index}" for index in range(n_devices)),
+        variants=tuple(f"d{index}" for index in range(n_devices)),
         cost_us=cost_us,
         edges=np.array([(u, v, u) for u, v in sorted(edges)], np.int32),
         tensor_bytes=chance.integers(0, 4000, n_ops),
@@ -74,7 +74,7 @@ def simple_problem(
     n = len(devices)
     return Problem(
         n_ops=len(cost_us),
-        devices=tuple(devices),
+        variants=tuple(devices),
         cost_us=np.array(cost_us, float).reshape(len(cost_us), n),
         edges=[(u, v, u) for u, v in links],
         tensor_bytes=[100] * len(cost_us),

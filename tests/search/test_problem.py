@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from problems import simple_problem
@@ -10,7 +12,7 @@ from tdse.search.problem import Flow, listed
 def build(**changes):
     values = {
         "n_ops": 3,
-        "devices": ("litert", "llvm"),
+        "variants": ("litert", "llvm"),
         "cost_us": [[1, 2], [3, np.inf], [5, 6]],
         "edges": [(0, 1, 0), (0, 2, 0), (1, 2, 1)],
         "tensor_bytes": [10, 20, 30],
@@ -49,6 +51,8 @@ def test_choices_respect_legality_and_pins():
     problem = build(pins=[1, -1, -1])
     assert problem.choices == ((1,), (0,), (0, 1))
     assert build(pins=[-1, 1, -1]).choices[1] == ()
+    two = build(devices=("cpu", "gpu"), variant_device=[0, 1], device_pins=[1, 1, -1])
+    assert two.choices == ((1,), (), (0, 1))
 
 
 def test_flows_gather_the_readers_of_a_tensor():
@@ -57,6 +61,25 @@ def test_flows_gather_the_readers_of_a_tensor():
     assert problem.input_flows == (Flow(-1, (0, 1), 30),)
     assert problem.output_flows == (Flow(2, (), 30),)
     assert problem.links == [(0, 1), (0, 2), (1, 2)]
+
+
+def test_values_are_all_tensors_that_are_handed_over():
+    problem = build(inputs=[(1, 2), (0, 2)], outputs=[(2, 2), (0, 0)])
+    assert problem.values == (Flow(-1, (0, 1), 30), Flow(0, (1, 2), 10, True),
+                              Flow(1, (2,), 20), Flow(2, (), 30, True))  # fmt: skip
+
+
+def test_costs_at_the_ends_of_their_intervals():
+    problem = build(cost_high_us=[[2, 2], [3, np.inf], [7, 6]])
+    assert problem.at("high").costs == [[2, 2], [3, math.inf], [7, 6]]
+    assert problem.at("low").costs == problem.costs
+
+
+def test_a_platform_by_default_is_one_device_without_limits():
+    problem = build()
+    assert (problem.n_devices, problem.n_memories, problem.n_buses) == (1, 1, 0)
+    assert problem.slowdown.tolist() == [[1]]
+    assert problem.memory_bytes.tolist() == problem.deadline_us.tolist() == [math.inf]
 
 
 def test_labels_are_optional():
@@ -68,8 +91,8 @@ def test_labels_are_optional():
     ("changes", "name", "why"),
     [
         ({"n_ops": -1}, "n_ops", "is negative"),
-        ({"devices": ()}, "devices", "is empty"),
-        ({"devices": ("a", "a")}, "devices", "holds a name twice"),
+        ({"variants": ()}, "variants", "is empty"),
+        ({"variants": ("a", "a")}, "variants", "holds a name twice"),
         ({"labels": ("a",)}, "labels", "needs 3 names, or none"),
         ({"cost_us": np.ones((3, 3))}, "cost_us", "has shape (3, 3), not 3 x 2"),
         ({"cost_us": np.full((3, 2), np.nan)}, "cost_us", "is not a number"),
@@ -85,6 +108,18 @@ def test_labels_are_optional():
         ({"tensor_bytes": [1, -1]}, "tensor_bytes", "negative size"),
         ({"pins": [2, -1, -1]}, "pins", "outside -1 to 1"),
         ({"pins": [0]}, "pins", "has shape (1,), not 3"),
+        ({"device_pins": [1, -1, -1]}, "device_pins", "outside -1 to 0"),
+        ({"cost_low_us": [[9, 2], [3, np.inf], [5, 6]]}, "cost_low_us", "no end of an interval"),
+        ({"cost_high_us": [[1, 2], [3, 4], [5, 6]]}, "cost_high_us", "no end of an interval"),
+        ({"variant_cores": [1, 2]}, "variant_cores", "more cores than the device has"),
+        ({"variant_device": [0, 1]}, "variant_device", "outside 0 to 0"),
+        ({"device_memory": [1], "devices": ("cpu",)}, "device_memory", "outside 0 to 0"),
+        ({"device_memory": [1, 1], "devices": ("a", "b")}, "device_memory", "leaves out a memory"),
+        ({"slowdown": [[0.5]]}, "slowdown", "holds a value below 1"),
+        ({"model_of": [0, 1, 1], "models": ("a", "b")}, "edges", "joins two models"),
+        ({"forbidden_pairs": [(1, 1)]}, "forbidden_pairs", "an operator and itself"),
+        ({"period_us": [0]}, "period_us", "holds zero"),
+        ({"energy_budget_uj": math.nan}, "energy_budget_uj", "is no amount of energy"),
         ({"inputs": [(7, 0)]}, "inputs", "outside 0 to 2"),
         ({"outputs": [(0, 7)]}, "outputs", "outside 0 to 2"),
     ],

@@ -33,13 +33,13 @@ def minimum_cut(problem: Problem, start: Sequence[int], *, scale: float = 1.0) -
         The device of each operator.
     """
     current = tuple(start)
-    if problem.n_devices == 2:
+    if problem.n_variants == 2:
         return _divide(problem, current, 0, 1, scale)
     value = _value(problem, current, scale)
     improved = True
     while improved:
         improved = False
-        for first, second in combinations(range(problem.n_devices), 2):
+        for first, second in combinations(range(problem.n_variants), 2):
             candidate = _divide(problem, current, first, second, scale)
             candidate_value = _value(problem, candidate, scale)
             if candidate_value < value * (1 - 1e-9):

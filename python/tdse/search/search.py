@@ -109,7 +109,7 @@ def _seeds(problem: Problem) -> Iterator[tuple[str, Assignment]]:
         min(choices[op], key=lambda device: (costs[op][device], device))
         for op in range(problem.n_ops)
     )
-    for device, name in enumerate(problem.devices):
+    for device, name in enumerate(problem.variants):
         mostly = tuple(
             device if device in choices[op] else greedy[op] for op in range(problem.n_ops)
         )
@@ -258,7 +258,7 @@ class _Climber:
             if focus is not None and focus.isdisjoint(region):
                 continue
             home = assignment[region[0]]
-            for device in range(problem.n_devices):
+            for device in range(problem.n_variants):
                 movable = frozenset(op for op in region if device in problem.choices[op])
                 if device != home and movable:
                     moves.add((movable, device))
@@ -301,7 +301,7 @@ def _disturb(
         best = pool.ranked()[0]
         cluster = _cluster(climber.near, movable, chance)
         moved = list(best.assignment)
-        device = chance.randrange(problem.n_devices)
+        device = chance.randrange(problem.n_variants)
         for op in cluster:
             if device in problem.choices[op]:
                 moved[op] = device

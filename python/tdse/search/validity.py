@@ -44,7 +44,7 @@ def check(problem: Problem, assignment: Sequence[int], regions: Sequence[Sequenc
     homes = [statement.integer(f"home {index}") for index in range(len(regions))]
     for index, region in enumerate(regions):
         for op in region:
-            for device in range(problem.n_devices):
+            for device in range(problem.n_variants):
                 same = statement.implies(statement.on(op, device), homes[index] == device)
                 statement.add(same, "member", index, op)
     crossings: dict[tuple[int, int], tuple[int, int]] = {}
@@ -117,14 +117,18 @@ class _Statement:
             return
         self._placed.add(op)
         z3, problem = self._z3, self._problem
-        devices = range(problem.n_devices)
+        devices = range(problem.n_variants)
         self._solver.add(z3.PbEq([(self.on(op, device), 1) for device in devices], 1))
         illegal = [d for d in devices if problem.costs[op][d] == float("inf")]
         if illegal:
             self.add(z3.And([z3.Not(self.on(op, d)) for d in illegal]), "legal", op)
         pin = int(problem.pins[op])
         if pin >= 0:
-            self.add(self.on(op, pin), "pin", op)
+            self.add(self.on(op, pin), "pin", op, problem.variants[pin])
+        home = int(problem.device_pins[op])
+        if home >= 0:
+            there = [self.on(op, d) for d in devices if problem.variant_device[d] == home]
+            self.add(z3.Or(there), "pin", op, problem.devices[home])
 
     def integer(self, name: str) -> Any:
         """An integer unknown."""
@@ -205,7 +209,7 @@ def _solve(problem: Problem) -> tuple[tuple[int, ...] | None, str]:
         assignment = tuple(
             next(
                 device
-                for device in range(problem.n_devices)
+                for device in range(problem.n_variants)
                 if statement.holds(model, statement.on(op, device))
             )
             for op in range(problem.n_ops)
@@ -293,7 +297,7 @@ def _region_of(
     for op, device in enumerate(assignment):
         if region_of[op] < 0:
             raise _invalid(f"{problem.label(op)} is in no region")
-        if not 0 <= device < problem.n_devices:
+        if not 0 <= device < problem.n_variants:
             raise _invalid(f"{problem.label(op)} is on device {device}, which does not exist")
     return region_of
 
@@ -312,20 +316,19 @@ def _sentence(problem: Problem, core: Sequence[tuple[Any, ...]]) -> str:
     if cycle:
         return _cycle_sentence(problem, cycle)
     on = {tag[1]: tag[2] for tag in core if tag[0] == "fact"}
-    pinned = {tag[1]: int(problem.pins[tag[1]]) for tag in core if tag[0] == "pin"}
+    pins = [tag[1:] for tag in core if tag[0] == "pin"]
     limited = [tag[1] for tag in core if tag[0] == "legal"]
     members = [tag[1:] for tag in core if tag[0] == "member"]
     parts = [
-        f"only one region is allowed on {problem.devices[tag[1]]}"
+        f"only one region is allowed on {problem.variants[tag[1]]}"
         for tag in core
         if tag[0] == "single"
     ]
-    for op in sorted({*on, *pinned, *limited}):
+    for op in sorted({*on, *(pinned for pinned, _ in pins), *limited}):
         said = []
         if op in on:
-            said.append(f"is on {problem.devices[on[op]]}")
-        if op in pinned:
-            said.append(f"is pinned to {problem.devices[pinned[op]]}")
+            said.append(f"is on {problem.variants[on[op]]}")
+        said += [f"is pinned to {where}" for pinned, where in pins if pinned == op]
         if op in limited:
             said.append(_can_run(problem, op))
         said += [f"is in region {region}" for region, member in members if member == op]
@@ -336,11 +339,11 @@ def _sentence(problem: Problem, core: Sequence[tuple[Any, ...]]) -> str:
 def _can_run(problem: Problem, op: int) -> str:
     legal = [
         name
-        for name, cost in zip(problem.devices, problem.costs[op], strict=True)
+        for name, cost in zip(problem.variants, problem.costs[op], strict=True)
         if cost != float("inf")
     ]
     if not legal:
-        return f"can run on none of {', '.join(problem.devices)}"
+        return f"can run on none of {', '.join(problem.variants)}"
     return f"can run only on {', '.join(legal)}"
 
 

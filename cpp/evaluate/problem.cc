@@ -1,0 +1,102 @@
+#include "problem.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace tdse::evaluate {
+namespace {
+
+template <typename Item>
+std::vector<Item> Copy(const Item* items, size_t size) {
+  return std::vector<Item>(items, items + size);
+}
+
+template <typename Item>
+bool AnyOtherThan(const std::vector<Item>& items, Item usual) {
+  return std::any_of(items.begin(), items.end(), [=](Item item) { return item != usual; });
+}
+
+}  // namespace
+
+Problem::Problem(const ProblemArrays& a)
+    : n_ops(a.n_ops),
+      n_variants(a.n_variants),
+      n_devices(a.n_devices),
+      n_memories(a.n_memories),
+      n_buses(a.n_buses),
+      n_models(a.n_models),
+      n_links(a.n_links),
+      n_values(a.n_values) {
+  const size_t ops = n_ops, variants = n_variants, devices = n_devices, memories = n_memories;
+  for (int32_t link = 0; link < n_links; ++link) {
+    link_source.push_back(a.links[2 * link]);
+    link_target.push_back(a.links[2 * link + 1]);
+  }
+
+  value_producer = Copy(a.value_producer, n_values);
+  value_bytes = Copy(a.value_bytes, n_values);
+  value_is_output = Copy(a.value_is_output, n_values);
+  consumer_begin = Copy(a.consumer_begin, n_values + 1);
+  consumers = Copy(a.consumers, consumer_begin[n_values]);
+  n_inputs = static_cast<int32_t>(std::count(value_producer.begin(), value_producer.end(), -1));
+  for (int32_t value = n_inputs; value < n_values; ++value) {
+    const int32_t end = consumer_begin[value + 1];
+    if (end == consumer_begin[value]) continue;
+    inner_bytes.push_back({value_producer[value], value, value_bytes[value]});
+    inner_bytes.push_back({consumers[end - 1], value, -value_bytes[value]});
+  }
+  std::stable_sort(
+      inner_bytes.begin(), inner_bytes.end(), [](const InnerBytes& one, const InnerBytes& other) {
+        return std::make_pair(one.op, one.change < 0) < std::make_pair(other.op, other.change < 0);
+      });
+
+  for (int32_t op = 0, i = 0; op <= n_ops; ++op) {
+    while (i < static_cast<int32_t>(inner_bytes.size()) && inner_bytes[i].op < op) ++i;
+    inner_begin.push_back(i);
+  }
+
+  cost_us = Copy(a.cost_us, ops * variants);
+  allowed = Copy(a.allowed, ops * variants);
+  energy_uj = Copy(a.energy_uj, ops * variants);
+  parameter_bytes = Copy(a.parameter_bytes, ops);
+  launch_us = Copy(a.launch_us, variants);
+  border_us = Copy(a.border_us, variants * variants);
+  copy_us_per_byte = Copy(a.copy_us_per_byte, variants * variants);
+  host_border_us = Copy(a.host_border_us, variants);
+  host_copy_us_per_byte = Copy(a.host_copy_us_per_byte, variants);
+  active_w = Copy(a.active_w, variants);
+  variant_device = Copy(a.variant_device, variants);
+  variant_cores = Copy(a.variant_cores, variants);
+  for (size_t variant = 0; variant < variants; ++variant) {
+    variant_slots.push_back(a.device_cores[a.variant_device[variant]] / a.variant_cores[variant]);
+    variant_runs.push_back(static_cast<double>(variant_slots[variant]) * a.variant_batch[variant]);
+  }
+  single_region = Copy(a.single_region, variants);
+  prefix = Copy(a.prefix, variants);
+  device_cores = Copy(a.device_cores, devices);
+  device_memory = Copy(a.device_memory, devices);
+  for (const int32_t device : variant_device) variant_memory.push_back(device_memory[device]);
+  parameter_capacity_bytes = Copy(a.parameter_capacity_bytes, devices);
+  slowdown = Copy(a.slowdown, devices * devices);
+  memory_bytes = Copy(a.memory_bytes, memories);
+  link_latency_us = Copy(a.link_latency_us, memories * memories);
+  link_us_per_byte = Copy(a.link_us_per_byte, memories * memories);
+  link_bus = Copy(a.link_bus, memories * memories);
+  forbidden_pairs = Copy(a.forbidden_pairs, 2 * static_cast<size_t>(a.n_forbidden_pairs));
+  model_of = Copy(a.model_of, ops);
+  deadline_us = Copy(a.deadline_us, n_models);
+  period_us = Copy(a.period_us, n_models);
+  idle_w = 0.0;
+  for (size_t device = 0; device < devices; ++device) idle_w += a.idle_w[device];
+  energy_budget_uj = a.energy_budget_uj;
+
+  has_slowdown = AnyOtherThan(slowdown, 1.0);
+  has_energy = AnyOtherThan(energy_uj, 0.0);
+  has_parameters = AnyOtherThan(parameter_bytes, int64_t{0});
+  has_prefix = AnyOtherThan(prefix, uint8_t{0});
+  has_period = AnyOtherThan(period_us, std::numeric_limits<double>::infinity());
+  has_single_region = AnyOtherThan(single_region, uint8_t{0});
+}
+
+}  // namespace tdse::evaluate

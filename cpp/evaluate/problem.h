@@ -1,0 +1,109 @@
+// The placement problem of python/tdse/search/problem.py, laid out for the evaluation.
+#ifndef TDSE_EVALUATE_PROBLEM_H_
+#define TDSE_EVALUATE_PROBLEM_H_
+
+#include <cstdint>
+#include <vector>
+
+namespace tdse::evaluate {
+
+// What callers give: sizes, then row-major arrays, which are copied. The fields, their order and
+// their types are repeated in python/tdse/search/native.py. Times are in microseconds, sizes in
+// bytes; names and shapes are those of the Python class where they are equal.
+struct ProblemArrays {
+  int32_t n_ops;
+  int32_t n_variants;
+  int32_t n_devices;
+  int32_t n_memories;
+  int32_t n_buses;
+  int32_t n_models;
+  int32_t n_links;
+  int32_t n_values;
+  int32_t n_forbidden_pairs;
+  const int32_t* links;           // [n_links, 2], ascending
+  const int32_t* value_producer;  // [n_values], ascending; -1 for inputs
+  const int64_t* value_bytes;     // [n_values]
+  const uint8_t* value_is_output;
+  const int32_t* consumer_begin;  // [n_values + 1], where a value's consumers begin
+  const int32_t* consumers;       // ascending for each value
+  const double* cost_us;          // [n_ops, n_variants]; 0 where it is not legal
+  const uint8_t* allowed;         // [n_ops, n_variants], legal and as pinned
+  const double* energy_uj;
+  const int64_t* parameter_bytes;
+  const double* launch_us;
+  const double* border_us;
+  const double* copy_us_per_byte;
+  const double* host_border_us;
+  const double* host_copy_us_per_byte;
+  const double* active_w;
+  const int32_t* variant_device;
+  const int32_t* variant_cores;
+  const int32_t* variant_batch;
+  const uint8_t* single_region;
+  const uint8_t* prefix;
+  const int32_t* device_cores;
+  const int32_t* device_memory;
+  const double* idle_w;
+  const double* parameter_capacity_bytes;
+  const double* slowdown;
+  const double* memory_bytes;
+  const double* link_latency_us;
+  const double* link_us_per_byte;
+  const int32_t* link_bus;
+  const int32_t* forbidden_pairs;
+  const int32_t* model_of;
+  const double* deadline_us;
+  const double* period_us;
+  double energy_budget_uj;
+};
+
+// A tensor of an operator that begins or ends to take memory, if it does not leave its region.
+struct InnerBytes {
+  int32_t op;
+  int32_t value;
+  int64_t change;
+};
+
+struct Problem {
+  explicit Problem(const ProblemArrays& arrays);
+
+  int32_t n_ops, n_variants, n_devices, n_memories, n_buses, n_models, n_links, n_values;
+  int32_t n_inputs;  // values without a producer, which come first
+
+  std::vector<int32_t> link_source, link_target;
+
+  std::vector<int32_t> value_producer;
+  std::vector<int64_t> value_bytes;
+  std::vector<uint8_t> value_is_output;
+  // The consumers of value i are at [consumer_begin[i], consumer_begin[i + 1]).
+  std::vector<int32_t> consumer_begin, consumers;
+  // By operator: what its tensors take, then what those that it reads last give back.
+  std::vector<InnerBytes> inner_bytes;
+  std::vector<int32_t> inner_begin;  // where each operator's begin, and the end
+
+  std::vector<double> cost_us, energy_uj;
+  std::vector<uint8_t> allowed;
+  std::vector<int64_t> parameter_bytes;
+  std::vector<double> launch_us, border_us, copy_us_per_byte, host_border_us, host_copy_us_per_byte,
+      active_w;
+  std::vector<int32_t> variant_device, variant_memory, variant_cores;
+  std::vector<int32_t> variant_slots;  // regions of the variant that its device has cores for
+  std::vector<double> variant_runs;    // runs that all slots together do at once: slots and batch
+  std::vector<uint8_t> single_region, prefix;
+  std::vector<int32_t> device_cores, device_memory;
+  std::vector<double> parameter_capacity_bytes, slowdown, memory_bytes;
+  std::vector<double> link_latency_us, link_us_per_byte;
+  std::vector<int32_t> link_bus;
+  std::vector<int32_t> forbidden_pairs;
+  std::vector<int32_t> model_of;
+  std::vector<double> deadline_us, period_us;
+  double idle_w;  // of all devices together
+  double energy_budget_uj;
+
+  // What no operator or device has need not be added up.
+  bool has_slowdown, has_energy, has_parameters, has_prefix, has_single_region, has_period;
+};
+
+}  // namespace tdse::evaluate
+
+#endif  // TDSE_EVALUATE_PROBLEM_H_
