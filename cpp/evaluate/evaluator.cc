@@ -212,18 +212,15 @@ void Evaluator::CountInnerBytes() {
 
 // What each device starts its regions by: the least key first.
 void Evaluator::SetKeys(const Genes& genes) {
-  const int32_t n_regions = regions_.size();
-  if (genes.priority) {
-    for (int32_t region = 0; region < n_regions; ++region) {
-      double priority = genes.priority[*regions_.begin(region)];
+  SetTails();
+  for (int32_t region = 0; region < regions_.size(); ++region) {
+    double priority_us = tail_us_[region];
+    if (genes.priority) {
       for (const int32_t* op = regions_.begin(region); op != regions_.end(region); ++op) {
-        priority = std::max(priority, genes.priority[*op]);
+        priority_us += genes.priority[*op];
       }
-      key_[region] = -priority;
     }
-  } else {
-    SetTails();
-    for (int32_t region = 0; region < n_regions; ++region) key_[region] = -tail_us_[region];
+    key_[region] = -priority_us;
   }
   if (genes.strict) SetListOrder();
 }

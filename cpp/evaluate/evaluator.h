@@ -37,7 +37,7 @@ enum Figure { kMakespan, kPeriodLength, kActiveEnergy, kTotalEnergy, kRegionCoun
 struct Genes {
   const uint8_t* variants;           // [n_ops]
   const uint8_t* cuts = nullptr;     // [n_links]; null for none
-  const double* priority = nullptr;  // [n_ops]; null for the time to the end of the run
+  const double* priority = nullptr;  // [n_ops]; null for zeros
   bool strict = false;
 };
 

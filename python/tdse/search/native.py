@@ -139,8 +139,8 @@ class Evaluator:
         variants: ArrayLike,
         cuts: ArrayLike | None = None,
         priority: ArrayLike | None = None,
+        strict: ArrayLike | None = None,
         *,
-        strict: bool = False,
         regions: bool = False,
     ) -> Evaluations:
         """The figures of many placements. What the genes mean is said in ``Genes``.
@@ -148,8 +148,8 @@ class Evaluator:
         Args:
             variants: integers [count, n_ops].
             cuts: booleans [count, n_links]; None for no cuts.
-            priority: numbers [count, n_ops]; None for the time to the end of the run.
-            strict: of all placements.
+            priority: microseconds [count, n_ops]; None for zeros.
+            strict: booleans [count]; None for none.
             regions: ask for ``region_of``.
 
         Raises:
@@ -163,6 +163,9 @@ class Evaluator:
         genes = np.ascontiguousarray(genes, np.uint8)
         cut = _optional("cuts", cuts, len(self.problem.links), count, np.uint8)
         wanted = _optional("priority", priority, n_ops, count, np.float64)
+        listed = None if strict is None else np.ascontiguousarray(strict, np.uint8)
+        if listed is not None and listed.shape != (count,):
+            raise _wrong("strict", f"have shape {listed.shape}, not {count}")
         if wanted is not None and np.isnan(wanted).any():
             raise _wrong("priority", "are not all numbers")
         figures = np.empty((count, self._n_figures))
@@ -173,10 +176,68 @@ class Evaluator:
             genes.ctypes.data,
             None if cut is None else cut.ctypes.data,
             None if wanted is None else wanted.ctypes.data,
-            strict,
+            None if listed is None else listed.ctypes.data,
             figures.ctypes.data,
             None if region_of is None else region_of.ctypes.data,
         )
+        return self._evaluations(figures, region_of)
+
+    def improve(
+        self,
+        genes: Genes,
+        weights: Floats,
+        penalties: Floats,
+        *,
+        evaluations: int,
+        temperatures: tuple[float, float],
+        seed: int,
+    ) -> tuple[Genes, Evaluations]:
+        """Anneals a placement with moves that know the graph.
+
+        Minimised is the sum of the logarithms of latency, period and energy times their weights,
+        and of violations times their penalties.
+
+        Args:
+            genes: where to start.
+            weights: float64 [3], of latency, period and energy.
+            penalties: float64 [len(Rule)].
+            evaluations: how many placements are tried.
+            temperatures: at the beginning and at the end, in units of that sum: where a placement
+                that is 1 % worse is taken every e-th time it is 0.01.
+            seed: of everything random; equal ones give equal results.
+
+        Returns:
+            The best placement seen, valid ones before all others, and its figures.
+        """
+        problem = self.problem
+        variants = np.array(genes.variants, np.uint8)
+        cuts = np.zeros(len(problem.links), np.uint8)
+        priority = np.zeros(problem.n_ops)
+        strict = np.array([genes.strict], np.uint8)
+        if genes.cuts is not None:
+            cuts[:] = genes.cuts
+        if genes.priority is not None:
+            priority[:] = genes.priority
+        figures = np.empty((1, self._n_figures))
+        weights = np.ascontiguousarray(weights, np.float64)
+        penalties = np.ascontiguousarray(penalties, np.float64)
+        self._library.TdseImprove(
+            self._evaluator,
+            weights.ctypes.data,
+            penalties.ctypes.data,
+            evaluations,
+            *temperatures,
+            seed,
+            variants.ctypes.data,
+            cuts.ctypes.data,
+            priority.ctypes.data,
+            strict.ctypes.data,
+            figures.ctypes.data,
+        )
+        improved = Genes(variants, cuts, priority, bool(strict[0]))
+        return improved, self._evaluations(figures, None)
+
+    def _evaluations(self, figures: Floats, region_of: Ints | None) -> Evaluations:
         end = _N_FIGURES + len(Rule)
         n_models = self.problem.n_models
         makespan_us, period_us, active_uj, energy_uj, n_regions = figures.T[:_N_FIGURES]
@@ -192,11 +253,15 @@ class Evaluator:
             region_of=region_of,
         )
 
-    def outcome(self, genes: Genes) -> Outcome:
-        """What ``reference.assess`` gives, of one placement with its schedule."""
+    def assess(self, genes: Genes) -> Evaluations:
+        """The figures of one placement, with its regions."""
         cuts = None if genes.cuts is None else [genes.cuts]
         priority = None if genes.priority is None else [genes.priority]
-        one = self.evaluate([genes.variants], cuts, priority, strict=genes.strict, regions=True)
+        return self.evaluate([genes.variants], cuts, priority, [genes.strict], regions=True)
+
+    def outcome(self, genes: Genes) -> Outcome:
+        """What ``reference.assess`` gives, of one placement with its schedule."""
+        one = self.assess(genes)
         assert one.region_of is not None
         return Outcome(
             self._schedule(genes, one.region_of[0], int(one.n_regions[0])),
@@ -276,7 +341,18 @@ def _library() -> ctypes.CDLL:
         ("TdseEvaluatorCreate", pointer, [ctypes.POINTER(_ProblemArrays)]),
         ("TdseEvaluatorDestroy", None, [pointer]),
         ("TdseEvaluatorFigures", number, [pointer]),
-        ("TdseEvaluate", None, [pointer, ctypes.c_int64, *[pointer] * 3, number, *[pointer] * 2]),
+        ("TdseEvaluate", None, [pointer, ctypes.c_int64, *[pointer] * 6]),
+        (
+            "TdseImprove",
+            ctypes.c_double,
+            [
+                *[pointer] * 3,
+                ctypes.c_int64,
+                *[ctypes.c_double] * 2,
+                ctypes.c_uint64,
+                *[pointer] * 5,
+            ],
+        ),
         ("TdseEvaluatorSchedule", number, [pointer] * 4),
     ):
         function = getattr(library, name)

@@ -113,11 +113,11 @@ class Placed:
 
 def start_keys(placed: Placed, genes: Genes) -> list[float]:
     """What each device starts its regions by: the least key first, then the lowest region."""
-    if genes.priority is None:
-        priority = _tails_us(placed)
-    else:
-        given = genes.priority
-        priority = [max(given[op] for op in ops) for ops in placed.regions]
+    priority = _tails_us(placed)
+    if genes.priority is not None:
+        for region, ops in enumerate(placed.regions):
+            for op in ops:
+                priority[region] += genes.priority[op]
     if not genes.strict:
         return [-one for one in priority]
     waiting = [len(read) for read in placed.read]

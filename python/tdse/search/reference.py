@@ -12,8 +12,9 @@ that is not legal counts nothing here, and as a violation there.
 **Schedule.** All models start at 0 with their inputs in the host's memory. A region may start once
 all that it reads is in its device's memory and as many cores as its variant needs are free. At any
 time, each device starts the region of the highest priority that may, as long as its cores suffice;
-one that needs more cores than are free is waited for. Equal priorities go to the lower region. If
-the genes are strict, the devices follow one list instead: regions in the order of their priority,
+one that needs more cores than are free is waited for. The priority is the longest way from the
+region's start to the end of the run if nothing were shared, and what the genes add to it. Equal
+priorities go to the lower region. If the genes are strict, the devices follow one list instead: regions in the order of their priority,
 but after all that they read from; each device starts its regions in this order and no other.
 
 A tensor is carried once to each other memory in which it is read, when the region that makes it is

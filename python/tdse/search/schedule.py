@@ -40,8 +40,9 @@ class Genes:
         variants: variant of each operator, length n_ops.
         cuts: for each of ``Problem.links``, whether a region must not reach across it for its
             sake; None for no cuts.
-        priority: of each operator, length n_ops; a region has the highest of its operators'.
-            None for the time from its start to the end of the run.
+        priority: microseconds by which each operator's region is more urgent than the time from
+            its start to the end of the run says, length n_ops; a region adds up its operators'.
+            None for zeros.
         strict: devices keep to one order of their regions, and wait for the next one of it even
             where another could start.
     """
