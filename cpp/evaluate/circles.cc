@@ -11,9 +11,8 @@ constexpr int32_t kClosed = std::numeric_limits<int32_t>::max();
 
 }  // namespace
 
-// One edge more, because those that are not there are written as well.
 Circles::Circles(int32_t most_nodes, int32_t most_edges)
-    : edges_(most_edges + 1),
+    : edges_(most_edges),
       next_(most_nodes),
       seen_(most_nodes),
       lowest_(most_nodes),

@@ -15,11 +15,9 @@ class Circles {
 
   // Begins a graph with this many nodes and no edges.
   void Clear(int32_t n_nodes);
-  // Adds an edge if `is_there`; without a branch.
-  void AddEdge(int32_t from, int32_t to, bool is_there) {
+  void AddEdge(int32_t from, int32_t to) {
     edges_[n_edges_] = {to, next_[from]};
-    next_[from] = is_there ? n_edges_ : next_[from];
-    n_edges_ += is_there;
+    next_[from] = n_edges_++;
   }
   // Fills `order` with all nodes, each circle after those to which it leads.
   void Find(int32_t* order);

@@ -104,7 +104,8 @@ void Evaluator::CountBrokenRules(double* violations) const {
     violations[kSingleRegion] += std::max(count - 1, 0);
   }
   for (int32_t i = 0; problem_.has_prefix && i < problem_.n_links; ++i) {
-    const int32_t from = variants[problem_.source[i]], to = variants[problem_.target[i]];
+    const int32_t from = variants[problem_.link_source[i]];
+    const int32_t to = variants[problem_.link_target[i]];
     violations[kPrefix] += problem_.prefix[to] && from != to;
   }
   violations[kNoLink] = run_.n_without_link();

@@ -9,7 +9,8 @@ Placed::Placed(const Problem& problem)
       formed_(problem),
       regions_(problem.n_ops),
       leaving_(problem.n_values),
-      readings_(problem.consumers.size()),
+      crossings_(problem.uses.size() + 1),
+      readings_(problem.uses.size()),
       copies_(static_cast<size_t>(problem.n_values) * problem.n_memories),
       is_inner_(problem.n_values),
       parameter_bytes_(problem.n_devices),
@@ -26,6 +27,7 @@ void Placed::Place(const Genes& genes) {
     region.device = problem_.variant_device[variant];
     region.memory = problem_.variant_memory[variant];
     region.model = problem_.model_of[op];
+    region.cores = problem_.variant_cores[variant];
     region.first_made = region.first_reading = -1;
     region.waiting = 0;
     region.work_us = problem_.launch_us[variant];
@@ -33,89 +35,119 @@ void Placed::Place(const Genes& genes) {
     region.arrival_us = 0.0;
   }
   AddOperators();
+  AddValues();
+  CountReaders();
+  AddInnerBytes();
   SetKeys(genes);
 }
 
-// Adds up what each region takes, and lists what it reads and what leaves it.
 void Placed::AddOperators() {
-  n_leaving_ = n_readings_ = n_illegal_ = 0;
+  n_illegal_ = 0;
   energy_uj_ = 0.0;
   std::fill(parameter_bytes_.begin(), parameter_bytes_.end(), 0);
-  for (int32_t value = 0; value < problem_.n_inputs; ++value) AddReadings(value, -1);
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
-    const int32_t home = formed_.of(op);
-    Region& region = regions_[home];
-    const int32_t choice = op * problem_.n_variants + variants_[op];
-    region.work_us += problem_.cost_us[choice];
-    energy_uj_ += problem_.energy_uj[choice];
-    n_illegal_ += !problem_.allowed[choice];
-    parameter_bytes_[region.device] += problem_.parameter_bytes[op];
-    for (int32_t value = problem_.made_begin[op]; value < problem_.made_begin[op + 1]; ++value) {
-      is_inner_[value] = -static_cast<int64_t>(!AddReadings(value, home));
-    }
-    AddInnerBytes(op, &region);
+    Region& region = regions_[formed_.of(op)];
+    const Choice& choice = problem_.choices[op * problem_.n_variants + region.variant];
+    region.work_us += choice.cost_us;
+    energy_uj_ += choice.energy_uj;
+    n_illegal_ += choice.is_illegal;
+    parameter_bytes_[region.device] += choice.parameter_bytes;
   }
 }
 
-// Lists the readings of a value outside the region `home`, and adds what they cost; false if there
-// are none and the value is no output.
-bool Placed::AddReadings(int32_t value, int32_t home) {
-  const int32_t* const consumers = problem_.consumers.data();
-  const int32_t end = problem_.consumer_begin[value + 1], begin = n_readings_;
-  const double size_bytes = static_cast<double>(problem_.value_bytes[value]);
-  const int32_t from = home < 0 ? problem_.n_variants : regions_[home].variant;
-  const LinearTime* const borders = &problem_.borders[from * (problem_.n_variants + 1)];
-  for (int32_t i = problem_.consumer_begin[value]; i < end; ++i) {
-    const int32_t index = formed_.of(consumers[i]);
-    if (index == home) continue;
-    Region& region = regions_[index];
-    if (region.first_reading >= begin) continue;
-    readings_[n_readings_] = {n_leaving_, index, region.first_reading};
+// Lists which values are read outside the region that makes them, and where; and adds what that
+// costs.
+void Placed::AddValues() {
+  ListCrossings();
+  n_leaving_ = n_readings_ = 0;
+  std::fill(is_inner_.begin(), is_inner_.end(), -1);
+  int32_t last_value = -1;
+  const LinearTime* borders = nullptr;
+  double size_bytes = 0.0;
+  for (int32_t i = 0; i < n_crossings_; ++i) {
+    const Crossing& crossing = crossings_[i];
+    if (crossing.value != last_value) {
+      last_value = crossing.value;
+      borders = AddLeaving(crossing.value);
+      size_bytes = static_cast<double>(problem_.values[last_value].size_bytes);
+    }
+    Leaving& leaving = leaving_[n_leaving_ - 1];
+    if (crossing.region == n_regions()) {
+      leaving.is_output = 1;
+      regions_[formed_.of(problem_.values[last_value].producer)].work_us +=
+          borders[problem_.n_variants].Of(size_bytes);
+      continue;
+    }
+    Region& region = regions_[crossing.region];
+    // It reads the value already.
+    if (region.first_reading >= leaving.reading_begin) continue;
+    readings_[n_readings_] = {n_leaving_ - 1, crossing.region, region.first_reading};
     region.first_reading = n_readings_++;
+    leaving.reading_end = n_readings_;
     ++region.waiting;
     region.work_us += borders[region.variant].Of(size_bytes);
   }
-  const bool is_output = problem_.value_is_output[value];
-  if (n_readings_ == begin && !is_output && home >= 0) return false;
-  const int32_t memory = home < 0 ? problem_.host_memory : regions_[home].memory;
-  Leaving& leaving = leaving_[n_leaving_];
-  leaving = {value,     memory,
-             begin,     n_readings_,
-             -1,        n_readings_ - begin + is_output,
-             is_output, problem_.value_bytes[value]};
-  Copy* const copies = &copies_[static_cast<size_t>(n_leaving_) * problem_.n_memories];
-  for (int32_t m = 0; m < problem_.n_memories; ++m) copies[m] = {-1.0, 0};
-  for (int32_t i = begin; i < n_readings_; ++i)
-    ++copies[regions_[readings_[i].region].memory].n_left;
-  // Where it is made it is kept until all have read it.
-  ++copies[memory].n_left;
-  if (home >= 0) {
-    Region& region = regions_[home];
-    if (is_output) {
-      ++copies[problem_.host_memory].n_left;
-      region.work_us += borders[problem_.n_variants].Of(size_bytes);
-    }
-    region.leaving_bytes += leaving.size_bytes;
-    if (region.first_made < 0) {
-      region.first_made = n_leaving_;
-    } else {
-      leaving_[region.last_made].next_made = n_leaving_;
-    }
-    region.last_made = n_leaving_;
-  }
-  ++n_leaving_;
-  return true;
 }
 
-void Placed::AddInnerBytes(int32_t op, Region* home) {
-  int64_t live_bytes = home->inner_live_bytes, most_bytes = home->inner_bytes;
-  for (int32_t i = problem_.inner_begin[op]; i < problem_.inner_begin[op + 1]; ++i) {
-    const InnerBytes& bytes = problem_.inner_bytes[i];
-    live_bytes += bytes.change & is_inner_[bytes.value];
-    most_bytes = std::max(most_bytes, live_bytes);
+// Without branches, since nothing foretells where regions end.
+void Placed::ListCrossings() {
+  const Use* const uses = problem_.uses.data();
+  const int32_t n_uses = static_cast<int32_t>(problem_.uses.size());
+  int32_t count = 0;
+  for (; count < problem_.n_input_uses; ++count) {
+    crossings_[count] = {uses[count].value, formed_.of(uses[count].consumer)};
   }
-  home->inner_live_bytes = live_bytes;
-  home->inner_bytes = most_bytes;
+  for (int32_t i = count; i < n_uses; ++i) {
+    const int32_t region = formed_.of(uses[i].consumer);
+    crossings_[count] = {uses[i].value, region};
+    count += region != formed_.of(uses[i].producer);
+  }
+  n_crossings_ = count;
+}
+
+// Returns the borders to regions that read it.
+const LinearTime* Placed::AddLeaving(int32_t index) {
+  const Value& value = problem_.values[index];
+  const int32_t count = n_leaving_++;
+  is_inner_[index] = 0;
+  leaving_[count] = {index, problem_.host_memory, n_readings_, n_readings_, -1, 0,
+                     0,     value.size_bytes};
+  if (value.producer < 0) return &problem_.borders[problem_.n_variants * (problem_.n_variants + 1)];
+  Region& region = regions_[formed_.of(value.producer)];
+  leaving_[count].memory = region.memory;
+  region.leaving_bytes += value.size_bytes;
+  if (region.first_made < 0) {
+    region.first_made = count;
+  } else {
+    leaving_[region.last_made].next_made = count;
+  }
+  region.last_made = count;
+  return &problem_.borders[region.variant * (problem_.n_variants + 1)];
+}
+
+void Placed::CountReaders() {
+  const int32_t n_memories = problem_.n_memories;
+  std::fill_n(copies_.begin(), n_leaving_ * n_memories, Copy{-1.0, 0});
+  for (int32_t r = 0; r < n_readings_; ++r) {
+    const Reading& reading = readings_[r];
+    ++copies_[reading.leaving * n_memories + regions_[reading.region].memory].n_left;
+  }
+  for (int32_t index = 0; index < n_leaving_; ++index) {
+    Leaving& leaving = leaving_[index];
+    leaving.n_left = leaving.reading_end - leaving.reading_begin + leaving.is_output;
+    // Where it is made, it stays until all have read it; on the host, an output does.
+    ++copies_[index * n_memories + leaving.memory].n_left;
+    copies_[index * n_memories + problem_.host_memory].n_left += leaving.is_output;
+  }
+}
+
+// The most that tensors which do not leave their region take at once.
+void Placed::AddInnerBytes() {
+  for (const InnerBytes& bytes : problem_.inner_bytes) {
+    Region& region = regions_[formed_.of(bytes.op)];
+    region.inner_live_bytes += bytes.change & is_inner_[bytes.value];
+    region.inner_bytes = std::max(region.inner_bytes, region.inner_live_bytes);
+  }
 }
 
 // What each device starts its regions by: the least key first.

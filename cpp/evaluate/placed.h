@@ -3,6 +3,7 @@
 #ifndef TDSE_EVALUATE_PLACED_H_
 #define TDSE_EVALUATE_PLACED_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct Genes {
 
 // What one region needs, and when it runs.
 struct Region {
-  int32_t variant, device, memory, model;
+  int32_t variant, device, memory, model, cores;
   int32_t first_made, last_made;  // values that leave it, linked by Leaving::next_made; -1 for none
   int32_t first_reading;          // linked by Reading::next; -1 for none
   int32_t waiting;                // readings whose value is not made yet
@@ -41,7 +42,7 @@ struct Leaving {
   int32_t reading_begin, reading_end;
   int32_t next_made;  // of the same region; -1 after the last
   int32_t n_left;     // regions that are still to read it; the caller counts as one
-  bool is_output;
+  int32_t is_output;
   int64_t size_bytes;
 };
 
@@ -74,17 +75,29 @@ class Placed {
   Region& region(int32_t index) { return regions_[index]; }
   const Region& region(int32_t index) const { return regions_[index]; }
   const Reading& reading(int32_t index) const { return readings_[index]; }
-  Copy& copy(const Leaving& leaving, int32_t memory) {
-    return copies_[(&leaving - leaving_.data()) * problem_.n_memories + memory];
+  Copy& copy(int32_t leaving, int32_t memory) {
+    return copies_[static_cast<size_t>(leaving) * problem_.n_memories + memory];
+  }
+  int32_t model(const Leaving& leaving) const {
+    return problem_.model_of[problem_.values[leaving.value].producer];
   }
   int32_t n_illegal() const { return n_illegal_; }
   double energy_uj() const { return energy_uj_; }  // of the operators
   int64_t parameter_bytes(int32_t device) const { return parameter_bytes_[device]; }
 
  private:
+  // That an operator of a region, or the caller as number n_regions, reads a value that the region
+  // did not make.
+  struct Crossing {
+    int32_t value, region;
+  };
+
   void AddOperators();
-  bool AddReadings(int32_t value, int32_t home);
-  void AddInnerBytes(int32_t op, Region* home);
+  void AddValues();
+  void ListCrossings();
+  const LinearTime* AddLeaving(int32_t value);
+  void CountReaders();
+  void AddInnerBytes();
   void SetKeys(const Genes& genes);
   void SetTails();
   void SetListOrder();
@@ -92,10 +105,11 @@ class Placed {
   const Problem& problem_;
   Regions formed_;
   const uint8_t* variants_ = nullptr;
-  int32_t n_leaving_ = 0, n_readings_ = 0, n_illegal_ = 0;
+  int32_t n_crossings_ = 0, n_leaving_ = 0, n_readings_ = 0, n_illegal_ = 0;
   double energy_uj_ = 0.0;
   std::vector<Region> regions_;
   std::vector<Leaving> leaving_;
+  std::vector<Crossing> crossings_;
   std::vector<Reading> readings_;
   std::vector<Copy> copies_;              // by leaving value and memory
   std::vector<int64_t> is_inner_;         // by value: all bits or none

@@ -29,41 +29,18 @@ Problem::Problem(const ProblemArrays& a)
       n_models(a.n_models),
       n_links(a.n_links),
       n_values(a.n_values) {
-  const size_t ops = n_ops, variants = n_variants, devices = n_devices;
+  const size_t variants = n_variants, devices = n_devices;
   AddLinks(a.links);
   AddBorders(a);
   AddWays(a);
 
-  const std::vector<int32_t> value_producer = Copy(a.value_producer, n_values);
-  value_bytes = Copy(a.value_bytes, n_values);
-  value_is_output = Copy(a.value_is_output, n_values);
-  consumer_begin = Copy(a.consumer_begin, n_values + 1);
-  consumers = Copy(a.consumers, consumer_begin[n_values]);
-  n_inputs = static_cast<int32_t>(std::count(value_producer.begin(), value_producer.end(), -1));
-  for (int32_t value = n_inputs; value < n_values; ++value) {
-    const int32_t end = consumer_begin[value + 1];
-    if (end == consumer_begin[value]) continue;
-    inner_bytes.push_back({value_producer[value], value, value_bytes[value]});
-    inner_bytes.push_back({consumers[end - 1], value, -value_bytes[value]});
+  AddValues(a);
+  for (int32_t op = 0; op < n_ops; ++op) {
+    for (int32_t variant = 0; variant < n_variants; ++variant) {
+      const int32_t i = op * n_variants + variant;
+      choices.push_back({a.cost_us[i], a.energy_uj[i], a.parameter_bytes[op], !a.allowed[i]});
+    }
   }
-  std::stable_sort(
-      inner_bytes.begin(), inner_bytes.end(), [](const InnerBytes& one, const InnerBytes& other) {
-        return std::make_pair(one.op, one.change < 0) < std::make_pair(other.op, other.change < 0);
-      });
-
-  for (int32_t op = 0, value = n_inputs; op <= n_ops; ++op) {
-    while (value < n_values && value_producer[value] < op) ++value;
-    made_begin.push_back(value);
-  }
-  for (int32_t op = 0, i = 0; op <= n_ops; ++op) {
-    while (i < static_cast<int32_t>(inner_bytes.size()) && inner_bytes[i].op < op) ++i;
-    inner_begin.push_back(i);
-  }
-
-  cost_us = Copy(a.cost_us, ops * variants);
-  allowed = Copy(a.allowed, ops * variants);
-  energy_uj = Copy(a.energy_uj, ops * variants);
-  parameter_bytes = Copy(a.parameter_bytes, ops);
   launch_us = Copy(a.launch_us, variants);
   active_w = Copy(a.active_w, variants);
   variant_device = Copy(a.variant_device, variants);
@@ -82,7 +59,7 @@ Problem::Problem(const ProblemArrays& a)
   slowdown = Copy(a.slowdown, devices * devices);
   memory_bytes = Copy(a.memory_bytes, n_memories);
   forbidden_pairs = Copy(a.forbidden_pairs, 2 * static_cast<size_t>(a.n_forbidden_pairs));
-  model_of = Copy(a.model_of, ops);
+  model_of = Copy(a.model_of, n_ops);
   deadline_us = Copy(a.deadline_us, n_models);
   period_us = Copy(a.period_us, n_models);
   idle_w = 0.0;
@@ -95,18 +72,38 @@ Problem::Problem(const ProblemArrays& a)
 }
 
 void Problem::AddLinks(const int32_t* links) {
-  link_of.resize(n_links);
-  std::iota(link_of.begin(), link_of.end(), 0);
-  std::stable_sort(link_of.begin(), link_of.end(), [=](int32_t one, int32_t other) {
-    return links[2 * one + 1] < links[2 * other + 1];
-  });
-  for (int32_t op = 0, i = 0; op <= n_ops; ++op) {
-    for (; i < n_links && links[2 * link_of[i] + 1] < op; ++i) {
-      source.push_back(links[2 * link_of[i]]);
-      target.push_back(op - 1);
+  first_link.resize(n_ops, n_links);
+  for (int32_t link = 0; link < n_links; ++link) {
+    link_source.push_back(links[2 * link]);
+    link_target.push_back(links[2 * link + 1]);
+    if (first_link[link_target[link]] == n_links) {
+      first_link[link_target[link]] = link;
+    } else {
+      other_links.push_back(link);
     }
-    source_begin.push_back(i);
   }
+  // What operators without a link find at `n_links`.
+  link_source.push_back(0);
+}
+
+void Problem::AddValues(const ProblemArrays& a) {
+  n_inputs = static_cast<int32_t>(std::count(a.value_producer, a.value_producer + n_values, -1));
+  for (int32_t i = 0; i < n_values; ++i) {
+    const int32_t producer = a.value_producer[i];
+    if (i == n_inputs) n_input_uses = static_cast<int32_t>(uses.size());
+    values.push_back({producer, a.value_is_output[i] != 0, a.value_bytes[i]});
+    const int32_t begin = a.consumer_begin[i], end = a.consumer_begin[i + 1];
+    for (int32_t j = begin; j < end; ++j) uses.push_back({i, producer, a.consumers[j]});
+    if (a.value_is_output[i]) uses.push_back({i, producer, n_ops});
+    if (i < n_inputs || begin == end) continue;
+    inner_bytes.push_back({producer, i, a.value_bytes[i]});
+    inner_bytes.push_back({a.consumers[end - 1], i, -a.value_bytes[i]});
+  }
+  if (n_inputs == n_values) n_input_uses = static_cast<int32_t>(uses.size());
+  std::stable_sort(
+      inner_bytes.begin(), inner_bytes.end(), [](const InnerBytes& one, const InnerBytes& other) {
+        return std::make_pair(one.op, one.change < 0) < std::make_pair(other.op, other.change < 0);
+      });
 }
 
 void Problem::AddBorders(const ProblemArrays& a) {

@@ -78,29 +78,42 @@ struct Way {
   bool is_missing;
 };
 
+// An operator as a variant.
+struct Choice {
+  double cost_us, energy_uj;
+  int64_t parameter_bytes;
+  int64_t is_illegal;
+};
+
+struct Value {
+  int32_t producer;  // -1 for an input
+  bool is_output;
+  int64_t size_bytes;
+};
+
+// That an operator, or the caller as number n_ops, reads a value.
+struct Use {
+  int32_t value, producer, consumer;
+};
+
 struct Problem {
   explicit Problem(const ProblemArrays& arrays);
 
   int32_t n_ops, n_variants, n_devices, n_memories, n_buses, n_models, n_links, n_values;
   int32_t n_inputs;  // values without a producer, which come first
 
-  // Links in the order of their targets. Those to an operator are at [source_begin[op],
-  // source_begin[op + 1]).
-  std::vector<int32_t> source_begin, source, target;
-  std::vector<int32_t> link_of;  // where the link is among the given ones
+  std::vector<int32_t> link_source, link_target;
+  std::vector<int32_t> first_link;   // by operator: a link to it, or n_links if there is none
+  std::vector<int32_t> other_links;  // all that are not the first ones of their targets
 
-  std::vector<int32_t> made_begin;  // where each operator's values begin, and the end
-  std::vector<int64_t> value_bytes;
-  std::vector<uint8_t> value_is_output;
-  // The consumers of value i are at [consumer_begin[i], consumer_begin[i + 1]).
-  std::vector<int32_t> consumer_begin, consumers;
-  // By operator: what its tensors take, then what those that it reads last give back.
+  std::vector<Value> values;  // inputs, then by their producers
+  std::vector<Use> uses;  // by value, then ascending; those of inputs are the first n_input_uses
+  int32_t n_input_uses;
+  // In the order of the operators: what the tensors of each take, then what those that it reads
+  // last give back.
   std::vector<InnerBytes> inner_bytes;
-  std::vector<int32_t> inner_begin;  // where each operator's begin, and the end
 
-  std::vector<double> cost_us, energy_uj;
-  std::vector<uint8_t> allowed;
-  std::vector<int64_t> parameter_bytes;
+  std::vector<Choice> choices;  // [n_ops, n_variants]
   std::vector<double> launch_us, active_w;
   // [n_variants + 1, n_variants + 1], of a value that goes from a region to another; the last
   // variant is the caller.
@@ -124,6 +137,7 @@ struct Problem {
 
  private:
   void AddLinks(const int32_t* links);
+  void AddValues(const ProblemArrays& arrays);
   void AddBorders(const ProblemArrays& arrays);
   void AddWays(const ProblemArrays& arrays);
 };

@@ -7,34 +7,37 @@ namespace tdse::evaluate {
 
 Regions::Regions(const Problem& problem)
     : problem_(problem),
-      joins_(problem.n_links),
-      region_of_(problem.n_ops),
+      joins_(problem.n_links + 1),
+      region_of_(problem.n_ops + 1),
       level_(problem.n_ops),
       first_(problem.n_ops + 1),
       parent_(problem.n_ops + 1),
       from_the_end_(problem.n_ops),
+      from_(problem.n_links + 1),
+      to_(problem.n_links + 1),
       circles_(problem.n_ops, problem.n_links),
       circle_of_(problem.n_ops),
+      is_cut_(problem.n_ops),
       highest_level_(problem.n_ops),
       place_(problem.n_ops),
       place_begin_(problem.n_ops + 1) {}
 
 void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
-  const int32_t* const source = problem_.source.data();
-  const int32_t* const target = problem_.target.data();
-  const int32_t* const link_of = problem_.link_of.data();
+  const int32_t* const source = problem_.link_source.data();
+  const int32_t* const target = problem_.link_target.data();
   int32_t* const joins = joins_.data();
-  for (int32_t i = 0; i < problem_.n_links; ++i) {
-    joins[i] = variants[source[i]] == variants[target[i]];
+  for (int32_t link = 0; link < problem_.n_links; ++link) {
+    joins[link] = variants[source[link]] == variants[target[link]];
   }
-  for (int32_t i = 0; cuts && i < problem_.n_links; ++i) joins[i] &= !cuts[link_of[i]];
+  for (int32_t link = 0; cuts && link < problem_.n_links; ++link) joins[link] &= !cuts[link];
   Connect();
-  if (AreAscending()) {
+  if (ListCrossings()) {
     const auto end = from_the_end_.begin() + n_regions_;
     std::iota(std::make_reverse_iterator(end), from_the_end_.rend(), 0);
     return;
   }
-  ListCrossings();
+  circles_.Clear(n_regions_);
+  for (int32_t i = 0; i < n_crossings_; ++i) circles_.AddEdge(from_[i], to_[i]);
   circles_.Find(from_the_end_.data());
   if (circles_.size() == n_regions_) return;
   CutCircles();
@@ -43,33 +46,43 @@ void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
 }
 
 void Regions::Connect() {
-  const int32_t* const begin = problem_.source_begin.data();
-  const int32_t* const source = problem_.source.data();
+  const int32_t* const source = problem_.link_source.data();
+  const int32_t* const target = problem_.link_target.data();
+  const int32_t* const first_link = problem_.first_link.data();
+  int32_t* const set_of = region_of_.data();
+  int32_t* const parent = parent_.data();
   int32_t n_sets = 0;
+  // An operator's first link takes it into a set, or it begins a new one; without branches, since
+  // nothing foretells which.
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
-    // A new set if no link joins the operator to one.
-    int32_t set = n_sets;
+    const int32_t link = first_link[op], before = set_of[source[link]];
     first_[n_sets] = op;
-    parent_[n_sets] = n_sets;
-    for (int32_t i = begin[op]; i < begin[op + 1]; ++i) {
-      if (!joins_[i]) continue;
-      const int32_t other = Find(region_of_[source[i]]);
-      parent_[std::max(set, other)] = std::min(set, other);
-      set = std::min(set, other);
-    }
-    region_of_[op] = set;
-    n_sets += set == n_sets;
+    parent[n_sets] = n_sets;
+    const int32_t is_new = !joins_[link];
+    set_of[op] = before + (n_sets - before) * is_new;
+    n_sets += is_new;
   }
-  // Parents are lower, and so have their numbers already.
-  n_regions_ = 0;
-  for (int32_t set = 0; set < n_sets; ++set) {
-    const bool is_region = parent_[set] == set;
-    parent_[set] = is_region ? n_regions_ : parent_[parent_[set]];
-    first_[n_regions_] = first_[set];
-    n_regions_ += is_region;
+  // Its other links join sets.
+  n_regions_ = n_sets;
+  for (const int32_t link : problem_.other_links) {
+    if (!joins_[link]) continue;
+    const int32_t one = Find(set_of[source[link]]), other = Find(set_of[target[link]]);
+    if (one == other) continue;
+    parent[std::max(one, other)] = std::min(one, other);
+    --n_regions_;
   }
+  // The caller comes last.
+  set_of[problem_.n_ops] = n_regions_;
   if (n_regions_ == n_sets) return;
-  for (int32_t op = 0; op < problem_.n_ops; ++op) region_of_[op] = parent_[region_of_[op]];
+  // Parents are lower, and so have their numbers already.
+  int32_t n_numbered = 0;
+  for (int32_t set = 0; set < n_sets; ++set) {
+    const bool is_region = parent[set] == set;
+    parent[set] = is_region ? n_numbered : parent[parent[set]];
+    first_[n_numbered] = first_[set];
+    n_numbered += is_region;
+  }
+  for (int32_t op = 0; op < problem_.n_ops; ++op) set_of[op] = parent[set_of[op]];
 }
 
 int32_t Regions::Find(int32_t set) {
@@ -77,54 +90,54 @@ int32_t Regions::Find(int32_t set) {
   return set;
 }
 
-bool Regions::AreAscending() const {
-  const int32_t* const source = problem_.source.data();
-  const int32_t* const target = problem_.target.data();
-  int32_t n_descending = 0;
-  for (int32_t i = 0; i < problem_.n_links; ++i) {
-    n_descending += region_of_[source[i]] > region_of_[target[i]];
+bool Regions::ListCrossings() {
+  const int32_t* const source = problem_.link_source.data();
+  const int32_t* const target = problem_.link_target.data();
+  const int32_t* const region_of = region_of_.data();
+  int32_t count = 0, n_descending = 0;
+  for (int32_t link = 0; link < problem_.n_links; ++link) {
+    const int32_t from = region_of[source[link]], to = region_of[target[link]];
+    from_[count] = from;
+    to_[count] = to;
+    count += from != to;
+    n_descending += from > to;
   }
+  n_crossings_ = count;
   return n_descending == 0;
 }
 
-void Regions::ListCrossings() {
-  circles_.Clear(n_regions_);
-  for (int32_t i = 0; i < problem_.n_links; ++i) {
-    const int32_t from = region_of_[problem_.source[i]], to = region_of_[problem_.target[i]];
-    circles_.AddEdge(from, to, from != to);
-  }
-}
-
 void Regions::CutCircles() {
-  const int32_t* const begin = problem_.source_begin.data();
-  const int32_t* const source = problem_.source.data();
-  // `place_` counts regions by circle.
+  const int32_t* const source = problem_.link_source.data();
+  const int32_t* const target = problem_.link_target.data();
+  // A region that is in no circle with another stays whole; `place_` counts regions by circle.
   std::fill_n(place_.begin(), circles_.size(), 0);
-  std::fill_n(highest_level_.begin(), circles_.size(), 0);
   for (int32_t region = 0; region < n_regions_; ++region) ++place_[circles_.of(region)];
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
     const int32_t circle = circles_.of(region_of_[op]);
     circle_of_[op] = circle;
-    int32_t level = 0;
-    // A region that is in no circle with another stays whole.
-    if (place_[circle] > 1) {
-      for (int32_t i = begin[op]; i < begin[op + 1]; ++i) {
-        if (circle_of_[source[i]] == circle) {
-          level = std::max(level, level_[source[i]] + !joins_[i]);
-        }
-      }
-      for (int32_t i = begin[op]; i < begin[op + 1]; ++i) {
-        joins_[i] &= level_[source[i]] == level;
-      }
-      highest_level_[circle] = std::max(highest_level_[circle], level);
-    }
-    level_[op] = level;
+    is_cut_[op] = place_[circle] > 1;
+    level_[op] = 0;
+  }
+  // Links are in the order of their sources, so a level is known before it is passed on.
+  for (int32_t link = 0; link < problem_.n_links; ++link) {
+    const int32_t from = source[link], to = target[link];
+    const int32_t is_same = circle_of_[from] == circle_of_[to];
+    const int32_t level = (level_[from] + (1 - joins_[link])) * (is_same & is_cut_[from]);
+    level_[to] = std::max(level_[to], level);
+  }
+  for (int32_t link = 0; link < problem_.n_links; ++link) {
+    joins_[link] &= level_[source[link]] == level_[target[link]];
   }
 }
 
 void Regions::OrderByLevels() {
   // Each level of each circle is a place; each has an operator, so there are enough.
   int32_t n_places = 0;
+  std::fill_n(highest_level_.begin(), circles_.size(), 0);
+  for (int32_t region = 0; region < n_regions_; ++region) {
+    int32_t& highest = highest_level_[circle_of_[first_[region]]];
+    highest = std::max(highest, level_[first_[region]]);
+  }
   for (int32_t circle = 0; circle < circles_.size(); ++circle) {
     n_places += highest_level_[circle] + 1;
     highest_level_[circle] = n_places - 1;

@@ -19,7 +19,8 @@ class Regions {
   void Form(const uint8_t* variants, const uint8_t* cuts);
 
   int32_t size() const { return n_regions_; }
-  // The region of an operator; regions are numbered by their lowest operators.
+  // The region of an operator; regions are numbered by their lowest operators. The caller, as
+  // operator n_ops, is region size().
   int32_t of(int32_t op) const { return region_of_[op]; }
   // The lowest operator of a region.
   int32_t first(int32_t region) const { return first_[region]; }
@@ -30,9 +31,8 @@ class Regions {
   // Makes regions of what links in `joins_` connect.
   void Connect();
   int32_t Find(int32_t set);
-  // No link leads to a region of a lower number.
-  bool AreAscending() const;
-  void ListCrossings();
+  // Lists the links between regions in `from_` and `to_`; false if one leads to a lower region.
+  bool ListCrossings();
   // Takes the links between different levels of a circle out of `joins_`.
   void CutCircles();
   // Orders the regions by their circles' places and their levels.
@@ -40,16 +40,17 @@ class Regions {
 
   const Problem& problem_;
   int32_t n_regions_ = 0;
-  // By link, in the order of the targets.
-  std::vector<int32_t> joins_;
-  // By operator.
-  std::vector<int32_t> region_of_, level_;
+  int32_t n_crossings_ = 0;
+  std::vector<int32_t> joins_;      // by link, and a 0
+  std::vector<int32_t> region_of_;  // by operator, and the caller's
+  std::vector<int32_t> level_;      // by operator
   // By region; before regions have their numbers, by set of operators that are known to be joined.
   std::vector<int32_t> first_;
   std::vector<int32_t> parent_;  // a lower set that it is joined with, or itself
   std::vector<int32_t> from_the_end_;
+  std::vector<int32_t> from_, to_;  // by crossing: its regions
   Circles circles_;
-  std::vector<int32_t> circle_of_;            // by operator
+  std::vector<int32_t> circle_of_, is_cut_;   // by operator
   std::vector<int32_t> highest_level_;        // by circle
   std::vector<int32_t> place_, place_begin_;  // by region; by place
 };

@@ -27,17 +27,15 @@ void Timeline::Run(Placed* placed, bool strict) {
   Begin();
   double now_us = 0.0;
   while (true) {
-    while (!released_.empty() && released_.top().key <= now_us) {
-      const int32_t index = released_.top().region;
-      released_.Pop();
-      MakeReady(placed_->region(index), index);
-    }
     for (const int32_t device : touched_) StartOn(device, now_us);
     touched_.clear();
     if (problem_.has_slowdown) Rate(now_us);
     if (running_.empty() && released_.empty()) return;
-    now_us = NextTime();
-    CompleteAll(now_us);
+    now_us = CompleteNext();
+    while (!released_.empty() && released_.top().key <= now_us) {
+      MakeReady(released_.top().region);
+      released_.Pop();
+    }
   }
 }
 
@@ -56,17 +54,18 @@ void Timeline::Begin() {
   }
   std::copy(live_bytes_.begin(), live_bytes_.end(), peak_bytes_.begin());
   for (int32_t value = 0; value < problem_.n_inputs; ++value) {
-    Take(problem_.host_memory, problem_.value_bytes[value]);
+    Take(problem_.host_memory, problem_.values[value].size_bytes);
   }
   for (int32_t index = 0; index < placed_->n_regions(); ++index) {
-    if (!placed_->region(index).waiting) MakeReady(placed_->region(index), index);
+    if (!placed_->region(index).waiting) MakeReady(index);
   }
   for (int32_t value = 0; value < problem_.n_inputs; ++value) {
-    HandOver(&placed_->leaving(value), 0.0);
+    HandOver(value, 0.0);
   }
 }
 
-void Timeline::MakeReady(const Region& region, int32_t index) {
+void Timeline::MakeReady(int32_t index) {
+  const Region& region = placed_->region(index);
   ready_[region.device].Push(region.key, index);
   Touch(region.device);
 }
@@ -84,13 +83,12 @@ void Timeline::StartOn(int32_t index, double now_us) {
   while (!ready.empty()) {
     const int32_t next = ready.top().region;
     Region& region = placed_->region(next);
-    const int32_t cores = problem_.variant_cores[region.variant];
-    if (cores > device.free_cores) return;
+    if (region.cores > device.free_cores) return;
     if (strict_ && region.position != device.n_started) return;
     ready.Pop();
     ++device.n_started;
     ++device.n_running;
-    device.free_cores -= cores;
+    device.free_cores -= region.cores;
     region.start_us = now_us;
     region.end_us = now_us + region.work_us;
     region.slower = 1.0;
@@ -115,14 +113,26 @@ void Timeline::Rate(double now_us) {
   }
 }
 
-// When the next region ends or gets the last tensor that it waits for.
-double Timeline::NextTime() {
-  double next_us = released_.empty() ? INFINITY : released_.top().key;
-  for (const Running& running : running_) next_us = std::min(next_us, running.end_us);
-  return next_us;
-}
-
-void Timeline::CompleteAll(double now_us) {
+// Goes on to when the next region ends or gets the last tensor that it waits for, and completes
+// what ends there.
+double Timeline::CompleteNext() {
+  double now_us = released_.empty() ? INFINITY : released_.top().key;
+  size_t first = running_.size();
+  for (size_t i = 0; i < running_.size(); ++i) {
+    const bool is_earlier = running_[i].end_us <= now_us;
+    first = is_earlier ? i : first;
+    now_us = is_earlier ? running_[i].end_us : now_us;
+  }
+  if (first == running_.size()) return now_us;
+  int32_t n_finished = 0;
+  for (const Running& running : running_) n_finished += running.end_us == now_us;
+  if (n_finished == 1) {
+    const int32_t index = running_[first].region;
+    running_[first] = running_.back();
+    running_.pop_back();
+    Complete(index, now_us);
+    return now_us;
+  }
   finished_.clear();
   for (size_t i = 0; i < running_.size();) {
     if (running_[i].end_us == now_us) {
@@ -133,55 +143,59 @@ void Timeline::CompleteAll(double now_us) {
       ++i;
     }
   }
-  if (finished_.size() > 1) std::sort(finished_.begin(), finished_.end());
-  for (const int32_t index : finished_) Complete(&placed_->region(index), now_us);
+  std::sort(finished_.begin(), finished_.end());
+  for (const int32_t index : finished_) Complete(index, now_us);
+  return now_us;
 }
 
-void Timeline::Complete(Region* region, double now_us) {
-  Device& device = devices_[region->device];
-  device.free_cores += problem_.variant_cores[region->variant];
+void Timeline::Complete(int32_t index, double now_us) {
+  const Region& region = placed_->region(index);
+  const int32_t memory = region.memory;
+  Device& device = devices_[region.device];
+  device.free_cores += region.cores;
   --device.n_running;
-  Touch(region->device);
-  double& latency_us = latency_us_[region->model];
-  latency_us = std::max(latency_us, now_us);
-  for (int32_t made = region->first_made; made >= 0;) {
-    Leaving& leaving = placed_->leaving(made);
-    HandOver(&leaving, now_us);
-    if (leaving.is_output) {
-      const double there_us = Carry(leaving, problem_.host_memory, region->model, now_us);
-      latency_us = std::max(latency_us, there_us);
-    }
-    made = leaving.next_made;
+  Touch(region.device);
+  latency_us_[region.model] = std::max(latency_us_[region.model], now_us);
+  for (int32_t made = region.first_made; made >= 0; made = placed_->leaving(made).next_made) {
+    HandOver(made, now_us);
   }
-  live_bytes_[region->memory] -= region->inner_bytes;
-  for (int32_t r = region->first_reading; r >= 0;) {
-    const Reading& reading = placed_->reading(r);
-    Release(reading, region->memory);
-    r = reading.next;
+  live_bytes_[memory] -= region.inner_bytes;
+  for (int32_t r = region.first_reading; r >= 0; r = placed_->reading(r).next) {
+    const int32_t read = placed_->reading(r).leaving;
+    Leaving& leaving = placed_->leaving(read);
+    if (!--placed_->copy(read, memory).n_left) live_bytes_[memory] -= leaving.size_bytes;
+    if (!--leaving.n_left) live_bytes_[leaving.memory] -= leaving.size_bytes;
   }
 }
 
 // Gives a value that was just made to all that read it.
-void Timeline::HandOver(Leaving* leaving, double now_us) {
-  placed_->copy(*leaving, leaving->memory).there_us = now_us;
-  for (int32_t r = leaving->reading_begin; r < leaving->reading_end; ++r) {
+void Timeline::HandOver(int32_t made, double now_us) {
+  const Leaving& leaving = placed_->leaving(made);
+  placed_->copy(made, leaving.memory).there_us = now_us;
+  for (int32_t r = leaving.reading_begin; r < leaving.reading_end; ++r) {
     const int32_t index = placed_->reading(r).region;
     Region& region = placed_->region(index);
-    const double there_us = Carry(*leaving, region.memory, region.model, now_us);
+    double there_us = placed_->copy(made, region.memory).there_us;
+    if (there_us < 0.0) there_us = Carry(made, region.memory, region.model, now_us);
     region.arrival_us = std::max(region.arrival_us, there_us);
     if (--region.waiting) continue;
     if (region.arrival_us <= now_us) {
-      MakeReady(region, index);
+      MakeReady(index);
     } else {
       released_.Push(region.arrival_us, index);
     }
   }
+  if (leaving.is_output) {
+    const int32_t model = placed_->model(leaving);
+    double there_us = placed_->copy(made, problem_.host_memory).there_us;
+    if (there_us < 0.0) there_us = Carry(made, problem_.host_memory, model, now_us);
+    latency_us_[model] = std::max(latency_us_[model], there_us);
+  }
 }
 
-// When a value is in a memory, to which it is carried if it was not before.
-double Timeline::Carry(const Leaving& leaving, int32_t target, int32_t model, double now_us) {
-  double& there_us = placed_->copy(leaving, target).there_us;
-  if (there_us >= 0.0) return there_us;
+// Carries a value to another memory; returns when it is there.
+double Timeline::Carry(int32_t made, int32_t target, int32_t model, double now_us) {
+  const Leaving& leaving = placed_->leaving(made);
   const Way& way = problem_.ways[leaving.memory * problem_.n_memories + target];
   const double carry_us = way.time.Of(static_cast<double>(leaving.size_bytes));
   double start_us = now_us;
@@ -191,17 +205,11 @@ double Timeline::Carry(const Leaving& leaving, int32_t target, int32_t model, do
     bus_free_us_[way.bus] = start_us + carry_us;
     bus_load_us_[way.bus * problem_.n_models + model] += carry_us;
   }
-  there_us = start_us + carry_us;
+  const double there_us = start_us + carry_us;
+  placed_->copy(made, target).there_us = there_us;
   transfers_.push_back({leaving.value, leaving.memory, target, start_us, there_us});
   Take(target, leaving.size_bytes);
   return there_us;
-}
-
-// One of a value's readers in a memory is done.
-void Timeline::Release(const Reading& reading, int32_t memory) {
-  Leaving& leaving = placed_->leaving(reading.leaving);
-  if (!--placed_->copy(leaving, memory).n_left) live_bytes_[memory] -= leaving.size_bytes;
-  if (!--leaving.n_left) live_bytes_[leaving.memory] -= leaving.size_bytes;
 }
 
 void Timeline::Take(int32_t memory, int64_t size_bytes) {

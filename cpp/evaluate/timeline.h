@@ -43,16 +43,14 @@ class Timeline {
   };
 
   void Begin();
-  void MakeReady(const Region& region, int32_t index);
+  void MakeReady(int32_t region);
   void Touch(int32_t device);
   void StartOn(int32_t device, double now_us);
   void Rate(double now_us);
-  double NextTime();
-  void CompleteAll(double now_us);
-  void Complete(Region* region, double now_us);
-  void HandOver(Leaving* leaving, double now_us);
-  double Carry(const Leaving& leaving, int32_t target, int32_t model, double now_us);
-  void Release(const Reading& reading, int32_t memory);
+  double CompleteNext();
+  void Complete(int32_t region, double now_us);
+  void HandOver(int32_t made, double now_us);
+  double Carry(int32_t made, int32_t target, int32_t model, double now_us);
   void Take(int32_t memory, int64_t size_bytes);
 
   const Problem& problem_;

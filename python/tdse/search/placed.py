@@ -69,34 +69,24 @@ class Placed:
         return float(self.problem.link_latency_us[source, target]) + us_per_byte * value.size_bytes
 
     def _work_us(self) -> list[float]:
-        """The work of each region: launch, inputs, then operators, each with what it makes."""
-        problem = self.problem
+        """The work of each region: launch, operators, then tensors in their order."""
+        problem, variants = self.problem, self.variants
         work_us = [float(problem.launch_us[variant]) for variant in self.variant]
-        made: list[list[Flow]] = [[] for _ in range(problem.n_ops)]
-        for value in problem.values:
-            if value.producer < 0:
-                self._add_readers_us(value, work_us)
-            else:
-                made[value.producer].append(value)
-        for op, variant in enumerate(self.variants):
+        for op, variant in enumerate(variants):
             cost_us = problem.costs[op][variant]
             work_us[self.region_of[op]] += 0.0 if math.isinf(cost_us) else cost_us
-            for value in made[op]:
-                self._add_readers_us(value, work_us)
-                if value.is_output:
-                    work_us[self.region_of[op]] += self._host_us(value, variant)
+        for value in problem.values:
+            for region in self.readers(value):
+                into = self.variant[region]
+                if value.producer < 0:
+                    work_us[region] += self._host_us(value, into)
+                else:
+                    pair = (variants[value.producer], into)
+                    copy_us = float(problem.copy_us_per_byte[pair]) * value.size_bytes
+                    work_us[region] += float(problem.border_us[pair]) + copy_us
+            if value.is_output:
+                work_us[self.home(value)] += self._host_us(value, variants[value.producer])
         return work_us
-
-    def _add_readers_us(self, value: Flow, work_us: list[float]) -> None:
-        """Adds what the regions that read a tensor take for that."""
-        for region in self.readers(value):
-            into = self.variant[region]
-            if value.producer < 0:
-                work_us[region] += self._host_us(value, into)
-            else:
-                pair = (self.variants[value.producer], into)
-                copy_us = float(self.problem.copy_us_per_byte[pair]) * value.size_bytes
-                work_us[region] += float(self.problem.border_us[pair]) + copy_us
 
     def _inner_bytes(self, region: int) -> int:
         """The most that tensors which do not leave the region take at once."""

@@ -7,9 +7,7 @@ order matters to that, it is said.
 
 **Work.** The microseconds of a region that runs alone: a launch, its operators, and handing over
 each tensor that it reads and did not make, and the outputs of the model that it makes. An operator
-that is not legal counts nothing here, and as a violation there. Added are first the inputs, then,
-operator by operator, its cost and what handing over its tensors takes: its readers, then its own
-region for an output.
+that is not legal counts nothing here, and as a violation there.
 
 **Schedule.** All models start at 0 with their inputs in the host's memory. A region may start once
 all that it reads is in its device's memory and as many cores as its variant needs are free. At any
