@@ -4,19 +4,26 @@
 #include <cmath>
 
 namespace tdse::evaluate {
+namespace {
+
+// Running regions are looked through by so many.
+constexpr int32_t kAtOnce = 4;
+
+}  // namespace
 
 Timeline::Timeline(const Problem& problem)
     : problem_(problem),
       devices_(problem.n_devices),
       ready_(problem.n_devices, Heap(problem.n_ops)),
       released_(problem.n_ops),
+      touched_(problem.n_devices + 1),
+      running_(problem.n_ops + kAtOnce),
+      running_end_us_(problem.n_ops + kAtOnce, INFINITY),
       live_bytes_(problem.n_memories),
       peak_bytes_(problem.n_memories),
       bus_free_us_(problem.n_buses),
       bus_load_us_(static_cast<size_t>(problem.n_buses) * problem.n_models),
       latency_us_(problem.n_models) {
-  touched_.reserve(problem.n_devices);
-  running_.reserve(problem.n_ops);
   finished_.reserve(problem.n_ops);
   transfers_.reserve(static_cast<size_t>(problem.n_values) * problem.n_memories);
 }
@@ -25,13 +32,19 @@ void Timeline::Run(Placed* placed, bool strict) {
   placed_ = placed;
   strict_ = strict;
   Begin();
-  double now_us = 0.0;
+  double now_us = 0.0, end_us = INFINITY;
   while (true) {
-    for (const int32_t device : touched_) StartOn(device, now_us);
-    touched_.clear();
-    if (problem_.has_slowdown) Rate(now_us);
-    if (running_.empty() && released_.empty()) return;
-    now_us = CompleteNext();
+    // What arrives where no core is free changes nothing else.
+    if (n_touched_ > 0) {
+      for (int32_t i = 0; i < n_touched_; ++i) StartOn(touched_[i], now_us);
+      n_touched_ = 0;
+      if (problem_.has_slowdown) Rate(now_us);
+      end_us = NextEnd();
+    }
+    const double arrival_us = released_.empty() ? INFINITY : released_.top().key;
+    now_us = std::min(end_us, arrival_us);
+    if (std::isinf(now_us)) return;
+    if (end_us <= arrival_us) CompleteAll(now_us);
     while (!released_.empty() && released_.top().key <= now_us) {
       MakeReady(released_.top().region);
       released_.Pop();
@@ -42,7 +55,7 @@ void Timeline::Run(Placed* placed, bool strict) {
 // The inputs are there, and what needs no others is ready.
 void Timeline::Begin() {
   transfers_.clear();
-  touched_.clear();
+  n_touched_ = n_running_ = 0;
   n_without_link_ = 0;
   std::fill(live_bytes_.begin(), live_bytes_.end(), 0);
   std::fill(bus_free_us_.begin(), bus_free_us_.end(), 0.0);
@@ -70,10 +83,13 @@ void Timeline::MakeReady(int32_t index) {
   Touch(region.device);
 }
 
-void Timeline::Touch(int32_t device) {
-  if (devices_[device].is_touched) return;
-  devices_[device].is_touched = true;
-  touched_.push_back(device);
+// A device that has something to start and a core that is free.
+void Timeline::Touch(int32_t index) {
+  Device& device = devices_[index];
+  touched_[n_touched_] = index;
+  const bool is_new = !device.is_touched & (device.free_cores > 0);
+  n_touched_ += is_new;
+  device.is_touched |= is_new;
 }
 
 void Timeline::StartOn(int32_t index, double now_us) {
@@ -92,15 +108,16 @@ void Timeline::StartOn(int32_t index, double now_us) {
     region.start_us = now_us;
     region.end_us = now_us + region.work_us;
     region.slower = 1.0;
-    running_.push_back({region.end_us, next});
+    running_[n_running_] = next;
+    running_end_us_[n_running_++] = region.end_us;
     Take(region.memory, region.leaving_bytes + region.inner_bytes);
   }
 }
 
 // Moves the ends of running regions that are slowed down otherwise than before.
 void Timeline::Rate(double now_us) {
-  for (Running& running : running_) {
-    Region& region = placed_->region(running.region);
+  for (int32_t i = 0; i < n_running_; ++i) {
+    Region& region = placed_->region(running_[i]);
     const double* const slowdown = &problem_.slowdown[region.device * problem_.n_devices];
     double factor = 1.0;
     for (int32_t other = 0; other < problem_.n_devices; ++other) {
@@ -108,44 +125,49 @@ void Timeline::Rate(double now_us) {
     }
     if (factor == region.slower) continue;
     const double left_us = (region.end_us - now_us) / region.slower;
-    running.end_us = region.end_us = now_us + left_us * factor;
+    running_end_us_[i] = region.end_us = now_us + left_us * factor;
     region.slower = factor;
   }
 }
 
-// Goes on to when the next region ends or gets the last tensor that it waits for, and completes
-// what ends there.
-double Timeline::CompleteNext() {
-  double now_us = released_.empty() ? INFINITY : released_.top().key;
-  size_t first = running_.size();
-  for (size_t i = 0; i < running_.size(); ++i) {
-    const bool is_earlier = running_[i].end_us <= now_us;
-    first = is_earlier ? i : first;
-    now_us = is_earlier ? running_[i].end_us : now_us;
+// When the next running region ends. What is above `n_running_` never does, so that the number of
+// steps is almost always the same.
+double Timeline::NextEnd() const {
+  double end_us = INFINITY;
+  for (int32_t i = 0; i < n_running_; i += kAtOnce) {
+    for (int32_t j = i; j < i + kAtOnce; ++j) end_us = std::min(end_us, running_end_us_[j]);
   }
-  if (first == running_.size()) return now_us;
-  int32_t n_finished = 0;
-  for (const Running& running : running_) n_finished += running.end_us == now_us;
+  return end_us;
+}
+
+// Completes the regions that end now, the lowest first.
+void Timeline::CompleteAll(double now_us) {
+  int32_t n_finished = 0, last = 0;
+  for (int32_t i = 0; i < n_running_; i += kAtOnce) {
+    for (int32_t j = i; j < i + kAtOnce; ++j) {
+      const bool is_finished = running_end_us_[j] <= now_us;
+      n_finished += is_finished;
+      last = is_finished ? j : last;
+    }
+  }
   if (n_finished == 1) {
-    const int32_t index = running_[first].region;
-    running_[first] = running_.back();
-    running_.pop_back();
-    Complete(index, now_us);
-    return now_us;
+    Complete(TakeRunning(last), now_us);
+    return;
   }
   finished_.clear();
-  for (size_t i = 0; i < running_.size();) {
-    if (running_[i].end_us == now_us) {
-      finished_.push_back(running_[i].region);
-      running_[i] = running_.back();
-      running_.pop_back();
-    } else {
-      ++i;
-    }
+  for (int32_t i = n_running_ - 1; i >= 0; --i) {
+    if (running_end_us_[i] <= now_us) finished_.push_back(TakeRunning(i));
   }
   std::sort(finished_.begin(), finished_.end());
   for (const int32_t index : finished_) Complete(index, now_us);
-  return now_us;
+}
+
+int32_t Timeline::TakeRunning(int32_t place) {
+  const int32_t region = running_[place];
+  running_[place] = running_[--n_running_];
+  running_end_us_[place] = running_end_us_[n_running_];
+  running_end_us_[n_running_] = INFINITY;
+  return region;
 }
 
 void Timeline::Complete(int32_t index, double now_us) {
@@ -163,8 +185,8 @@ void Timeline::Complete(int32_t index, double now_us) {
   for (int32_t r = region.first_reading; r >= 0; r = placed_->reading(r).next) {
     const int32_t read = placed_->reading(r).leaving;
     Leaving& leaving = placed_->leaving(read);
-    if (!--placed_->copy(read, memory).n_left) live_bytes_[memory] -= leaving.size_bytes;
-    if (!--leaving.n_left) live_bytes_[leaving.memory] -= leaving.size_bytes;
+    live_bytes_[memory] -= leaving.size_bytes * (--placed_->copy(read, memory).n_left == 0);
+    live_bytes_[leaving.memory] -= leaving.size_bytes * (--leaving.n_left == 0);
   }
 }
 
@@ -210,11 +232,6 @@ double Timeline::Carry(int32_t made, int32_t target, int32_t model, double now_u
   transfers_.push_back({leaving.value, leaving.memory, target, start_us, there_us});
   Take(target, leaving.size_bytes);
   return there_us;
-}
-
-void Timeline::Take(int32_t memory, int64_t size_bytes) {
-  live_bytes_[memory] += size_bytes;
-  peak_bytes_[memory] = std::max(peak_bytes_[memory], live_bytes_[memory]);
 }
 
 }  // namespace tdse::evaluate
