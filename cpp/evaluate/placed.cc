@@ -7,7 +7,7 @@ namespace tdse::evaluate {
 Placed::Placed(const Problem& problem)
     : problem_(problem),
       formed_(problem),
-      regions_(problem.n_ops),
+      regions_(problem.n_ops + 1),
       leaving_(problem.n_values),
       crossings_(problem.uses.size() + 1),
       readings_(problem.uses.size()),
@@ -15,28 +15,37 @@ Placed::Placed(const Problem& problem)
       is_inner_(problem.n_values),
       parameter_bytes_(problem.n_devices),
       n_listed_(problem.n_devices),
-      listable_(problem.n_ops) {}
+      listable_(problem.n_ops) {
+  for (int32_t variant = 0; variant < problem.n_variants; ++variant) {
+    Region region{};
+    region.variant = variant;
+    region.device = problem.variant_device[variant];
+    region.memory = problem.variant_memory[variant];
+    region.cores = problem.variant_cores[variant];
+    region.first_made = region.first_reading = -1;
+    region.work_us = problem.launch_us[variant];
+    blank_.push_back(region);
+  }
+  Region caller{};
+  caller.variant = problem.n_variants;
+  caller.memory = problem.host_memory;
+  caller.first_made = caller.first_reading = -1;
+  blank_.push_back(caller);
+}
 
 void Placed::Place(const Genes& genes) {
   variants_ = genes.variants;
   formed_.Form(genes.variants, genes.cuts);
   for (int32_t index = 0; index < n_regions(); ++index) {
-    const int32_t op = formed_.first(index), variant = variants_[op];
-    Region& region = regions_[index];
-    region.variant = variant;
-    region.device = problem_.variant_device[variant];
-    region.memory = problem_.variant_memory[variant];
-    region.model = problem_.model_of[op];
-    region.cores = problem_.variant_cores[variant];
-    region.first_made = region.first_reading = -1;
-    region.waiting = 0;
-    region.work_us = problem_.launch_us[variant];
-    region.leaving_bytes = region.inner_bytes = region.inner_live_bytes = 0;
-    region.arrival_us = 0.0;
+    const int32_t op = formed_.first(index);
+    regions_[index] = blank_[variants_[op]];
+    regions_[index].model = problem_.model_of[op];
   }
+  // The caller is the region after the last.
+  regions_[n_regions()] = blank_[problem_.n_variants];
   AddOperators();
   AddValues();
-  CountReaders();
+  LinkValues();
   AddInnerBytes();
   SetKeys(genes);
 }
@@ -63,19 +72,19 @@ void Placed::AddValues() {
   std::fill(is_inner_.begin(), is_inner_.end(), -1);
   int32_t last_value = -1;
   const LinearTime* borders = nullptr;
-  double size_bytes = 0.0;
   for (int32_t i = 0; i < n_crossings_; ++i) {
     const Crossing& crossing = crossings_[i];
     if (crossing.value != last_value) {
       last_value = crossing.value;
       borders = AddLeaving(crossing.value);
-      size_bytes = static_cast<double>(problem_.values[last_value].size_bytes);
     }
     Leaving& leaving = leaving_[n_leaving_ - 1];
     if (crossing.region == n_regions()) {
+      Region& home = regions_[leaving.home];
+      const Way& way = problem_.ways[home.memory * problem_.n_memories + problem_.host_memory];
+      home.work_us += borders[problem_.n_variants].Of(leaving.size_bytes);
+      home.after_us = std::max(home.after_us, way.time.Of(leaving.size_bytes));
       leaving.is_output = 1;
-      regions_[formed_.of(problem_.values[last_value].producer)].work_us +=
-          borders[problem_.n_variants].Of(size_bytes);
       continue;
     }
     Region& region = regions_[crossing.region];
@@ -85,22 +94,17 @@ void Placed::AddValues() {
     region.first_reading = n_readings_++;
     leaving.reading_end = n_readings_;
     ++region.waiting;
-    region.work_us += borders[region.variant].Of(size_bytes);
+    region.work_us += borders[region.variant].Of(leaving.size_bytes);
   }
 }
 
 // Without branches, since nothing foretells where regions end.
 void Placed::ListCrossings() {
-  const Use* const uses = problem_.uses.data();
-  const int32_t n_uses = static_cast<int32_t>(problem_.uses.size());
   int32_t count = 0;
-  for (; count < problem_.n_input_uses; ++count) {
-    crossings_[count] = {uses[count].value, formed_.of(uses[count].consumer)};
-  }
-  for (int32_t i = count; i < n_uses; ++i) {
-    const int32_t region = formed_.of(uses[i].consumer);
-    crossings_[count] = {uses[i].value, region};
-    count += region != formed_.of(uses[i].producer);
+  for (const Use& use : problem_.uses) {
+    const int32_t region = formed_.of(use.consumer);
+    crossings_[count] = {use.value, region};
+    count += region != formed_.of(use.producer);
   }
   n_crossings_ = count;
 }
@@ -108,32 +112,33 @@ void Placed::ListCrossings() {
 // Returns the borders to regions that read it.
 const LinearTime* Placed::AddLeaving(int32_t index) {
   const Value& value = problem_.values[index];
-  const int32_t count = n_leaving_++;
   is_inner_[index] = 0;
-  leaving_[count] = {index, problem_.host_memory, n_readings_, n_readings_, -1, 0,
-                     0,     value.size_bytes};
-  if (value.producer < 0) return &problem_.borders[problem_.n_variants * (problem_.n_variants + 1)];
-  Region& region = regions_[formed_.of(value.producer)];
-  leaving_[count].memory = region.memory;
-  region.leaving_bytes += value.size_bytes;
-  if (region.first_made < 0) {
-    region.first_made = count;
-  } else {
-    leaving_[region.last_made].next_made = count;
-  }
-  region.last_made = count;
-  return &problem_.borders[region.variant * (problem_.n_variants + 1)];
+  Leaving& leaving = leaving_[n_leaving_];
+  leaving.value = index;
+  leaving.size_bytes = value.size_bytes;
+  leaving.reading_begin = leaving.reading_end = n_readings_;
+  leaving.is_output = 0;
+  leaving.home = formed_.of(value.producer);
+  Region& home = regions_[leaving.home];
+  leaving.memory = home.memory;
+  home.leaving_bytes += value.size_bytes;
+  ++n_leaving_;
+  return &problem_.borders[home.variant * (problem_.n_variants + 1)];
 }
 
-void Placed::CountReaders() {
+// Lists what leaves each region, in order, and counts who is to read it.
+void Placed::LinkValues() {
   const int32_t n_memories = problem_.n_memories;
   std::fill_n(copies_.begin(), n_leaving_ * n_memories, Copy{-1.0, 0});
   for (int32_t r = 0; r < n_readings_; ++r) {
     const Reading& reading = readings_[r];
     ++copies_[reading.leaving * n_memories + regions_[reading.region].memory].n_left;
   }
-  for (int32_t index = 0; index < n_leaving_; ++index) {
+  for (int32_t index = n_leaving_ - 1; index >= 0; --index) {
     Leaving& leaving = leaving_[index];
+    Region& home = regions_[leaving.home];
+    leaving.next_made = home.first_made;
+    home.first_made = index;
     leaving.n_left = leaving.reading_end - leaving.reading_begin + leaving.is_output;
     // Where it is made, it stays until all have read it; on the host, an output does.
     ++copies_[index * n_memories + leaving.memory].n_left;
@@ -171,20 +176,14 @@ void Placed::SetKeys(const Genes& genes) {
 void Placed::SetTails() {
   for (int32_t i = 0; i < n_regions(); ++i) {
     Region& region = regions_[formed_.from_the_end()[i]];
-    const Way* const ways = &problem_.ways[region.memory * problem_.n_memories];
-    double longest_us = 0.0;
-    for (int32_t made = region.first_made; made >= 0; made = leaving_[made].next_made) {
-      const Leaving& leaving = leaving_[made];
-      const double size_bytes = static_cast<double>(leaving.size_bytes);
-      for (int32_t r = leaving.reading_begin; r < leaving.reading_end; ++r) {
-        const Region& reader = regions_[readings_[r].region];
-        longest_us = std::max(longest_us, ways[reader.memory].time.Of(size_bytes) - reader.key);
-      }
-      if (leaving.is_output) {
-        longest_us = std::max(longest_us, ways[problem_.host_memory].time.Of(size_bytes));
-      }
+    const double tail_us = region.work_us + region.after_us;
+    region.key = -tail_us;
+    for (int32_t r = region.first_reading; r >= 0; r = readings_[r].next) {
+      const Leaving& leaving = leaving_[readings_[r].leaving];
+      const Way& way = problem_.ways[leaving.memory * problem_.n_memories + region.memory];
+      double& after_us = regions_[leaving.home].after_us;
+      after_us = std::max(after_us, way.time.Of(leaving.size_bytes) + tail_us);
     }
-    region.key = -(region.work_us + longest_us);
   }
 }
 

@@ -23,12 +23,13 @@ struct Genes {
 // What one region needs, and when it runs.
 struct Region {
   int32_t variant, device, memory, model, cores;
-  int32_t first_made, last_made;  // values that leave it, linked by Leaving::next_made; -1 for none
-  int32_t first_reading;          // linked by Reading::next; -1 for none
-  int32_t waiting;                // readings whose value is not made yet
-  int32_t position;               // in its device's list, for strict genes
+  int32_t first_made;     // values that leave it, linked by Leaving::next_made; -1 for none
+  int32_t first_reading;  // linked by Reading::next; -1 for none
+  int32_t waiting;        // readings whose value is not made yet
+  int32_t position;       // in its device's list, for strict genes
   double work_us;
-  double key;  // devices start the region with the least key first
+  double after_us;  // the longest way from its end to the end of the run
+  double key;       // devices start the region with the least key first
   int64_t leaving_bytes, inner_bytes;
   int64_t inner_live_bytes;  // while its operators are gone through
   double arrival_us, start_us, end_us;
@@ -38,6 +39,7 @@ struct Region {
 // A value that is read outside the region that makes it.
 struct Leaving {
   int32_t value;
+  int32_t home;    // the region that makes it, or the caller
   int32_t memory;  // in which it is made
   int32_t reading_begin, reading_end;
   int32_t next_made;  // of the same region; -1 after the last
@@ -78,9 +80,6 @@ class Placed {
   Copy& copy(int32_t leaving, int32_t memory) {
     return copies_[static_cast<size_t>(leaving) * problem_.n_memories + memory];
   }
-  int32_t model(const Leaving& leaving) const {
-    return problem_.model_of[problem_.values[leaving.value].producer];
-  }
   int32_t n_illegal() const { return n_illegal_; }
   double energy_uj() const { return energy_uj_; }  // of the operators
   int64_t parameter_bytes(int32_t device) const { return parameter_bytes_[device]; }
@@ -96,7 +95,7 @@ class Placed {
   void AddValues();
   void ListCrossings();
   const LinearTime* AddLeaving(int32_t value);
-  void CountReaders();
+  void LinkValues();
   void AddInnerBytes();
   void SetKeys(const Genes& genes);
   void SetTails();
@@ -107,7 +106,8 @@ class Placed {
   const uint8_t* variants_ = nullptr;
   int32_t n_crossings_ = 0, n_leaving_ = 0, n_readings_ = 0, n_illegal_ = 0;
   double energy_uj_ = 0.0;
-  std::vector<Region> regions_;
+  std::vector<Region> blank_;    // by variant, and the caller
+  std::vector<Region> regions_;  // and the caller
   std::vector<Leaving> leaving_;
   std::vector<Crossing> crossings_;
   std::vector<Reading> readings_;

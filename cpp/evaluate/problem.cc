@@ -89,8 +89,7 @@ void Problem::AddLinks(const int32_t* links) {
 void Problem::AddValues(const ProblemArrays& a) {
   n_inputs = static_cast<int32_t>(std::count(a.value_producer, a.value_producer + n_values, -1));
   for (int32_t i = 0; i < n_values; ++i) {
-    const int32_t producer = a.value_producer[i];
-    if (i == n_inputs) n_input_uses = static_cast<int32_t>(uses.size());
+    const int32_t producer = i < n_inputs ? n_ops : a.value_producer[i];
     values.push_back({producer, a.value_is_output[i] != 0, a.value_bytes[i]});
     const int32_t begin = a.consumer_begin[i], end = a.consumer_begin[i + 1];
     for (int32_t j = begin; j < end; ++j) uses.push_back({i, producer, a.consumers[j]});
@@ -99,7 +98,6 @@ void Problem::AddValues(const ProblemArrays& a) {
     inner_bytes.push_back({producer, i, a.value_bytes[i]});
     inner_bytes.push_back({a.consumers[end - 1], i, -a.value_bytes[i]});
   }
-  if (n_inputs == n_values) n_input_uses = static_cast<int32_t>(uses.size());
   std::stable_sort(
       inner_bytes.begin(), inner_bytes.end(), [](const InnerBytes& one, const InnerBytes& other) {
         return std::make_pair(one.op, one.change < 0) < std::make_pair(other.op, other.change < 0);

@@ -68,7 +68,9 @@ struct InnerBytes {
 struct LinearTime {
   double fixed_us, us_per_byte;
 
-  double Of(double size_bytes) const { return fixed_us + us_per_byte * size_bytes; }
+  double Of(int64_t size_bytes) const {
+    return fixed_us + us_per_byte * static_cast<double>(size_bytes);
+  }
 };
 
 // How a memory's values come to another; it takes no time to the memory itself.
@@ -86,12 +88,12 @@ struct Choice {
 };
 
 struct Value {
-  int32_t producer;  // -1 for an input
+  int32_t producer;  // n_ops, which stands for the caller, if it is an input
   bool is_output;
   int64_t size_bytes;
 };
 
-// That an operator, or the caller as number n_ops, reads a value.
+// That an operator or the caller, n_ops, reads a value.
 struct Use {
   int32_t value, producer, consumer;
 };

@@ -7,7 +7,7 @@ namespace tdse::evaluate {
 
 Regions::Regions(const Problem& problem)
     : problem_(problem),
-      joins_(problem.n_links + 1),
+      is_cut_(problem.n_links + 1, 1),
       region_of_(problem.n_ops + 1),
       level_(problem.n_ops),
       first_(problem.n_ops + 1),
@@ -17,7 +17,7 @@ Regions::Regions(const Problem& problem)
       to_(problem.n_links + 1),
       circles_(problem.n_ops, problem.n_links),
       circle_of_(problem.n_ops),
-      is_cut_(problem.n_ops),
+      is_knotted_(problem.n_ops),
       highest_level_(problem.n_ops),
       place_(problem.n_ops),
       place_begin_(problem.n_ops + 1) {}
@@ -25,11 +25,11 @@ Regions::Regions(const Problem& problem)
 void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
-  int32_t* const joins = joins_.data();
+  int32_t* const cut = is_cut_.data();
   for (int32_t link = 0; link < problem_.n_links; ++link) {
-    joins[link] = variants[source[link]] == variants[target[link]];
+    cut[link] = variants[source[link]] != variants[target[link]];
   }
-  for (int32_t link = 0; cuts && link < problem_.n_links; ++link) joins[link] &= !cuts[link];
+  for (int32_t link = 0; cuts && link < problem_.n_links; ++link) cut[link] |= cuts[link] != 0;
   Connect();
   if (ListCrossings()) {
     const auto end = from_the_end_.begin() + n_regions_;
@@ -58,14 +58,14 @@ void Regions::Connect() {
     const int32_t link = first_link[op], before = set_of[source[link]];
     first_[n_sets] = op;
     parent[n_sets] = n_sets;
-    const int32_t is_new = !joins_[link];
+    const int32_t is_new = is_cut_[link];
     set_of[op] = before + (n_sets - before) * is_new;
     n_sets += is_new;
   }
   // Its other links join sets.
   n_regions_ = n_sets;
   for (const int32_t link : problem_.other_links) {
-    if (!joins_[link]) continue;
+    if (is_cut_[link]) continue;
     const int32_t one = Find(set_of[source[link]]), other = Find(set_of[target[link]]);
     if (one == other) continue;
     parent[std::max(one, other)] = std::min(one, other);
@@ -78,7 +78,8 @@ void Regions::Connect() {
   int32_t n_numbered = 0;
   for (int32_t set = 0; set < n_sets; ++set) {
     const bool is_region = parent[set] == set;
-    parent[set] = is_region ? n_numbered : parent[parent[set]];
+    const int32_t number = parent[parent[set]];
+    parent[set] = is_region ? n_numbered : number;
     first_[n_numbered] = first_[set];
     n_numbered += is_region;
   }
@@ -115,18 +116,18 @@ void Regions::CutCircles() {
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
     const int32_t circle = circles_.of(region_of_[op]);
     circle_of_[op] = circle;
-    is_cut_[op] = place_[circle] > 1;
+    is_knotted_[op] = place_[circle] > 1;
     level_[op] = 0;
   }
   // Links are in the order of their sources, so a level is known before it is passed on.
   for (int32_t link = 0; link < problem_.n_links; ++link) {
     const int32_t from = source[link], to = target[link];
     const int32_t is_same = circle_of_[from] == circle_of_[to];
-    const int32_t level = (level_[from] + (1 - joins_[link])) * (is_same & is_cut_[from]);
+    const int32_t level = (level_[from] + is_cut_[link]) * (is_same & is_knotted_[from]);
     level_[to] = std::max(level_[to], level);
   }
   for (int32_t link = 0; link < problem_.n_links; ++link) {
-    joins_[link] &= level_[source[link]] == level_[target[link]];
+    is_cut_[link] |= level_[source[link]] != level_[target[link]];
   }
 }
 

@@ -28,12 +28,12 @@ class Regions {
   const int32_t* from_the_end() const { return from_the_end_.data(); }
 
  private:
-  // Makes regions of what links in `joins_` connect.
+  // Makes regions of what links that are not cut connect.
   void Connect();
   int32_t Find(int32_t set);
   // Lists the links between regions in `from_` and `to_`; false if one leads to a lower region.
   bool ListCrossings();
-  // Takes the links between different levels of a circle out of `joins_`.
+  // Cuts the links between different levels of a circle.
   void CutCircles();
   // Orders the regions by their circles' places and their levels.
   void OrderByLevels();
@@ -41,7 +41,7 @@ class Regions {
   const Problem& problem_;
   int32_t n_regions_ = 0;
   int32_t n_crossings_ = 0;
-  std::vector<int32_t> joins_;      // by link, and a 0
+  std::vector<int32_t> is_cut_;     // by link, and a 1
   std::vector<int32_t> region_of_;  // by operator, and the caller's
   std::vector<int32_t> level_;      // by operator
   // By region; before regions have their numbers, by set of operators that are known to be joined.
@@ -50,9 +50,9 @@ class Regions {
   std::vector<int32_t> from_the_end_;
   std::vector<int32_t> from_, to_;  // by crossing: its regions
   Circles circles_;
-  std::vector<int32_t> circle_of_, is_cut_;   // by operator
-  std::vector<int32_t> highest_level_;        // by circle
-  std::vector<int32_t> place_, place_begin_;  // by region; by place
+  std::vector<int32_t> circle_of_, is_knotted_;  // by operator
+  std::vector<int32_t> highest_level_;           // by circle
+  std::vector<int32_t> place_, place_begin_;     // by region; by place
 };
 
 }  // namespace tdse::evaluate

@@ -66,14 +66,13 @@ void Timeline::Begin() {
     live_bytes_[problem_.device_memory[device]] += placed_->parameter_bytes(device);
   }
   std::copy(live_bytes_.begin(), live_bytes_.end(), peak_bytes_.begin());
-  for (int32_t value = 0; value < problem_.n_inputs; ++value) {
-    Take(problem_.host_memory, problem_.values[value].size_bytes);
-  }
+  const Region& caller = placed_->region(placed_->n_regions());
+  Take(caller.memory, caller.leaving_bytes);
   for (int32_t index = 0; index < placed_->n_regions(); ++index) {
     if (!placed_->region(index).waiting) MakeReady(index);
   }
-  for (int32_t value = 0; value < problem_.n_inputs; ++value) {
-    HandOver(value, 0.0);
+  for (int32_t made = caller.first_made; made >= 0; made = placed_->leaving(made).next_made) {
+    HandOver(made, 0.0);
   }
 }
 
@@ -208,7 +207,7 @@ void Timeline::HandOver(int32_t made, double now_us) {
     }
   }
   if (leaving.is_output) {
-    const int32_t model = placed_->model(leaving);
+    const int32_t model = placed_->region(leaving.home).model;
     double there_us = placed_->copy(made, problem_.host_memory).there_us;
     if (there_us < 0.0) there_us = Carry(made, problem_.host_memory, model, now_us);
     latency_us_[model] = std::max(latency_us_[model], there_us);
@@ -219,7 +218,7 @@ void Timeline::HandOver(int32_t made, double now_us) {
 double Timeline::Carry(int32_t made, int32_t target, int32_t model, double now_us) {
   const Leaving& leaving = placed_->leaving(made);
   const Way& way = problem_.ways[leaving.memory * problem_.n_memories + target];
-  const double carry_us = way.time.Of(static_cast<double>(leaving.size_bytes));
+  const double carry_us = way.time.Of(leaving.size_bytes);
   double start_us = now_us;
   n_without_link_ += way.is_missing;
   if (way.bus >= 0) {
