@@ -271,7 +271,7 @@ int32_t Improver::NeighbourChoice(int32_t op) {
 }
 
 bool Improver::Allowed(int32_t op, int32_t variant) const {
-  return problem_.allowed[op * problem_.n_variants + variant];
+  return !problem_.choices[op * problem_.n_variants + variant].is_illegal;
 }
 
 void Improver::Collect(int32_t op, int32_t most) {

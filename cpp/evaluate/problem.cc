@@ -1,7 +1,8 @@
 #include "problem.h"
 
 #include <algorithm>
-#include <limits>
+#include <cmath>
+#include <numeric>
 #include <utility>
 
 namespace tdse::evaluate {
@@ -28,43 +29,19 @@ Problem::Problem(const ProblemArrays& a)
       n_models(a.n_models),
       n_links(a.n_links),
       n_values(a.n_values) {
-  const size_t ops = n_ops, variants = n_variants, devices = n_devices, memories = n_memories;
-  for (int32_t link = 0; link < n_links; ++link) {
-    link_source.push_back(a.links[2 * link]);
-    link_target.push_back(a.links[2 * link + 1]);
-  }
+  const size_t variants = n_variants, devices = n_devices;
+  AddLinks(a.links);
+  AddBorders(a);
+  AddWays(a);
 
-  value_producer = Copy(a.value_producer, n_values);
-  value_bytes = Copy(a.value_bytes, n_values);
-  value_is_output = Copy(a.value_is_output, n_values);
-  consumer_begin = Copy(a.consumer_begin, n_values + 1);
-  consumers = Copy(a.consumers, consumer_begin[n_values]);
-  n_inputs = static_cast<int32_t>(std::count(value_producer.begin(), value_producer.end(), -1));
-  for (int32_t value = n_inputs; value < n_values; ++value) {
-    const int32_t end = consumer_begin[value + 1];
-    if (end == consumer_begin[value]) continue;
-    inner_bytes.push_back({value_producer[value], value, value_bytes[value]});
-    inner_bytes.push_back({consumers[end - 1], value, -value_bytes[value]});
+  AddValues(a);
+  for (int32_t op = 0; op < n_ops; ++op) {
+    for (int32_t variant = 0; variant < n_variants; ++variant) {
+      const int32_t i = op * n_variants + variant;
+      choices.push_back({a.cost_us[i], a.energy_uj[i], a.parameter_bytes[op], !a.allowed[i]});
+    }
   }
-  std::stable_sort(
-      inner_bytes.begin(), inner_bytes.end(), [](const InnerBytes& one, const InnerBytes& other) {
-        return std::make_pair(one.op, one.change < 0) < std::make_pair(other.op, other.change < 0);
-      });
-
-  for (int32_t op = 0, i = 0; op <= n_ops; ++op) {
-    while (i < static_cast<int32_t>(inner_bytes.size()) && inner_bytes[i].op < op) ++i;
-    inner_begin.push_back(i);
-  }
-
-  cost_us = Copy(a.cost_us, ops * variants);
-  allowed = Copy(a.allowed, ops * variants);
-  energy_uj = Copy(a.energy_uj, ops * variants);
-  parameter_bytes = Copy(a.parameter_bytes, ops);
   launch_us = Copy(a.launch_us, variants);
-  border_us = Copy(a.border_us, variants * variants);
-  copy_us_per_byte = Copy(a.copy_us_per_byte, variants * variants);
-  host_border_us = Copy(a.host_border_us, variants);
-  host_copy_us_per_byte = Copy(a.host_copy_us_per_byte, variants);
   active_w = Copy(a.active_w, variants);
   variant_device = Copy(a.variant_device, variants);
   variant_cores = Copy(a.variant_cores, variants);
@@ -76,15 +53,13 @@ Problem::Problem(const ProblemArrays& a)
   prefix = Copy(a.prefix, variants);
   device_cores = Copy(a.device_cores, devices);
   device_memory = Copy(a.device_memory, devices);
+  host_memory = device_memory[0];
   for (const int32_t device : variant_device) variant_memory.push_back(device_memory[device]);
   parameter_capacity_bytes = Copy(a.parameter_capacity_bytes, devices);
   slowdown = Copy(a.slowdown, devices * devices);
-  memory_bytes = Copy(a.memory_bytes, memories);
-  link_latency_us = Copy(a.link_latency_us, memories * memories);
-  link_us_per_byte = Copy(a.link_us_per_byte, memories * memories);
-  link_bus = Copy(a.link_bus, memories * memories);
+  memory_bytes = Copy(a.memory_bytes, n_memories);
   forbidden_pairs = Copy(a.forbidden_pairs, 2 * static_cast<size_t>(a.n_forbidden_pairs));
-  model_of = Copy(a.model_of, ops);
+  model_of = Copy(a.model_of, n_ops);
   deadline_us = Copy(a.deadline_us, n_models);
   period_us = Copy(a.period_us, n_models);
   idle_w = 0.0;
@@ -92,11 +67,71 @@ Problem::Problem(const ProblemArrays& a)
   energy_budget_uj = a.energy_budget_uj;
 
   has_slowdown = AnyOtherThan(slowdown, 1.0);
-  has_energy = AnyOtherThan(energy_uj, 0.0);
-  has_parameters = AnyOtherThan(parameter_bytes, int64_t{0});
   has_prefix = AnyOtherThan(prefix, uint8_t{0});
-  has_period = AnyOtherThan(period_us, std::numeric_limits<double>::infinity());
   has_single_region = AnyOtherThan(single_region, uint8_t{0});
+}
+
+void Problem::AddLinks(const int32_t* links) {
+  first_link.resize(n_ops, n_links);
+  for (int32_t link = 0; link < n_links; ++link) {
+    link_source.push_back(links[2 * link]);
+    link_target.push_back(links[2 * link + 1]);
+    if (first_link[link_target[link]] == n_links) {
+      first_link[link_target[link]] = link;
+    } else {
+      other_links.push_back(link);
+    }
+  }
+  // What operators without a link find at `n_links`.
+  link_source.push_back(0);
+}
+
+void Problem::AddValues(const ProblemArrays& a) {
+  n_inputs = static_cast<int32_t>(std::count(a.value_producer, a.value_producer + n_values, -1));
+  for (int32_t i = 0; i < n_values; ++i) {
+    const int32_t producer = i < n_inputs ? n_ops : a.value_producer[i];
+    values.push_back({producer, a.value_is_output[i] != 0, a.value_bytes[i]});
+    const int32_t begin = a.consumer_begin[i], end = a.consumer_begin[i + 1];
+    for (int32_t j = begin; j < end; ++j) uses.push_back({i, producer, a.consumers[j]});
+    if (a.value_is_output[i]) uses.push_back({i, producer, n_ops});
+    if (i < n_inputs || begin == end) continue;
+    inner_bytes.push_back({producer, i, a.value_bytes[i]});
+    inner_bytes.push_back({a.consumers[end - 1], i, -a.value_bytes[i]});
+  }
+  std::stable_sort(
+      inner_bytes.begin(), inner_bytes.end(), [](const InnerBytes& one, const InnerBytes& other) {
+        return std::make_pair(one.op, one.change < 0) < std::make_pair(other.op, other.change < 0);
+      });
+}
+
+void Problem::AddBorders(const ProblemArrays& a) {
+  for (int32_t from = 0; from < n_variants; ++from) {
+    for (int32_t into = 0; into < n_variants; ++into) {
+      const int32_t pair = from * n_variants + into;
+      borders.push_back({a.border_us[pair], a.copy_us_per_byte[pair]});
+    }
+    borders.push_back({a.host_border_us[from], a.host_copy_us_per_byte[from]});
+  }
+  for (int32_t into = 0; into < n_variants; ++into) {
+    borders.push_back({a.host_border_us[into], a.host_copy_us_per_byte[into]});
+  }
+  borders.push_back({0.0, 0.0});
+}
+
+void Problem::AddWays(const ProblemArrays& a) {
+  for (int32_t source = 0; source < n_memories; ++source) {
+    for (int32_t target = 0; target < n_memories; ++target) {
+      const int32_t link = source * n_memories + target;
+      if (source == target) {
+        ways.push_back({{0.0, 0.0}, -1, false});
+      } else if (std::isinf(a.link_us_per_byte[link])) {
+        ways.push_back({{0.0, 0.0}, -1, true});
+      } else {
+        ways.push_back(
+            {{a.link_latency_us[link], a.link_us_per_byte[link]}, a.link_bus[link], false});
+      }
+    }
+  }
 }
 
 }  // namespace tdse::evaluate

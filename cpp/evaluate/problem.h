@@ -64,6 +64,40 @@ struct InnerBytes {
   int64_t change;
 };
 
+// A time that grows with the bytes of a value.
+struct LinearTime {
+  double fixed_us, us_per_byte;
+
+  double Of(int64_t size_bytes) const {
+    return fixed_us + us_per_byte * static_cast<double>(size_bytes);
+  }
+};
+
+// How a memory's values come to another; it takes no time to the memory itself.
+struct Way {
+  LinearTime time;  // zero if the way is missing, which is told otherwise
+  int32_t bus;
+  bool is_missing;
+};
+
+// An operator as a variant.
+struct Choice {
+  double cost_us, energy_uj;
+  int64_t parameter_bytes;
+  int64_t is_illegal;
+};
+
+struct Value {
+  int32_t producer;  // n_ops, which stands for the caller, if it is an input
+  bool is_output;
+  int64_t size_bytes;
+};
+
+// That an operator or the caller, n_ops, reads a value.
+struct Use {
+  int32_t value, producer, consumer;
+};
+
 struct Problem {
   explicit Problem(const ProblemArrays& arrays);
 
@@ -71,37 +105,43 @@ struct Problem {
   int32_t n_inputs;  // values without a producer, which come first
 
   std::vector<int32_t> link_source, link_target;
+  std::vector<int32_t> first_link;   // by operator: a link to it, or n_links if there is none
+  std::vector<int32_t> other_links;  // all that are not the first ones of their targets
 
-  std::vector<int32_t> value_producer;
-  std::vector<int64_t> value_bytes;
-  std::vector<uint8_t> value_is_output;
-  // The consumers of value i are at [consumer_begin[i], consumer_begin[i + 1]).
-  std::vector<int32_t> consumer_begin, consumers;
-  // By operator: what its tensors take, then what those that it reads last give back.
+  std::vector<Value> values;  // inputs, then by their producers
+  std::vector<Use> uses;  // by value, then ascending; those of inputs are the first n_input_uses
+  int32_t n_input_uses;
+  // In the order of the operators: what the tensors of each take, then what those that it reads
+  // last give back.
   std::vector<InnerBytes> inner_bytes;
-  std::vector<int32_t> inner_begin;  // where each operator's begin, and the end
 
-  std::vector<double> cost_us, energy_uj;
-  std::vector<uint8_t> allowed;
-  std::vector<int64_t> parameter_bytes;
-  std::vector<double> launch_us, border_us, copy_us_per_byte, host_border_us, host_copy_us_per_byte,
-      active_w;
+  std::vector<Choice> choices;  // [n_ops, n_variants]
+  std::vector<double> launch_us, active_w;
+  // [n_variants + 1, n_variants + 1], of a value that goes from a region to another; the last
+  // variant is the caller.
+  std::vector<LinearTime> borders;
   std::vector<int32_t> variant_device, variant_memory, variant_cores;
   std::vector<int32_t> variant_slots;  // regions of the variant that its device has cores for
   std::vector<double> variant_runs;    // runs that all slots together do at once: slots and batch
   std::vector<uint8_t> single_region, prefix;
   std::vector<int32_t> device_cores, device_memory;
   std::vector<double> parameter_capacity_bytes, slowdown, memory_bytes;
-  std::vector<double> link_latency_us, link_us_per_byte;
-  std::vector<int32_t> link_bus;
+  int32_t host_memory;    // the first device's, where inputs come from and outputs go to
+  std::vector<Way> ways;  // [n_memories, n_memories]
   std::vector<int32_t> forbidden_pairs;
   std::vector<int32_t> model_of;
   std::vector<double> deadline_us, period_us;
   double idle_w;  // of all devices together
   double energy_budget_uj;
 
-  // What no operator or device has need not be added up.
-  bool has_slowdown, has_energy, has_parameters, has_prefix, has_single_region, has_period;
+  // What no variant or device has need not be looked at.
+  bool has_slowdown, has_prefix, has_single_region;
+
+ private:
+  void AddLinks(const int32_t* links);
+  void AddValues(const ProblemArrays& arrays);
+  void AddBorders(const ProblemArrays& arrays);
+  void AddWays(const ProblemArrays& arrays);
 };
 
 }  // namespace tdse::evaluate

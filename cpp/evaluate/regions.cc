@@ -7,142 +7,151 @@ namespace tdse::evaluate {
 
 Regions::Regions(const Problem& problem)
     : problem_(problem),
-      joins_(problem.n_links),
-      parent_(problem.n_ops),
-      region_of_(problem.n_ops),
+      is_cut_(problem.n_links + 1, 1),
+      region_of_(problem.n_ops + 1),
       level_(problem.n_ops),
-      ops_(problem.n_ops),
-      begin_(problem.n_ops + 1),
-      from_(problem.n_links),
-      to_(problem.n_links),
-      waiting_(problem.n_ops),
-      next_begin_(problem.n_ops + 1),
-      next_(problem.n_links),
-      knotted_(problem.n_ops),
-      order_(problem.n_ops) {}
+      first_(problem.n_ops + 1),
+      parent_(problem.n_ops + 1),
+      from_the_end_(problem.n_ops),
+      from_(problem.n_links + 1),
+      to_(problem.n_links + 1),
+      circles_(problem.n_ops, problem.n_links),
+      circle_of_(problem.n_ops),
+      is_knotted_(problem.n_ops),
+      highest_level_(problem.n_ops),
+      place_(problem.n_ops),
+      place_begin_(problem.n_ops + 1) {}
 
 void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
-  std::iota(parent_.begin(), parent_.end(), 0);
+  int32_t* const cut = is_cut_.data();
   for (int32_t link = 0; link < problem_.n_links; ++link) {
-    joins_[link] = variants[source[link]] == variants[target[link]];
+    cut[link] = variants[source[link]] != variants[target[link]];
   }
-  for (int32_t link = 0; cuts && link < problem_.n_links; ++link) joins_[link] &= !cuts[link];
-  for (int32_t link = 0; link < problem_.n_links; ++link) {
-    if (joins_[link]) Join(source[link], target[link]);
+  for (int32_t link = 0; cuts && link < problem_.n_links; ++link) cut[link] |= cuts[link] != 0;
+  Connect();
+  if (ListCrossings()) {
+    const auto end = from_the_end_.begin() + n_regions_;
+    std::iota(std::make_reverse_iterator(end), from_the_end_.rend(), 0);
+    return;
   }
-  Number();
-  ListCrossings();
-  const int32_t n_ordered = Peel(from_, to_);
-  if (n_ordered == n_regions_) return;
-  Untangle(n_ordered);
-  Number();
-  ListCrossings();
-  Peel(from_, to_);
+  circles_.Clear(n_regions_);
+  for (int32_t i = 0; i < n_crossings_; ++i) circles_.AddEdge(from_[i], to_[i]);
+  circles_.Find(from_the_end_.data());
+  if (circles_.size() == n_regions_) return;
+  CutCircles();
+  Connect();
+  OrderByLevels();
 }
 
-int32_t Regions::Find(int32_t op) {
-  int32_t above = parent_[op];
-  while (above != parent_[above]) {
-    parent_[op] = parent_[above];
-    op = above;
-    above = parent_[op];
-  }
-  return above;
-}
-
-void Regions::Join(int32_t one, int32_t other) {
-  one = Find(one);
-  other = Find(other);
-  if (one < other) {
-    parent_[other] = one;
-  } else {
-    parent_[one] = other;
-  }
-}
-
-void Regions::Number() {
-  const int32_t n_ops = problem_.n_ops;
-  n_regions_ = 0;
-  // A parent is lower, and so has its region already; `begin_` counts operators at first.
-  for (int32_t op = 0; op < n_ops; ++op) {
-    if (parent_[op] == op) {
-      region_of_[op] = n_regions_;
-      begin_[n_regions_++] = 1;
-    } else {
-      region_of_[op] = region_of_[parent_[op]];
-      ++begin_[region_of_[op]];
-    }
-  }
-  int32_t total = 0;
-  for (int32_t region = 0; region < n_regions_; ++region) begin_[region] = total += begin_[region];
-  begin_[n_regions_] = total;
-  for (int32_t op = n_ops - 1; op >= 0; --op) ops_[--begin_[region_of_[op]]] = op;
-}
-
-void Regions::ListCrossings() {
-  int32_t count = 0;
-  for (int32_t link = 0; link < problem_.n_links; ++link) {
-    from_[count] = region_of_[problem_.link_source[link]];
-    to_[count] = region_of_[problem_.link_target[link]];
-    count += from_[count] != to_[count];
-  }
-  n_crossings_ = count;
-}
-
-int32_t Regions::Peel(const std::vector<int32_t>& from, const std::vector<int32_t>& to) {
-  std::fill_n(waiting_.begin(), n_regions_, 0);
-  std::fill_n(next_begin_.begin(), n_regions_ + 1, 0);
-  for (int32_t i = 0; i < n_crossings_; ++i) {
-    ++waiting_[to[i]];
-    ++next_begin_[from[i]];
-  }
-  int32_t total = 0, n_peeled = 0;
-  for (int32_t region = 0; region < n_regions_; ++region) {
-    next_begin_[region] = total += next_begin_[region];
-    order_[n_peeled] = region;
-    n_peeled += waiting_[region] == 0;
-  }
-  next_begin_[n_regions_] = total;
-  for (int32_t i = 0; i < n_crossings_; ++i) next_[--next_begin_[from[i]]] = to[i];
-  for (int32_t i = 0; i < n_peeled; ++i) {
-    const int32_t region = order_[i];
-    for (int32_t j = next_begin_[region]; j < next_begin_[region + 1]; ++j) {
-      if (!--waiting_[next_[j]]) order_[n_peeled++] = next_[j];
-    }
-  }
-  return n_peeled;
-}
-
-void Regions::Untangle(int32_t n_ordered) {
+void Regions::Connect() {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
-  std::fill_n(knotted_.begin(), n_regions_, 1);
-  for (int32_t i = 0; i < n_ordered; ++i) knotted_[order_[i]] = 0;
-  // The same from the end, among what is left.
-  int32_t n_left = 0;
-  for (int32_t i = 0; i < n_crossings_; ++i) {
-    from_[n_left] = from_[i];
-    to_[n_left] = to_[i];
-    n_left += knotted_[from_[i]] && knotted_[to_[i]];
-  }
-  n_crossings_ = n_left;
-  const int32_t n_free = Peel(to_, from_);
-  for (int32_t i = 0; i < n_free; ++i) knotted_[order_[i]] = 0;
+  const int32_t* const first_link = problem_.first_link.data();
+  int32_t* const set_of = region_of_.data();
+  int32_t* const parent = parent_.data();
+  int32_t n_sets = 0;
+  // An operator's first link takes it into a set, or it begins a new one; without branches, since
+  // nothing foretells which.
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
+    const int32_t link = first_link[op], before = set_of[source[link]];
+    first_[n_sets] = op;
+    parent[n_sets] = n_sets;
+    const int32_t is_new = is_cut_[link];
+    set_of[op] = before + (n_sets - before) * is_new;
+    n_sets += is_new;
+  }
+  // Its other links join sets.
+  n_regions_ = n_sets;
+  for (const int32_t link : problem_.other_links) {
+    if (is_cut_[link]) continue;
+    const int32_t one = Find(set_of[source[link]]), other = Find(set_of[target[link]]);
+    if (one == other) continue;
+    parent[std::max(one, other)] = std::min(one, other);
+    --n_regions_;
+  }
+  // The caller comes last.
+  set_of[problem_.n_ops] = n_regions_;
+  if (n_regions_ == n_sets) return;
+  // Parents are lower, and so have their numbers already.
+  int32_t n_numbered = 0;
+  for (int32_t set = 0; set < n_sets; ++set) {
+    const bool is_region = parent[set] == set;
+    const int32_t number = parent[parent[set]];
+    parent[set] = is_region ? n_numbered : number;
+    first_[n_numbered] = first_[set];
+    n_numbered += is_region;
+  }
+  for (int32_t op = 0; op < problem_.n_ops; ++op) set_of[op] = parent[set_of[op]];
+}
+
+int32_t Regions::Find(int32_t set) {
+  while (parent_[set] != set) set = parent_[set] = parent_[parent_[set]];
+  return set;
+}
+
+bool Regions::ListCrossings() {
+  const int32_t* const source = problem_.link_source.data();
+  const int32_t* const target = problem_.link_target.data();
+  const int32_t* const region_of = region_of_.data();
+  int32_t count = 0, n_descending = 0;
+  for (int32_t link = 0; link < problem_.n_links; ++link) {
+    const int32_t from = region_of[source[link]], to = region_of[target[link]];
+    from_[count] = from;
+    to_[count] = to;
+    count += from != to;
+    n_descending += from > to;
+  }
+  n_crossings_ = count;
+  return n_descending == 0;
+}
+
+void Regions::CutCircles() {
+  const int32_t* const source = problem_.link_source.data();
+  const int32_t* const target = problem_.link_target.data();
+  // A region that is in no circle with another stays whole; `place_` counts regions by circle.
+  std::fill_n(place_.begin(), circles_.size(), 0);
+  for (int32_t region = 0; region < n_regions_; ++region) ++place_[circles_.of(region)];
+  for (int32_t op = 0; op < problem_.n_ops; ++op) {
+    const int32_t circle = circles_.of(region_of_[op]);
+    circle_of_[op] = circle;
+    is_knotted_[op] = place_[circle] > 1;
     level_[op] = 0;
-    if (knotted_[region_of_[op]]) parent_[op] = op;
   }
   // Links are in the order of their sources, so a level is known before it is passed on.
   for (int32_t link = 0; link < problem_.n_links; ++link) {
     const int32_t from = source[link], to = target[link];
-    if (!knotted_[region_of_[from]] || !knotted_[region_of_[to]]) continue;
-    level_[to] = std::max(level_[to], level_[from] + !joins_[link]);
+    const int32_t is_same = circle_of_[from] == circle_of_[to];
+    const int32_t level = (level_[from] + is_cut_[link]) * (is_same & is_knotted_[from]);
+    level_[to] = std::max(level_[to], level);
   }
   for (int32_t link = 0; link < problem_.n_links; ++link) {
-    const int32_t from = source[link], to = target[link];
-    if (joins_[link] && knotted_[region_of_[from]] && level_[from] == level_[to]) Join(from, to);
+    is_cut_[link] |= level_[source[link]] != level_[target[link]];
+  }
+}
+
+void Regions::OrderByLevels() {
+  // Each level of each circle is a place; each has an operator, so there are enough.
+  int32_t n_places = 0;
+  std::fill_n(highest_level_.begin(), circles_.size(), 0);
+  for (int32_t region = 0; region < n_regions_; ++region) {
+    int32_t& highest = highest_level_[circle_of_[first_[region]]];
+    highest = std::max(highest, level_[first_[region]]);
+  }
+  for (int32_t circle = 0; circle < circles_.size(); ++circle) {
+    n_places += highest_level_[circle] + 1;
+    highest_level_[circle] = n_places - 1;
+  }
+  std::fill_n(place_begin_.begin(), n_places + 1, 0);
+  for (int32_t region = 0; region < n_regions_; ++region) {
+    const int32_t op = first_[region];
+    place_[region] = highest_level_[circle_of_[op]] - level_[op];
+    ++place_begin_[place_[region] + 1];
+  }
+  for (int32_t place = 0; place < n_places; ++place) place_begin_[place + 1] += place_begin_[place];
+  for (int32_t region = 0; region < n_regions_; ++region) {
+    from_the_end_[place_begin_[place_[region]]++] = region;
   }
 }
 

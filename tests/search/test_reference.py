@@ -182,7 +182,7 @@ def test_regions_side_by_side_are_slowed_down_while_they_are():
 def test_strict_genes_wait_for_the_next_region_of_their_order():
     # 0 on the GPU feeds 1 on the CPU, where 2 could run at once.
     problem = platform([[9, 1], [2, 9], [30, 9]], [(0, 1)])
-    genes = Genes([1, 0, 0], priority=[3, 2, 1])
+    genes = Genes([1, 0, 0], priority=[300, 200, 100])
     assert [start for _, start, _ in times(assess(problem, genes))] == [0, 31, 0]
     strict = dataclasses.replace(genes, strict=True)
     assert [start for _, start, _ in times(assess(problem, strict))] == [0, 15, 18]

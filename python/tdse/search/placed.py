@@ -37,8 +37,8 @@ class Placed:
         for index, value in enumerate(problem.values):
             if value.producer >= 0:
                 self.made[self.region_of[value.producer]].append(index)
-            for op in self.readers(value):
-                self.read[self.region_of[op]].append(index)
+            for region in self.readers(value):
+                self.read[region].append(index)
         self.work_us = self._work_us()
         self.inner_bytes = [self._inner_bytes(region) for region in range(len(self.regions))]
 
@@ -51,8 +51,9 @@ class Placed:
         return self.memory[self.home(value)] if value.producer >= 0 else self.host_memory
 
     def readers(self, value: Flow) -> list[int]:
-        """The operators that read a tensor in regions that did not make it."""
-        return [op for op in value.consumers if self.region_of[op] != self.home(value)]
+        """The regions that read a tensor and did not make it, by their first operators that do."""
+        regions = dict.fromkeys(self.region_of[op] for op in value.consumers)
+        return [region for region in regions if region != self.home(value)]
 
     def leaves(self, value: Flow) -> bool:
         """The tensor is read outside the region that makes it."""
@@ -75,8 +76,7 @@ class Placed:
             cost_us = problem.costs[op][variant]
             work_us[self.region_of[op]] += 0.0 if math.isinf(cost_us) else cost_us
         for value in problem.values:
-            reading = dict.fromkeys(self.region_of[op] for op in self.readers(value))
-            for region in reading:
+            for region in self.readers(value):
                 into = self.variant[region]
                 if value.producer < 0:
                     work_us[region] += self._host_us(value, into)
@@ -124,8 +124,8 @@ def start_keys(placed: Placed, genes: Genes) -> list[float]:
     # Inputs of the model hold nobody up.
     for value in placed.problem.values:
         if value.producer < 0:
-            for op in value.consumers:
-                waiting[placed.region_of[op]] -= 1
+            for region in placed.readers(value):
+                waiting[region] -= 1
     ready = [(-priority[region], region) for region, count in enumerate(waiting) if not count]
     heapq.heapify(ready)
     keys = [0.0] * len(placed.regions)
@@ -133,8 +133,7 @@ def start_keys(placed: Placed, genes: Genes) -> list[float]:
         _, region = heapq.heappop(ready)
         keys[region] = float(position)
         for index in placed.made[region]:
-            for op in placed.readers(placed.problem.values[index]):
-                reader = placed.region_of[op]
+            for reader in placed.readers(placed.problem.values[index]):
                 waiting[reader] -= 1
                 if not waiting[reader]:
                     heapq.heappush(ready, (-priority[reader], reader))
@@ -149,9 +148,7 @@ def _tails_us(placed: Placed) -> list[float]:
     while stack:
         region = stack[-1]
         after = {
-            placed.region_of[op]
-            for index in placed.made[region]
-            for op in placed.readers(values[index])
+            reader for index in placed.made[region] for reader in placed.readers(values[index])
         }
         missing = [reader for reader in sorted(after) if tails_us[reader] < 0]
         if missing:
@@ -161,8 +158,7 @@ def _tails_us(placed: Placed) -> list[float]:
         longest_us = 0.0
         for index in placed.made[region]:
             value = values[index]
-            for op in placed.readers(value):
-                reader = placed.region_of[op]
+            for reader in placed.readers(value):
                 carry_us = placed.carry_us(value, placed.memory[region], placed.memory[reader])
                 longest_us = max(longest_us, _finite(carry_us) + tails_us[reader])
             if value.is_output:

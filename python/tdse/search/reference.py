@@ -14,8 +14,9 @@ all that it reads is in its device's memory and as many cores as its variant nee
 time, each device starts the region of the highest priority that may, as long as its cores suffice;
 one that needs more cores than are free is waited for. The priority is the longest way from the
 region's start to the end of the run if nothing were shared, and what the genes add to it. Equal
-priorities go to the lower region. If the genes are strict, the devices follow one list instead: regions in the order of their priority,
-but after all that they read from; each device starts its regions in this order and no other.
+priorities go to the lower region. If the genes are strict, the devices follow one list instead:
+regions in the order of their priority, but after all that they read from; each device starts its
+regions in this order and no other.
 
 A tensor is carried once to each other memory in which it is read, when the region that makes it is
 done. Transfers on one bus take turns in the order in which they are asked for: by time, region,
@@ -43,6 +44,7 @@ Inputs are in the host's memory from 0 on. Counted is one run with one inference
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import truediv
 
 from tdse.search.placed import Placed, start_keys
 from tdse.search.problem import Problem
@@ -62,7 +64,9 @@ def assess(problem: Problem, genes: Genes) -> Outcome:
     run.finish()
     latency_us = tuple(run.latency_us)
     makespan_us = max(latency_us)
-    load, utilisation = _loads(placed, run)
+    loads_us = _loads_us(placed, run)
+    periods_us = problem.period_us.tolist()
+    utilisation = [_sum(map(truediv, by_model, periods_us)) for by_model in loads_us]
     active_uj = _active_uj(placed, run)
     energy_uj = active_uj + _sum(problem.idle_w.tolist()) * makespan_us
     violations = [0.0] * len(Rule)
@@ -82,7 +86,7 @@ def assess(problem: Problem, genes: Genes) -> Outcome:
         Schedule(regions, tuple(run.transfers)),
         latency_us,
         makespan_us,
-        max(load, default=0.0),
+        max(map(_sum, loads_us)),
         active_uj,
         energy_uj,
         tuple(run.peak_bytes),
@@ -90,15 +94,15 @@ def assess(problem: Problem, genes: Genes) -> Outcome:
     )
 
 
-def _loads(placed: Placed, run: Timeline) -> tuple[list[float], list[float]]:
-    """Microseconds for which a run occupies each device and bus; its share of their periods."""
+def _loads_us(placed: Placed, run: Timeline) -> list[list[float]]:
+    """Microseconds for which a run of each model occupies each device, then each bus."""
     problem = placed.problem
     used = [False] * problem.n_devices
     slots = [1] * problem.n_devices
     for region, device in enumerate(placed.device):
         used[device] = True
         slots[device] = max(slots[device], _slots(placed, region))
-    load_us, utilisation = [0.0] * problem.n_devices, [0.0] * problem.n_devices
+    loads_us = [[0.0] * problem.n_models for _ in range(problem.n_devices)]
     for region, device in enumerate(placed.device):
         factor = 1.0
         for other in range(problem.n_devices):
@@ -106,9 +110,8 @@ def _loads(placed: Placed, run: Timeline) -> tuple[list[float], list[float]]:
             factor += (float(problem.slowdown[device, other]) - 1.0) * beside
         batch = int(problem.variant_batch[placed.variant[region]])
         share_us = placed.work_us[region] * factor / (_slots(placed, region) * batch)
-        load_us[device] += share_us
-        utilisation[device] += share_us / float(problem.period_us[placed.model[region]])
-    return load_us + run.bus_load_us, utilisation + run.bus_utilisation
+        loads_us[device][placed.model[region]] += share_us
+    return loads_us + run.bus_load_us
 
 
 def _slots(placed: Placed, region: int) -> int:
@@ -118,13 +121,14 @@ def _slots(placed: Placed, region: int) -> int:
 
 
 def _active_uj(placed: Placed, run: Timeline) -> float:
-    problem, active_uj = placed.problem, 0.0
+    """That of the regions by their times, and that of the operators."""
+    problem, regions_uj = placed.problem, 0.0
     for region, variant in enumerate(placed.variant):
         time_us = run.end_us[region] - run.start_us[region]
-        active_uj += float(problem.active_w[variant]) * time_us
-    for op, variant in enumerate(placed.variants):
-        active_uj += float(problem.energy_uj[op, variant])
-    return active_uj
+        regions_uj += float(problem.active_w[variant]) * time_us
+    return regions_uj + _sum(
+        float(problem.energy_uj[op, variant]) for op, variant in enumerate(placed.variants)
+    )
 
 
 def _count_broken_rules(placed: Placed, violations: list[float]) -> None:

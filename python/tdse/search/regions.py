@@ -1,12 +1,11 @@
 """Which operators are compiled and launched as one, given the genes.
 
 A link between two operators of one variant joins them unless it is cut. Operators that are joined,
-directly or through others, are a region. If regions wait for each other in a circle, those in a
-circle and those between two circles are cut into levels: an operator's level is the most links that
-do not join on any way to it within those regions, and only operators of one level stay together.
-The level rises along every link that leaves a region, so no circle is left. Any convex regions
-without circles can be had: cut the links between them. Regions are numbered by their lowest
-operators.
+directly or through others, are a region. Regions that wait for each other in a circle are cut into
+levels: an operator's level is the most links that do not join on any way to it within its circle,
+and only operators of one level stay together. The level rises along every link between the regions
+of a circle, so no circle is left. Any convex regions without circles can be had: cut the links
+between them. Regions are numbered by their lowest operators.
 """
 
 from __future__ import annotations
@@ -26,13 +25,11 @@ def regions_from(problem: Problem, genes: Genes) -> list[list[int]]:
     ]
     joined = [link for link, join in zip(problem.links, joins, strict=True) if join]
     whole = _components(problem.n_ops, joined)
-    knotted = {op for region in _knotted(whole, problem.links) for op in region}
-    if not knotted:
-        return whole
+    circle = _circles(whole, problem.links)
     level = [0] * problem.n_ops
     # Links are in the order of their producers, so a level is known before it is passed on.
     for (u, v), join in zip(problem.links, joins, strict=True):
-        if u in knotted and v in knotted:
+        if circle[u] == circle[v] and len(circle[u]) > 1:
             level[v] = max(level[v], level[u] + (not join))
     return _components(problem.n_ops, [(u, v) for u, v in joined if level[u] == level[v]])
 
@@ -63,21 +60,20 @@ def _components(n_ops: int, links: Iterable[tuple[int, int]]) -> list[list[int]]
     return [sorted(region) for region in members if region]
 
 
-def _knotted(
+def _circles(
     regions: Sequence[Sequence[int]], links: Sequence[tuple[int, int]]
-) -> list[Sequence[int]]:
-    """The regions that lie in a circle, or between two circles."""
+) -> list[frozenset[int]]:
+    """For each operator, its region and those that both wait for that and are waited for by it."""
     region_of = {op: index for index, region in enumerate(regions) for op in region}
-    pairs = {(region_of[u], region_of[v]) for u, v in links if region_of[u] != region_of[v]}
-    left = set(range(len(regions)))
-    for sources_first in (True, False):
-        while True:
-            blocked = {
-                pair[1 if sources_first else 0]
-                for pair in pairs
-                if pair[0] in left and pair[1] in left
-            }
-            if blocked == left:
-                break
-            left = blocked
-    return [regions[index] for index in sorted(left)]
+    pairs = {(region_of[u], region_of[v]) for u, v in links}
+    after = [{index} for index in range(len(regions))]
+    before = [{index} for index in range(len(regions))]
+    growing = True
+    while growing:
+        growing = False
+        for source, target in pairs:
+            growing |= not (after[target] <= after[source] and before[source] <= before[target])
+            after[source] |= after[target]
+            before[target] |= before[source]
+    circles = [frozenset(one & other) for one, other in zip(after, before, strict=True)]
+    return [circles[region_of[op]] for op in range(len(region_of))]

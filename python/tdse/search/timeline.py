@@ -21,8 +21,7 @@ class Timeline:
         self.latency_us = [0.0] * problem.n_models
         self.transfers: list[Transfer] = []
         self.n_without_link = 0
-        self.bus_load_us = [0.0] * problem.n_buses
-        self.bus_utilisation = [0.0] * problem.n_buses
+        self.bus_load_us = [[0.0] * problem.n_models for _ in range(problem.n_buses)]
         self._bus_free_us = [0.0] * problem.n_buses
         self._copies: dict[tuple[int, int], float] = {}
         self._waiting = [len(read) for read in placed.read]
@@ -45,8 +44,8 @@ class Timeline:
             memory = placed.memory[placed.region_of[op]]
             self._live_bytes[memory] += int(problem.parameter_bytes[op])
         for index, value in enumerate(problem.values):
-            for op in placed.readers(value):
-                copy = (index, placed.memory[placed.region_of[op]])
+            for region in placed.readers(value):
+                copy = (index, placed.memory[region])
                 self._readers_left_in[copy] = self._readers_left_in.get(copy, 0) + 1
         self.peak_bytes = list(self._live_bytes)
 
@@ -129,8 +128,7 @@ class Timeline:
     def _hand_over(self, index: int, now_us: float) -> None:
         """Gives a tensor that was just made to all that read it."""
         placed, value = self._placed, self._placed.problem.values[index]
-        for op in placed.readers(value):
-            region = placed.region_of[op]
+        for region in placed.readers(value):
             there_us = self._carry(index, placed.memory[region], placed.model[region], now_us)
             self._arrival_us[region] = max(self._arrival_us[region], there_us)
             self._waiting[region] -= 1
@@ -156,8 +154,7 @@ class Timeline:
         elif (bus := int(problem.link_bus[source, target])) >= 0:
             start_us = max(now_us, self._bus_free_us[bus])
             self._bus_free_us[bus] = start_us + carry_us
-            self.bus_load_us[bus] += carry_us
-            self.bus_utilisation[bus] += carry_us / float(problem.period_us[model])
+            self.bus_load_us[bus][model] += carry_us
         self._copies[index, target] = start_us + carry_us
         self.transfers.append(Transfer(index, source, target, start_us, start_us + carry_us))
         self._take(target, value.size_bytes)

@@ -1,0 +1,50 @@
+// Which nodes of a graph lie in a circle with each other: its strongly connected components.
+#ifndef TDSE_EVALUATE_CIRCLES_H_
+#define TDSE_EVALUATE_CIRCLES_H_
+
+#include <cstdint>
+#include <vector>
+
+namespace tdse::evaluate {
+
+// Tarjan, "Depth-first search and linear graph algorithms", SIAM J. Comput. 1 (1972); without
+// recursion, and in memory that is allocated once.
+class Circles {
+ public:
+  Circles(int32_t most_nodes, int32_t most_edges);
+
+  // Begins a graph with this many nodes and no edges.
+  void Clear(int32_t n_nodes);
+  void AddEdge(int32_t from, int32_t to) {
+    edges_[n_edges_] = {to, next_[from]};
+    next_[from] = n_edges_++;
+  }
+  // Fills `order` with all nodes, each circle after those to which it leads.
+  void Find(int32_t* order);
+
+  // The number of circles; a node that lies in none counts as one.
+  int32_t size() const { return n_circles_; }
+  // The circle of a node; circles are numbered in the order in which they were found.
+  int32_t of(int32_t node) const { return circle_of_[node]; }
+
+ private:
+  struct Edge {
+    int32_t to;
+    int32_t next;  // of the same node; -1 after the last
+  };
+
+  void Search(int32_t root, int32_t* order);
+
+  int32_t n_nodes_ = 0, n_edges_ = 0, n_circles_ = 0, n_seen_ = 0, n_ordered_ = 0, n_open_ = 0;
+  std::vector<Edge> edges_;
+  // By node.
+  std::vector<int32_t> next_;    // the edge that the search follows next
+  std::vector<int32_t> seen_;    // when the search came there, from 1 on; 0 if it did not
+  std::vector<int32_t> lowest_;  // the first seen node that is known to be in its circle
+  std::vector<int32_t> circle_of_;
+  std::vector<int32_t> path_, open_;  // stacks: the way to a node; nodes whose circle is not closed
+};
+
+}  // namespace tdse::evaluate
+
+#endif  // TDSE_EVALUATE_CIRCLES_H_

@@ -1,0 +1,123 @@
+// A placement before anything runs: its regions, what each costs by itself, and what they read
+// from each other. python/tdse/search/placed.py is the specification.
+#ifndef TDSE_EVALUATE_PLACED_H_
+#define TDSE_EVALUATE_PLACED_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "heap.h"
+#include "problem.h"
+#include "regions.h"
+
+namespace tdse::evaluate {
+
+struct Genes {
+  const uint8_t* variants;           // [n_ops]
+  const uint8_t* cuts = nullptr;     // [n_links]; null for none
+  const double* priority = nullptr;  // [n_ops]; null for zeros
+  bool strict = false;
+};
+
+// What one region needs, and when it runs.
+struct Region {
+  int32_t variant, device, memory, model, cores;
+  int32_t first_made;     // values that leave it, linked by Leaving::next_made; -1 for none
+  int32_t first_reading;  // linked by Reading::next; -1 for none
+  int32_t waiting;        // readings whose value is not made yet
+  int32_t position;       // in its device's list, for strict genes
+  double work_us;
+  double after_us;  // the longest way from its end to the end of the run
+  double key;       // devices start the region with the least key first
+  int64_t leaving_bytes, inner_bytes;
+  int64_t inner_live_bytes;  // while its operators are gone through
+  double arrival_us, start_us, end_us;
+  double slower;  // the factor by which it is slowed down at present
+};
+
+// A value that is read outside the region that makes it.
+struct Leaving {
+  int32_t value;
+  int32_t home;    // the region that makes it, or the caller
+  int32_t memory;  // in which it is made
+  int32_t reading_begin, reading_end;
+  int32_t next_made;  // of the same region; -1 after the last
+  int32_t n_left;     // regions that are still to read it; the caller counts as one
+  int32_t is_output;
+  int64_t size_bytes;
+};
+
+// That a region reads a value which it did not make.
+struct Reading {
+  int32_t leaving;
+  int32_t region;
+  int32_t next;  // of the same region; -1 after the last
+};
+
+// A value in a memory.
+struct Copy {
+  double there_us;  // negative if it was not asked for
+  int64_t n_left;   // regions that are still to read it there; what must be kept counts as one
+};
+
+// One placement after the other, in memory that is allocated once.
+class Placed {
+ public:
+  explicit Placed(const Problem& problem);
+
+  void Place(const Genes& genes);
+
+  const Problem& problem() const { return problem_; }
+  const Regions& formed() const { return formed_; }
+  int32_t n_regions() const { return formed_.size(); }
+  const uint8_t* variants() const { return variants_; }
+  // Inputs come first, all of them.
+  Leaving& leaving(int32_t index) { return leaving_[index]; }
+  Region& region(int32_t index) { return regions_[index]; }
+  const Region& region(int32_t index) const { return regions_[index]; }
+  const Reading& reading(int32_t index) const { return readings_[index]; }
+  Copy& copy(int32_t leaving, int32_t memory) {
+    return copies_[static_cast<size_t>(leaving) * problem_.n_memories + memory];
+  }
+  int32_t n_illegal() const { return n_illegal_; }
+  double energy_uj() const { return energy_uj_; }  // of the operators
+  int64_t parameter_bytes(int32_t device) const { return parameter_bytes_[device]; }
+
+ private:
+  // That an operator of a region, or the caller as number n_regions, reads a value that the region
+  // did not make.
+  struct Crossing {
+    int32_t value, region;
+  };
+
+  void AddOperators();
+  void AddValues();
+  void ListCrossings();
+  const LinearTime* AddLeaving(int32_t value);
+  void LinkValues();
+  void AddInnerBytes();
+  void SetKeys(const Genes& genes);
+  void SetTails();
+  void SetListOrder();
+
+  const Problem& problem_;
+  Regions formed_;
+  const uint8_t* variants_ = nullptr;
+  int32_t n_crossings_ = 0, n_leaving_ = 0, n_readings_ = 0, n_illegal_ = 0;
+  double energy_uj_ = 0.0;
+  std::vector<Region> blank_;    // by variant, and the caller
+  std::vector<Region> regions_;  // and the caller
+  std::vector<Leaving> leaving_;
+  std::vector<Crossing> crossings_;
+  std::vector<Reading> readings_;
+  std::vector<Copy> copies_;              // by leaving value and memory
+  std::vector<int64_t> is_inner_;         // by value: all bits or none
+  std::vector<int64_t> parameter_bytes_;  // by device
+  std::vector<int32_t> n_listed_;         // by device
+  Heap listable_;
+};
+
+}  // namespace tdse::evaluate
+
+#endif  // TDSE_EVALUATE_PLACED_H_

@@ -1,0 +1,78 @@
+// One run of a placement: when each region and each transfer begins and ends.
+// python/tdse/search/timeline.py is the specification.
+#ifndef TDSE_EVALUATE_TIMELINE_H_
+#define TDSE_EVALUATE_TIMELINE_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "heap.h"
+#include "placed.h"
+#include "problem.h"
+
+namespace tdse::evaluate {
+
+struct Transfer {
+  int32_t value, source, target;
+  double start_us, end_us;
+};
+
+// Devices and buses over time, in memory that is allocated once.
+class Timeline {
+ public:
+  explicit Timeline(const Problem& problem);
+
+  // Runs all regions, and tells them when.
+  void Run(Placed* placed, bool strict);
+
+  const std::vector<double>& latency_us() const { return latency_us_; }
+  const std::vector<int64_t>& peak_bytes() const { return peak_bytes_; }
+  // Microseconds of each bus for each model, row-major.
+  const std::vector<double>& bus_load_us() const { return bus_load_us_; }
+  const std::vector<Transfer>& transfers() const { return transfers_; }
+  int32_t n_without_link() const { return n_without_link_; }
+
+ private:
+  struct Device {
+    int32_t free_cores, n_started, n_running;
+    bool is_touched;  // it is among `touched_`
+  };
+
+  void Begin();
+  void MakeReady(int32_t region);
+  void Touch(int32_t device);
+  void StartOn(int32_t device, double now_us);
+  void Rate(double now_us);
+  double NextEnd() const;
+  void CompleteAll(double now_us);
+  int32_t TakeRunning(int32_t place);
+  void Complete(int32_t region, double now_us);
+  void HandOver(int32_t made, double now_us);
+  double Carry(int32_t made, int32_t target, int32_t model, double now_us);
+  void Take(int32_t memory, int64_t size_bytes) {
+    const int64_t live_bytes = live_bytes_[memory] += size_bytes;
+    peak_bytes_[memory] = std::max(peak_bytes_[memory], live_bytes);
+  }
+
+  const Problem& problem_;
+  Placed* placed_ = nullptr;
+  bool strict_ = false;
+
+  std::vector<Device> devices_;
+  std::vector<Heap> ready_;       // by device
+  Heap released_;                 // regions that wait for a transfer, by when it is there
+  std::vector<int32_t> touched_;  // devices that may have something to start
+  std::vector<int32_t> running_;  // regions
+  std::vector<double> running_end_us_;
+  std::vector<int32_t> finished_;
+  std::vector<int64_t> live_bytes_, peak_bytes_;  // by memory
+  std::vector<double> bus_free_us_, bus_load_us_;
+  std::vector<double> latency_us_;  // by model
+  std::vector<Transfer> transfers_;
+  int32_t n_touched_ = 0, n_running_ = 0, n_without_link_ = 0;
+};
+
+}  // namespace tdse::evaluate
+
+#endif  // TDSE_EVALUATE_TIMELINE_H_
