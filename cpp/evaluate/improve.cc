@@ -135,19 +135,6 @@ double Improver::Value(const Goal& goal, double* figures, bool* valid) {
 }
 
 void Improver::Move(double reach) {
-  MoveKind(reach);
-  // Whether regions reach across the moved operators' links is decided along with them.
-  const int32_t joined = chance_.Below(4);
-  if (joined > 1) return;
-  const size_t n_moved = changes_.size();
-  for (size_t i = 0; i < n_moved; ++i) {
-    if (changes_[i].gene != Gene::kVariant) continue;
-    const int32_t op = changes_[i].index;
-    for (int32_t j = near_begin_[op]; j < near_begin_[op + 1]; ++j) SetCut(near_link_[j], joined);
-  }
-}
-
-void Improver::MoveKind(double reach) {
   int32_t kind = movable_.empty() ? kCutMoves + kPriorityMoves : 100;
   kind = chance_.Below(kind);
   if ((kind -= kCutMoves) < 0) return MoveCut();

@@ -72,7 +72,6 @@ class Improver {
 
   double Value(const Goal& goal, double* figures, bool* valid);
   void Move(double reach);
-  void MoveKind(double reach);
   void MoveOne();
   void MoveBorder();
   void MoveCluster();

@@ -38,7 +38,7 @@ TDSE_EVALUATE_CALL int32_t TdseEvaluatorFigures(const TdseEvaluator* self) {
   return self->evaluator.n_figures();
 }
 
-// Evaluates `count` placements. All but the first three arrays may be null, except `figures`.
+// Evaluates `count` placements. `cuts` and `priority` may be null, and so may `region_of`.
 //   variants  [count, n_ops]
 //   cuts      [count, n_links]
 //   priority  [count, n_ops]
@@ -52,7 +52,7 @@ TDSE_EVALUATE_CALL void TdseEvaluate(TdseEvaluator* self, int64_t count, const u
   const int64_t n_ops = evaluator.problem().n_ops, n_links = evaluator.problem().n_links;
   for (int64_t i = 0; i < count; ++i) {
     evaluator.Evaluate({variants + i * n_ops, cuts ? cuts + i * n_links : nullptr,
-                        priority ? priority + i * n_ops : nullptr, strict && strict[i]},
+                        priority ? priority + i * n_ops : nullptr, strict[i] != 0},
                        figures + i * evaluator.n_figures());
     for (int64_t op = 0; region_of && op < n_ops; ++op) {
       region_of[i * n_ops + op] = evaluator.regions().of(static_cast<int32_t>(op));

@@ -139,7 +139,7 @@ class Evaluator:
         variants: ArrayLike,
         cuts: ArrayLike | None = None,
         priority: ArrayLike | None = None,
-        strict: ArrayLike | None = None,
+        strict: ArrayLike = False,
         *,
         regions: bool = False,
     ) -> Evaluations:
@@ -149,7 +149,7 @@ class Evaluator:
             variants: integers [count, n_ops].
             cuts: booleans [count, n_links]; None for no cuts.
             priority: microseconds [count, n_ops]; None for zeros.
-            strict: booleans [count]; None for none.
+            strict: booleans, [count] or one for all.
             regions: ask for ``region_of``.
 
         Raises:
@@ -163,9 +163,7 @@ class Evaluator:
         genes = np.ascontiguousarray(genes, np.uint8)
         cut = _optional("cuts", cuts, len(self.problem.links), count, np.uint8)
         wanted = _optional("priority", priority, n_ops, count, np.float64)
-        listed = None if strict is None else np.ascontiguousarray(strict, np.uint8)
-        if listed is not None and listed.shape != (count,):
-            raise _wrong("strict", f"have shape {listed.shape}, not {count}")
+        listed = np.ascontiguousarray(np.broadcast_to(strict, count), np.uint8)
         if wanted is not None and np.isnan(wanted).any():
             raise _wrong("priority", "are not all numbers")
         figures = np.empty((count, self._n_figures))
@@ -176,7 +174,7 @@ class Evaluator:
             genes.ctypes.data,
             None if cut is None else cut.ctypes.data,
             None if wanted is None else wanted.ctypes.data,
-            None if listed is None else listed.ctypes.data,
+            listed.ctypes.data,
             figures.ctypes.data,
             None if region_of is None else region_of.ctypes.data,
         )

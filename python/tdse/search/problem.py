@@ -317,6 +317,11 @@ class Problem:
         return sorted({(int(u), int(v)) for u, v in self.edges[:, :2].tolist()})
 
     @cached_property
+    def link_array(self) -> Ints:
+        """``links`` as int32 [n_links, 2]."""
+        return np.array(self.links, np.int32).reshape(-1, 2)
+
+    @cached_property
     def flows(self) -> tuple[Flow, ...]:
         """The tensors between operators, one entry a tensor."""
         readers: dict[tuple[int, int], set[int]] = {}
