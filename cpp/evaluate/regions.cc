@@ -59,7 +59,7 @@ void Regions::Connect() {
     first_[n_sets] = op;
     parent[n_sets] = n_sets;
     const int32_t is_new = is_cut_[link];
-    set_of[op] = before + (n_sets - before) * is_new;
+    set_of[op] = before + ((n_sets - before) & -is_new);
     n_sets += is_new;
   }
   // Its other links join sets.
@@ -116,14 +116,14 @@ void Regions::CutCircles() {
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
     const int32_t circle = circles_.of(region_of_[op]);
     circle_of_[op] = circle;
-    is_knotted_[op] = place_[circle] > 1;
+    is_knotted_[op] = -static_cast<int32_t>(place_[circle] > 1);
     level_[op] = 0;
   }
   // Links are in the order of their sources, so a level is known before it is passed on.
   for (int32_t link = 0; link < problem_.n_links; ++link) {
     const int32_t from = source[link], to = target[link];
-    const int32_t is_same = circle_of_[from] == circle_of_[to];
-    const int32_t level = (level_[from] + is_cut_[link]) * (is_same & is_knotted_[from]);
+    const int32_t is_same = -static_cast<int32_t>(circle_of_[from] == circle_of_[to]);
+    const int32_t level = (level_[from] + is_cut_[link]) & is_same & is_knotted_[from];
     level_[to] = std::max(level_[to], level);
   }
   for (int32_t link = 0; link < problem_.n_links; ++link) {
