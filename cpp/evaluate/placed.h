@@ -68,7 +68,6 @@ class Placed {
 
   void Place(const Genes& genes);
 
-  const Problem& problem() const { return problem_; }
   const Regions& formed() const { return formed_; }
   int32_t n_regions() const { return formed_.size(); }
   const uint8_t* variants() const { return variants_; }
