@@ -150,8 +150,9 @@ void Placed::LinkValues() {
 void Placed::AddInnerBytes() {
   for (const InnerBytes& bytes : problem_.inner_bytes) {
     Region& region = regions_[formed_.of(bytes.op)];
-    region.inner_live_bytes += bytes.change & is_inner_[bytes.value];
-    region.inner_bytes = std::max(region.inner_bytes, region.inner_live_bytes);
+    const int64_t live_bytes = region.inner_live_bytes + (bytes.change & is_inner_[bytes.value]);
+    region.inner_live_bytes = live_bytes;
+    region.inner_bytes = std::max(region.inner_bytes, live_bytes);
   }
 }
 

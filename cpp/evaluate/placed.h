@@ -20,8 +20,8 @@ struct Genes {
   bool strict = false;
 };
 
-// What one region needs, and when it runs.
-struct Region {
+// What one region needs, and when it runs; two lines of the cache.
+struct alignas(64) Region {
   int32_t variant, device, memory, model, cores;
   int32_t first_made;     // values that leave it, linked by Leaving::next_made; -1 for none
   int32_t first_reading;  // linked by Reading::next; -1 for none
@@ -68,7 +68,6 @@ class Placed {
 
   void Place(const Genes& genes);
 
-  const Problem& problem() const { return problem_; }
   const Regions& formed() const { return formed_; }
   int32_t n_regions() const { return formed_.size(); }
   const uint8_t* variants() const { return variants_; }

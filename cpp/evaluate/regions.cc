@@ -25,11 +25,12 @@ Regions::Regions(const Problem& problem)
 void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
+  const int32_t n_links = problem_.n_links;
   int32_t* const cut = is_cut_.data();
-  for (int32_t link = 0; link < problem_.n_links; ++link) {
+  for (int32_t link = 0; link < n_links; ++link) {
     cut[link] = variants[source[link]] != variants[target[link]];
   }
-  for (int32_t link = 0; cuts && link < problem_.n_links; ++link) cut[link] |= cuts[link] != 0;
+  for (int32_t link = 0; cuts && link < n_links; ++link) cut[link] |= cuts[link] != 0;
   Connect();
   if (ListCrossings()) {
     const auto end = from_the_end_.begin() + n_regions_;
@@ -51,28 +52,31 @@ void Regions::Connect() {
   const int32_t* const first_link = problem_.first_link.data();
   int32_t* const set_of = region_of_.data();
   int32_t* const parent = parent_.data();
+  int32_t* const first = first_.data();
+  const int32_t* const is_cut = is_cut_.data();
+  const int32_t n_ops = problem_.n_ops;
   int32_t n_sets = 0;
   // An operator's first link takes it into a set, or it begins a new one; without branches, since
   // nothing foretells which.
-  for (int32_t op = 0; op < problem_.n_ops; ++op) {
+  for (int32_t op = 0; op < n_ops; ++op) {
     const int32_t link = first_link[op], before = set_of[source[link]];
-    first_[n_sets] = op;
+    first[n_sets] = op;
     parent[n_sets] = n_sets;
-    const int32_t is_new = is_cut_[link];
-    set_of[op] = before + (n_sets - before) * is_new;
+    const int32_t is_new = is_cut[link];
+    set_of[op] = before + ((n_sets - before) & -is_new);
     n_sets += is_new;
   }
   // Its other links join sets.
-  n_regions_ = n_sets;
+  int32_t n_regions = n_sets;
   for (const int32_t link : problem_.other_links) {
-    if (is_cut_[link]) continue;
+    if (is_cut[link]) continue;
     const int32_t one = Find(set_of[source[link]]), other = Find(set_of[target[link]]);
-    if (one == other) continue;
     parent[std::max(one, other)] = std::min(one, other);
-    --n_regions_;
+    n_regions -= one != other;
   }
+  n_regions_ = n_regions;
   // The caller comes last.
-  set_of[problem_.n_ops] = n_regions_;
+  set_of[n_ops] = n_regions;
   if (n_regions_ == n_sets) return;
   // Parents are lower, and so have their numbers already.
   int32_t n_numbered = 0;
@@ -80,13 +84,15 @@ void Regions::Connect() {
     const bool is_region = parent[set] == set;
     const int32_t number = parent[parent[set]];
     parent[set] = is_region ? n_numbered : number;
-    first_[n_numbered] = first_[set];
+    first[n_numbered] = first[set];
     n_numbered += is_region;
   }
-  for (int32_t op = 0; op < problem_.n_ops; ++op) set_of[op] = parent[set_of[op]];
+  for (int32_t op = 0; op < n_ops; ++op) set_of[op] = parent[set_of[op]];
 }
 
 int32_t Regions::Find(int32_t set) {
+  // Most sets are no deeper, and so many steps need no branch.
+  set = parent_[parent_[set]];
   while (parent_[set] != set) set = parent_[set] = parent_[parent_[set]];
   return set;
 }
@@ -95,8 +101,9 @@ bool Regions::ListCrossings() {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
   const int32_t* const region_of = region_of_.data();
+  const int32_t n_links = problem_.n_links;
   int32_t count = 0, n_descending = 0;
-  for (int32_t link = 0; link < problem_.n_links; ++link) {
+  for (int32_t link = 0; link < n_links; ++link) {
     const int32_t from = region_of[source[link]], to = region_of[target[link]];
     from_[count] = from;
     to_[count] = to;
@@ -110,23 +117,24 @@ bool Regions::ListCrossings() {
 void Regions::CutCircles() {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
+  const int32_t n_ops = problem_.n_ops, n_links = problem_.n_links;
   // A region that is in no circle with another stays whole; `place_` counts regions by circle.
   std::fill_n(place_.begin(), circles_.size(), 0);
   for (int32_t region = 0; region < n_regions_; ++region) ++place_[circles_.of(region)];
-  for (int32_t op = 0; op < problem_.n_ops; ++op) {
+  for (int32_t op = 0; op < n_ops; ++op) {
     const int32_t circle = circles_.of(region_of_[op]);
     circle_of_[op] = circle;
-    is_knotted_[op] = place_[circle] > 1;
+    is_knotted_[op] = -static_cast<int32_t>(place_[circle] > 1);
     level_[op] = 0;
   }
   // Links are in the order of their sources, so a level is known before it is passed on.
-  for (int32_t link = 0; link < problem_.n_links; ++link) {
+  for (int32_t link = 0; link < n_links; ++link) {
     const int32_t from = source[link], to = target[link];
-    const int32_t is_same = circle_of_[from] == circle_of_[to];
-    const int32_t level = (level_[from] + is_cut_[link]) * (is_same & is_knotted_[from]);
+    const int32_t is_same = -static_cast<int32_t>(circle_of_[from] == circle_of_[to]);
+    const int32_t level = (level_[from] + is_cut_[link]) & is_same & is_knotted_[from];
     level_[to] = std::max(level_[to], level);
   }
-  for (int32_t link = 0; link < problem_.n_links; ++link) {
+  for (int32_t link = 0; link < n_links; ++link) {
     is_cut_[link] |= level_[source[link]] != level_[target[link]];
   }
 }

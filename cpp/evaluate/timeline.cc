@@ -76,21 +76,6 @@ void Timeline::Begin() {
   }
 }
 
-void Timeline::MakeReady(int32_t index) {
-  const Region& region = placed_->region(index);
-  ready_[region.device].Push(region.key, index);
-  Touch(region.device);
-}
-
-// A device that has something to start and a core that is free.
-void Timeline::Touch(int32_t index) {
-  Device& device = devices_[index];
-  touched_[n_touched_] = index;
-  const bool is_new = !device.is_touched & (device.free_cores > 0);
-  n_touched_ += is_new;
-  device.is_touched |= is_new;
-}
-
 void Timeline::StartOn(int32_t index, double now_us) {
   Heap& ready = ready_[index];
   Device& device = devices_[index];

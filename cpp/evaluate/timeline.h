@@ -40,8 +40,21 @@ class Timeline {
   };
 
   void Begin();
-  void MakeReady(int32_t region);
-  void Touch(int32_t device);
+  void MakeReady(int32_t index) {
+    const Region& region = placed_->region(index);
+    ready_[region.device].Push(region.key, index);
+    Touch(region.device);
+  }
+
+  // A device that has something to start and a core that is free.
+  void Touch(int32_t index) {
+    Device& device = devices_[index];
+    touched_[n_touched_] = index;
+    const bool is_new = !device.is_touched & (device.free_cores > 0);
+    n_touched_ += is_new;
+    device.is_touched |= is_new;
+  }
+
   void StartOn(int32_t device, double now_us);
   void Rate(double now_us);
   double NextEnd() const;

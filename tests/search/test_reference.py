@@ -109,6 +109,19 @@ def test_a_circle_is_cut_into_levels_and_nothing_else_is():
     assert regions_from(problem, Genes([0, 1, 0, 0, 0, 0], cut)) == [[0], [1], [2, 3, 4], [5]]
 
 
+def test_a_region_between_two_circles_stays_whole():
+    # 0 and 2 are in a circle with 1, 5 and 7 with 6; 3 and 4 come between.
+    links = [(0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (5, 7), (6, 7)]
+    problem = platform([[1, 1]] * 8, links)
+    assert regions_from(problem, Genes([0, 1, 0, 1, 1, 0, 1, 0])) == [
+        [0], [1], [2], [3, 4], [5], [6], [7],
+    ]  # fmt: skip
+    # Not even a link that is cut inside it parts it.
+    more = platform([[1, 1]] * 9, [*links[:4], (3, 4), (3, 8), (4, 8), *links[5:]])
+    cut = [link == (3, 8) for link in more.links]
+    assert [3, 4, 8] in regions_from(more, Genes([0, 1, 0, 1, 1, 0, 1, 0, 1], cut))
+
+
 def test_a_transfer_takes_its_latency_and_its_bytes():
     outcome = assess(platform([[5, 1], [5, 1]], [(0, 1)]), Genes([0, 1]))
     assert times(outcome) == [((0,), 0, 6), ((1,), 18, 20)]
