@@ -41,7 +41,7 @@ def exponents(objective: Objective) -> Floats:
 
 
 def values(evaluations: Evaluations, objectives: Sequence[Objective]) -> Floats:
-    """What each placement is worth for each objective, float64 [count, n_objectives]; small is good.
+    """What placements are worth for objectives, float64 [count, n_objectives]; small is good.
 
     Rules are not looked at.
     """
@@ -51,9 +51,8 @@ def values(evaluations: Evaluations, objectives: Sequence[Objective]) -> Floats:
 def value_of(outcome: Outcome, objective: Objective) -> float:
     """The same of one placement."""
     figures = (outcome.makespan_us, outcome.period_us, outcome.energy_uj)
-    return math.prod(
-        figure**exponent for figure, exponent in zip(figures, _EXPONENTS[objective], strict=True)
-    )
+    powers = [a**b for a, b in zip(figures, _EXPONENTS[objective], strict=True)]
+    return float(math.prod(powers))
 
 
 def penalties(problem: Problem) -> Floats:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
+
+from numpy.typing import NDArray
 
 
 class Rule(IntEnum):
@@ -47,9 +50,9 @@ class Genes:
             where another could start.
     """
 
-    variants: Sequence[int]
-    cuts: Sequence[bool] | None = None
-    priority: Sequence[float] | None = None
+    variants: Sequence[int] | NDArray[Any]
+    cuts: Sequence[bool] | NDArray[Any] | None = None
+    priority: Sequence[float] | NDArray[Any] | None = None
     strict: bool = False
 
 

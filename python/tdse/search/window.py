@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def cut_out(problem: Problem, genes: Genes, window: Ints) -> Window:
     fixed = ~inside | (problem.single_region | problem.prefix)[variants[ops]]
     legal = np.isfinite(problem.cost_us[ops])
     legal &= fixed[:, None] | ~(problem.single_region | problem.prefix)
-    costs = {}
+    costs: dict[str, Any] = {}
     for name in ("cost_us", "cost_low_us", "cost_high_us"):
         cost_us = np.where(inside[:, None], getattr(problem, name)[ops], 0.0)
         costs[name] = np.where(legal, cost_us, np.inf)
