@@ -10,6 +10,7 @@ between them. Regions are numbered by their lowest operators.
 
 from __future__ import annotations
 
+import graphlib
 from collections.abc import Iterable, Sequence
 
 from tdse.search.problem import Problem
@@ -44,6 +45,43 @@ def cuts_between(problem: Problem, regions: Iterable[Sequence[int]]) -> list[boo
     """
     region_of = {op: index for index, region in enumerate(regions) for op in region}
     return [region_of[u] != region_of[v] for u, v in problem.links]
+
+
+def cuts_keeping_whole(problem: Problem, genes: Genes) -> list[bool]:
+    """The genes' cuts, changed so that variants which may only have one region have one.
+
+    Links within such a region are not cut. Regions in circles are cut into levels beforehand, in
+    which such a region counts as a whole.
+
+    Args:
+        problem: the placement problem.
+        genes: the operators of each variant that may only have one region are connected, and
+            these regions do not wait for each other in a circle, directly or through other
+            operators.
+    """
+    variants, single = genes.variants, problem.single_region.tolist()
+    whole = [-1 - variant if single[variant] else op for op, variant in enumerate(variants)]
+    given = [False] * len(problem.links) if genes.cuts is None else genes.cuts
+    cuts = [cut and whole[u] != whole[v] for (u, v), cut in zip(problem.links, given, strict=True)]
+    joined = [
+        link
+        for link, cut in zip(problem.links, cuts, strict=True)
+        if not cut and variants[link[0]] == variants[link[1]]
+    ]
+    regions = _components(problem.n_ops, joined)
+    knotted = {op for region in _knotted(regions, problem.links) for op in region}
+    before: dict[int, set[tuple[int, bool]]] = {whole[op]: set() for op in knotted}
+    for (u, v), cut in zip(problem.links, cuts, strict=True):
+        if u in knotted and v in knotted and whole[u] != whole[v]:
+            before[whole[v]].add((whole[u], cut or variants[u] != variants[v]))
+    waits = {one: {other for other, _ in others} for one, others in before.items()}
+    level: dict[int, int] = {}
+    for one in graphlib.TopologicalSorter(waits).static_order():
+        level[one] = max((level[other] + rise for other, rise in before[one]), default=0)
+    return [
+        cut or (u in knotted and v in knotted and level[whole[u]] != level[whole[v]])
+        for (u, v), cut in zip(problem.links, cuts, strict=True)
+    ]
 
 
 def _components(n_ops: int, links: Iterable[tuple[int, int]]) -> list[list[int]]:

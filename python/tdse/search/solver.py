@@ -1,0 +1,149 @@
+"""Z3 as the solver of a statement: demands as assumptions, and a placement to stay close to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tdse.search.demands import Demand
+from tdse.search.statement import Clause, Constraint, Statement
+
+
+class GaveUpError(Exception):
+    """There is no answer after as many conflicts as were allowed."""
+
+
+class Solver:
+    """An incremental solver of one problem's statement; equal calls give equal answers.
+
+    Args:
+        statement: of the problem. What it states later on, also to others, is taken in.
+        seed: of what the solver does at random.
+        tracked: demands are assumptions of each ``solve``; else all of them hold at any time.
+    """
+
+    def __init__(self, statement: Statement, seed: int, *, tracked: bool) -> None:
+        # z3 takes a tenth of a second to import, and most runs never need it.
+        import z3
+
+        self._z3: Any = z3
+        self._statement = statement
+        self._tracked = tracked
+        # A solver for finite domains only; the general one keeps fewer preferences.
+        self._solver: Any = z3.SolverFor("QF_FD")
+        self._solver.set("random_seed", seed)
+        self._context: Any = self._solver.ctx.ref()
+        self._constants: tuple[Any, Any] = (z3.BoolVal(False), z3.BoolVal(True))
+        self._literals: dict[int, Any] = {}
+        self._guards: dict[tuple[Demand, ...], Any] = {}
+        self._declarations: list[list[Any]] = []
+        self._preferred: list[int] = []
+        self._n_read = 0
+
+    def prefer(self, variants: Sequence[int]) -> None:
+        """The placement that the next answers stay close to."""
+        if not self._preferred:
+            self._preferred = [0] * len(variants)
+            for op in range(len(variants)):
+                for variant in range(self._statement.problem.n_variants):
+                    self._begin_with(op, variant, False)
+        for op, (old, new) in enumerate(zip(self._preferred, variants, strict=True)):
+            self._begin_with(op, old, False)
+            self._begin_with(op, new, True)
+        self._preferred = list(variants)
+
+    def solve(self, demands: Iterable[Demand] = (), *, conflicts: int) -> tuple[int, ...] | None:
+        """The variants of a placement that keeps to the statement, or None if there is none.
+
+        Args:
+            demands: what is demanded, if they are tracked.
+            conflicts: dead ends after which Z3 gives up; it may begin again after each refinement.
+
+        Raises:
+            GaveUpError: it did.
+        """
+        self._solver.set("max_conflicts", conflicts)
+        assumed = [self._guard((demand,)) for demand in demands]
+        while True:
+            self._read()
+            answer = self._solver.check(*assumed)
+            if answer == self._z3.unsat:
+                return None
+            if answer != self._z3.sat:
+                raise GaveUpError(self._solver.reason_unknown())
+            variants = self._variants()
+            if not self._statement.refine(variants):
+                return variants
+
+    def core(self) -> set[Demand]:
+        """Of the demands of the last ``solve``, which had no answer, some that have none."""
+        core = {one.get_id() for one in self._solver.unsat_core()}
+        singles = ((names[0], guard) for names, guard in self._guards.items() if len(names) == 1)
+        return {demand for demand, guard in singles if guard.get_id() in core}
+
+    def add(self, constraint: Constraint) -> None:
+        """Takes in one more constraint."""
+        z3, literals = self._z3, [self._literal(one) for one in constraint.literals]
+        guard = self._guard(constraint.demands) if self._tracked and constraint.demands else None
+        if isinstance(constraint, Clause):
+            literals += [] if guard is None else [z3.Not(guard)]
+            self._solver.add(z3.Or(literals))
+            return
+        weights, limit = list(constraint.weights), constraint.limit
+        if guard is not None:
+            # There is room for all but the demands.
+            excess = sum(weights) - limit
+            literals.append(guard)
+            weights.append(excess)
+            limit += excess
+        self._solver.add(z3.PbLe(list(zip(literals, weights, strict=True)), limit))
+
+    def _read(self) -> None:
+        constraints = self._statement.constraints
+        while self._n_read < len(constraints):
+            self._n_read += 1
+            self.add(constraints[self._n_read - 1])
+
+    def _guard(self, demands: tuple[Demand, ...]) -> Any:
+        """What is true if all of the demands are made."""
+        if demands not in self._guards:
+            z3, guard = self._z3, self._z3.Bool(f"demand {len(self._guards)}")
+            self._guards[demands] = guard
+            if len(demands) > 1:
+                missing = [z3.Not(self._guard((demand,))) for demand in demands]
+                self._solver.add(z3.Or([guard, *missing]))
+        return self._guards[demands]
+
+    def _literal(self, literal: int) -> Any:
+        if literal not in self._literals:
+            z3 = self._z3
+            made = z3.Bool(f"x{literal}") if literal > 0 else z3.Not(self._literal(-literal))
+            self._literals[literal] = made
+        return self._literals[literal]
+
+    def _begin_with(self, op: int, variant: int, value: bool) -> None:
+        # Z3's own functions below the Python classes take a third of the time.
+        self._z3.Z3_solver_set_initial_value(
+            self._context,
+            self._solver.solver,
+            self._literal(self._statement.on(op, variant)).ast,
+            self._constants[value].ast,
+        )
+
+    def _variants(self) -> tuple[int, ...]:
+        """The variants in the solver's model; the preferred one of each operator is tried first."""
+        n_variants, n_ops = self._statement.problem.n_variants, self._statement.problem.n_ops
+        if not self._declarations:
+            self._declarations = [
+                [self._literal(self._statement.on(op, v)).decl() for v in range(n_variants)]
+                for op in range(n_ops)
+            ]
+        true, model = self._constants[True].ast.value, self._solver.model()
+        interpretation, found = self._z3.Z3_model_get_const_interp, []
+        for row, first in zip(self._declarations, self._preferred or [0] * n_ops, strict=True):
+            for variant in (first, *range(first), *range(first + 1, n_variants)):
+                value = interpretation(self._context, model.model, row[variant].ast)
+                if value is not None and value.value == true:
+                    found.append(variant)
+                    break
+        return tuple(found)
