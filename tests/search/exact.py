@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from exact_model import UNITS_PER_US, Objective, PlacementModel
+from exact_model import UNITS_PER_US, Objective, PlacementModel, units
 from exact_turns import Times, Turns
 from ortools.sat.python import cp_model
 
 from tdse.errors import TdseError
 from tdse.search import Problem
 from tdse.search.native import Evaluator
-from tdse.search.regions import cuts_between, regions_from
 from tdse.search.schedule import Genes, Outcome
 
 Status = Literal["proven", "feasible", "infeasible", "unknown"]
@@ -117,6 +116,8 @@ class _Solving:
         if not all(problem.choices):
             return self._result("infeasible")
         alone = splits_freely(problem)
+        for genes in _plain_genes(problem):
+            self.consider(genes)
         status = self._refine(alone=alone)
         if alone and status == "stuck":
             # On a shared bus, it may pay to finish late.
@@ -143,21 +144,21 @@ class _Solving:
         model = PlacementModel(self._problem, self._objective, alone=alone)
         turns = Turns(model, strictly=not alone)
         deadline = time.perf_counter() + self._limit_s
-        times: Times | None = None
         while (left_s := deadline - time.perf_counter()) > 0:
-            self._hint(model, times)
+            self._hint(model)
             solver = cp_model.CpSolver()
             solver.parameters.max_time_in_seconds = left_s
             solver.parameters.num_workers = self._workers
             solver.parameters.random_seed = self._seed
+            solver.parameters.linearization_level = 2
+            if self._workers == 2:
+                # One for each end: on these models they prove far more than the usual pair.
+                solver.parameters.subsolvers.extend(["max_lp", "lb_tree_search"])
             watch = _Watch(self, model)
             status = solver.solve(model.cp, watch)
             if status == cp_model.INFEASIBLE:
-                # Of genes as good as the best, none obey what was added: there was no tie.
-                if self._best is not None:
-                    self._bound = self._value
-                    return "proven"
-                return "infeasible"
+                # With genes at hand, only times that were rounded contradict each other.
+                return "infeasible" if self._best is None else "stuck"
             if status == cp_model.MODEL_INVALID:
                 raise AssertionError(model.cp.validate())
             bound = solver.best_objective_bound / model.goal_units
@@ -166,24 +167,29 @@ class _Solving:
                 return "proven"
             if watch.times is None or status != cp_model.OPTIMAL:
                 return "open"
-            times = watch.times
-            if not turns.add(times):
+            if not turns.add(watch.times):
                 return "stuck"
         return "open"
 
     def _closed(self) -> bool:
         return self._value <= self._bound + self._rounding
 
-    def _hint(self, model: PlacementModel, times: Times | None) -> None:
-        model.cp.clear_hints()
-        if self._best is None:
+    def _hint(self, model: PlacementModel) -> None:
+        """The best genes so far, with their times."""
+        cp, genes = model.cp, self._best
+        cp.clear_hints()
+        if genes is None:
             return
-        regions = regions_from(self._problem, self._best)
-        for region in regions:
-            for op in region:
-                key = (op, region[0], self._best.variants[op])
-                if key in model.member:
-                    model.cp.add_hint(model.member[key], 1)
+        schedule = self._evaluator.outcome(genes).schedule
+        chosen = {(op, one.ops[0], one.variant) for one in schedule.regions for op in one.ops}
+        for key, literal in model.member.items():
+            cp.add_hint(literal, key in chosen)
+        for one in schedule.regions if model.timed else ():
+            for op in one.ops:
+                cp.add_hint(model.start[op], units(one.start_us))
+                cp.add_hint(model.end[op], units(one.end_us))
+        for copy in schedule.transfers if model.timed else ():
+            cp.add_hint(model.copy_start[copy.value, copy.target], units(copy.start_us))
 
     def _result(self, status: Status) -> Exact:
         if self._best is not None and self._closed():
@@ -206,6 +212,19 @@ class _Watch(cp_model.CpSolverSolutionCallback):
     def on_solution_callback(self) -> None:
         self.times = Times.read(self._model, self.value)
         self._solving.consider(self.times.genes(self._model.problem))
+
+
+def _plain_genes(problem: Problem) -> Iterator[Genes]:
+    """Something to begin with: one variant wherever it is legal, elsewhere the fastest."""
+    fastest = [min(choices, key=problem.costs[op].__getitem__) for op, choices in enumerate(problem.choices)]
+    for variant in range(problem.n_variants):
+        variants = [
+            variant if variant in choices else best
+            for choices, best in zip(problem.choices, fastest, strict=True)
+        ]
+        yield Genes(variants)
+        yield Genes(variants, [True] * len(problem.links))
+    yield Genes(fastest, [True] * len(problem.links))
 
 
 def splits_freely(problem: Problem) -> bool:

@@ -62,6 +62,7 @@ class PlacementModel:
         instant = bool((problem.launch_us + problem.cost_us.min(axis=0, initial=1.0) < 0.01).any())
         self._levelled = not alone and (instant or not self.timed)
         self._candidates = self._find_candidates(alone)
+        self._bare = self._find_bare()
         self._choose_members()
         self._connect_side_entries()
         self._join_links()
@@ -135,6 +136,34 @@ class PlacementModel:
             if inside == fit:
                 return inside
             fit = inside
+
+    def _find_bare(self) -> set[int]:
+        """Operators that are regions of their own, which take the operator's time and no more."""
+        problem = self.problem
+        joinable = {op for (root, _), ops in self._candidates.items() if len(ops) > 1 for op in ops}
+        costly = set()
+        for value in problem.values:
+            into = {
+                op: any(
+                    self._pair_size(value, a, b)
+                    for a in problem.choices[value.producer]
+                    for b in problem.choices[op]
+                )
+                if value.producer >= 0
+                else any(self._host_size(value, b) for b in problem.choices[op])
+                for op in value.consumers
+            }
+            costly |= {op for op, costs in into.items() if costs}
+            if value.is_output and any(
+                self._host_size(value, a) for a in problem.choices[value.producer]
+            ):
+                costly.add(value.producer)
+        launched = {
+            op
+            for op in range(problem.n_ops)
+            if any(problem.launch_us[variant] for variant in problem.choices[op])
+        }
+        return set(range(problem.n_ops)) - joinable - costly - launched
 
     def _choose_members(self) -> None:
         problem = self.problem
@@ -242,7 +271,10 @@ class PlacementModel:
         self.start = [self._time(f"start{op}") for op in range(problem.n_ops)]
         self.end = [self._time(f"end{op}") for op in range(problem.n_ops)]
         # Each operator in its region, launches and borders first, as if one ran after the other.
-        self.begin = [self._time(f"begin{op}") for op in range(problem.n_ops)]
+        self.begin = [
+            self.start[op] if op in self._bare else self._time(f"begin{op}")
+            for op in range(problem.n_ops)
+        ]
         for u, w in problem.links if self.timed else ():
             self._follow(self.joined.get((u, w)), (self.end[u], self.start[w]), 0)
             if (u, w) in self.joined:
@@ -443,6 +475,9 @@ class PlacementModel:
             for op in range(problem.n_ops)
         ]
         for op in range(problem.n_ops):
+            if op in self._bare:
+                self.cp.add(self.end[op] == self.start[op] + self._own[op])
+                continue
             before = sum(launch[v] * self.x[op, v] for v in problem.choices[op])
             behind = sum(
                 sum(self._host_size(value, v) for value in given[op]) * self.x[op, v]
@@ -471,7 +506,8 @@ class PlacementModel:
         self.latency = [self._time(f"latency{model}") for model in range(problem.n_models)]
         for (root, variant), work in self.work.items():
             literal = self.member[root, root, variant]
-            self.cp.add(self.end[root] == self.start[root] + work).only_enforce_if(literal)
+            if root not in self._bare:
+                self.cp.add(self.end[root] == self.start[root] + work).only_enforce_if(literal)
         for device in range(problem.n_devices):
             self._run_on(device)
         for op in range(problem.n_ops):
@@ -495,6 +531,13 @@ class PlacementModel:
                 self.cp.add(latency >= self.end[value.producer] + carried)
         for latency in self.latency:
             self.cp.add(self.makespan >= latency)
+        carried: dict[int, list[Any]] = defaultdict(list)
+        for (index, source, target), literal in self.copied.items():
+            size = self.carry(problem.values[index], source, target) or 0
+            carried[int(problem.link_bus[source, target])].append(size * literal)
+        for bus, sizes in carried.items():
+            if bus >= 0:
+                self.cp.add(sum(sizes) <= self.makespan)
 
     def _run_on(self, device: int) -> None:
         """Regions share the cores of the device."""

@@ -1,0 +1,271 @@
+"""Listed placement problems for comparisons: equal names, equal problems, on any machine.
+
+Networks are written by code, as MobileNets, Inception, NASNet and detectors are built; or drawn at
+random. Costs follow operators' work and kinds as measured ones do, or are drawn as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).parent.parent / "tests" / "search"))
+
+from instances import Shape, make_instance  # noqa: E402 - found on the path set above
+
+from tdse.search import Problem  # noqa: E402
+
+# Device: multiply-accumulates/us of convolution, depthwise, dense; bytes/us of the others;
+# us of any operator; us of a launch. CPU by cores; GPU, two accelerators and a DSP.
+_SPEEDS = {
+    "cpu": ({"conv": 9000, "depthwise": 3000, "dense": 4000, "other": 3000}, 0.5, 1.0),
+    "gpu": ({"conv": 30000, "depthwise": 9000, "dense": 6000, "other": 6000}, 6.0, 25.0),
+    "npu": ({"conv": 60000, "depthwise": 7000, "dense": 5000, "other": 2500}, 2.0, 40.0),
+    "dsp": ({"conv": 14000, "depthwise": 8000, "dense": 8000, "other": 3500}, 1.5, 15.0),
+    "tpu": ({"conv": 80000, "depthwise": 20000, "dense": 1500, "other": 2000}, 2.0, 60.0),
+}
+DEVICES = tuple(_SPEEDS)
+
+
+@dataclass
+class Network:
+    """A network while it is written down: what each operator is, reads and makes."""
+
+    kinds: list[str] = field(default_factory=list)
+    reads: list[tuple[int, ...]] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)
+    out_bytes: list[int] = field(default_factory=list)
+    parameter_bytes: list[int] = field(default_factory=list)
+
+    def add(
+        self, kind: str, reads: tuple[int, ...], side: int, channels: int, kernel: int = 1
+    ) -> int:
+        """Adds an operator that makes ``side`` x ``side`` x ``channels`` bytes; gives its number."""
+        size = side * side * channels
+        read = sum(self.channels(op) for op in reads) or 3
+        filters = {"conv": read * channels, "dense": read * channels, "depthwise": channels}
+        weights = filters.get(kind, 0) * kernel * kernel
+        self.kinds.append(kind)
+        self.reads.append(reads)
+        self.work.append(float(weights * side * side) if weights else float(size))
+        self.out_bytes.append(size)
+        self.parameter_bytes.append(weights)
+        self._channels.append(channels)
+        return len(self.kinds) - 1
+
+    def channels(self, op: int) -> int:
+        """Channels that an operator makes."""
+        return self._channels[op]
+
+    _channels: list[int] = field(default_factory=list)
+
+
+def mobilenet(blocks: int, side: int = 28) -> Network:
+    """Inverted residuals: a chain with short cuts."""
+    net = Network()
+    last = net.add("conv", (), side, 16, 3)
+    for block in range(blocks):
+        channels = 16 + 8 * (block // 2)
+        wide = net.add("conv", (last,), side, 6 * channels)
+        thin = net.add("conv", (net.add("depthwise", (wide,), side, 6 * channels, 3),), side, channels)
+        same = net.channels(last) == channels
+        last = net.add("other", (last, thin), side, channels) if same else thin
+    pooled = net.add("other", (last,), 1, net.channels(last))
+    net.add("other", (net.add("dense", (pooled,), 1, 1000),), 1, 1000)
+    return net
+
+
+def inception(modules: int, side: int = 14) -> Network:
+    """Modules of four branches that are joined."""
+    net = Network()
+    last = net.add("conv", (), side, 64, 3)
+    for _ in range(modules):
+        ends = [net.add("conv", (last,), side, 64)]
+        for kernel in (3, 5):
+            ends.append(net.add("conv", (net.add("conv", (last,), side, 48),), side, 64, kernel))
+        ends.append(net.add("conv", (net.add("other", (last,), side, 64),), side, 32))
+        last = net.add("other", tuple(ends), side, 224)
+    net.add("dense", (net.add("other", (last,), 1, 224),), 1, 1000)
+    return net
+
+
+def nasnet(cells: int, side: int = 14) -> Network:
+    """Cells that read the two before, with separable convolutions added in pairs."""
+    net = Network()
+    before = last = net.add("conv", (), side, 44, 3)
+    for _ in range(cells):
+        left = net.add("conv", (before,), side, 44)
+        right = net.add("conv", (last,), side, 44)
+        sums = []
+        for one, other, kernel in ((left, right, 3), (right, right, 5)):
+            first = net.add("depthwise", (one,), side, 44, kernel)
+            second = net.add("other", (other,), side, 44)
+            sums.append(net.add("other", (net.add("conv", (first,), side, 44), second), side, 44))
+        before, last = last, net.add("other", tuple(sums), side, 88)
+    net.add("dense", (net.add("other", (last,), 1, 88),), 1, 1000)
+    return net
+
+
+def detector(scales: int, blocks: int, side: int = 28) -> Network:
+    """A backbone; classes and boxes at each of some scales."""
+    net = Network()
+    last = net.add("conv", (), side, 16, 3)
+    for _ in range(blocks):
+        last = net.add("conv", (net.add("depthwise", (last,), side, 32, 3),), side, 32)
+    ends = []
+    for scale in range(scales):
+        now = max(side >> scale, 1)
+        last = net.add("conv", (net.add("depthwise", (last,), now, 64, 3),), now, 64)
+        heads = [net.add("conv", (net.add("depthwise", (last,), now, 64, 3),), now, size) for size in (84, 24)]
+        ends.append([net.add("other", (head,), now, net.channels(head)) for head in heads])
+    for kind in range(2):
+        net.add("other", tuple(pair[kind] for pair in ends), side, 24)
+    return net
+
+
+def measured_like(
+    seed: int,
+    networks: list[Network],
+    devices: tuple[str, ...] = DEVICES,
+    *,
+    regions: bool = False,
+    cores: int = 1,
+    tight: bool = False,
+) -> Problem:
+    """Costs by kind and size, each off by a random factor; transfers by bytes.
+
+    Args:
+        seed: of the factors.
+        networks: one a model.
+        devices: of ``DEVICES``, the CPU first.
+        regions: launches and borders cost, too.
+        cores: of the CPU, each of which runs operators by itself.
+        tight: the accelerators hold only part of the parameters.
+    """
+    chance = np.random.default_rng(seed)
+    n_devices = len(devices)
+    edges, inputs, outputs, model_of, out_bytes, weights = [], [], [], [], [], []
+    cost_us = []
+    for model, net in enumerate(networks):
+        first = len(model_of)
+        for op, reads in enumerate(net.reads):
+            edges += [(first + u, first + op, first + u) for u in reads]
+        read = {u for reads in net.reads for u in reads}
+        outputs += [(first + op, first + op) for op in range(len(net.kinds)) if op not in read]
+        inputs += [(first + op, -1 - model) for op, reads in enumerate(net.reads) if not reads]
+        model_of += [model] * len(net.kinds)
+        out_bytes += net.out_bytes
+        weights += net.parameter_bytes
+        for kind, work in zip(net.kinds, net.work, strict=True):
+            row = [work / _SPEEDS[one][0][kind] + _SPEEDS[one][1] for one in devices]
+            cost_us.append(np.array(row) * chance.lognormal(0.0, 0.25, n_devices))
+    n_ops = len(model_of)
+    illegal = chance.random((n_ops, n_devices)) < 0.08
+    illegal[:, 0] = False
+    launch_us = np.array([_SPEEDS[one][2] for one in devices]) if regions else np.zeros(n_devices)
+    # Over the system's bus, which all but the first accelerator share.
+    bus = np.where(np.eye(n_devices, dtype=bool), -1, 0)
+    bus[:2, :2] = -1
+    border_us = np.full((n_devices, n_devices), 1.5 if regions else 0.0)
+    np.fill_diagonal(border_us, 0.5 if regions else 0.0)
+    total = float(sum(weights))
+    return Problem(
+        n_ops=n_ops,
+        variants=devices,
+        cost_us=np.where(illegal, np.inf, np.round(cost_us, 3)),
+        edges=edges,
+        tensor_bytes=[*out_bytes, *[28 * 28 * 3] * len(networks)],
+        launch_us=launch_us,
+        copy_us_per_byte=np.zeros((n_devices, n_devices)),
+        border_us=border_us,
+        inputs=[(op, n_ops - 1 - tensor) for op, tensor in inputs],
+        outputs=outputs,
+        parameter_bytes=weights,
+        variant_device=range(n_devices),
+        devices=devices,
+        device_cores=[cores, *[1] * (n_devices - 1)],
+        parameter_capacity_bytes=[np.inf, *[total * 0.25 if tight else np.inf] * (n_devices - 1)],
+        link_latency_us=np.where(np.eye(n_devices, dtype=bool), 0.0, 2.0),
+        link_us_per_byte=np.where(np.eye(n_devices, dtype=bool), 0.0, 1 / 4000),
+        link_bus=bus,
+        models=[f"model {index}" for index in range(len(networks))],
+        model_of=model_of,
+    )
+
+
+def drawn(
+    seed: int, n_ops: int, n_devices: int, shape: Shape, *, regions: bool, tight: bool = False
+) -> Problem:
+    """A random graph with random costs, memories without limits."""
+    problem = make_instance(seed, n_ops, n_devices, shape=shape)
+    chance = np.random.default_rng(seed)
+    total = float(problem.parameter_bytes.sum())
+    if tight:
+        part = np.where(np.arange(n_devices) == 0, np.inf, total * chance.uniform(0.1, 0.3, n_devices))
+        problem = dataclasses.replace(problem, parameter_capacity_bytes=part)
+    if regions:
+        return problem
+    free = np.zeros((problem.n_variants,) * 2)
+    return dataclasses.replace(
+        problem, launch_us=free[0], border_us=free, copy_us_per_byte=free,
+        host_border_us=free[0], host_copy_us_per_byte=free[0],
+    )  # fmt: skip
+
+
+def _latency() -> dict[str, Callable[[], Problem]]:
+    few, some = DEVICES[:3], DEVICES[:4]
+    return {
+        "mobilenet-26x5": lambda: measured_like(2, [mobilenet(6)]),
+        "mobilenet-40x5-tight": lambda: measured_like(30, [mobilenet(10)], tight=True),
+        "mobilenet-68x5": lambda: measured_like(3, [mobilenet(18)]),
+        "mobilenet-79x5": lambda: measured_like(31, [mobilenet(21)]),
+        "mobilenet-79x4-cores": lambda: measured_like(32, [mobilenet(21)], some, cores=2),
+        "inception-19x5": lambda: measured_like(5, [inception(2)]),
+        "inception-27x3": lambda: measured_like(33, [inception(3)], few),
+        "inception-27x3-cores": lambda: measured_like(34, [inception(3)], few, cores=2),
+        "nasnet-14x5": lambda: measured_like(35, [nasnet(1)]),
+        "nasnet-25x5": lambda: measured_like(8, [nasnet(2)]),
+        "nasnet-25x3-tight": lambda: measured_like(36, [nasnet(2)], few, tight=True),
+        "detector-25x5": lambda: measured_like(37, [detector(2, 4)]),
+        "detector-35x5": lambda: measured_like(10, [detector(3, 4)]),
+        "detector-35x3-tight": lambda: measured_like(38, [detector(3, 4)], few, tight=True),
+        "chain-60x5": lambda: drawn(40, 60, 5, "chain", regions=False),
+        "chain-80x5-tight": lambda: drawn(41, 80, 5, "chain", regions=False, tight=True),
+        "branches-20x5": lambda: drawn(42, 20, 5, "branches", regions=False),
+        "branches-30x4": lambda: drawn(3, 30, 4, "branches", regions=False),
+        "branches-40x5": lambda: drawn(43, 40, 5, "branches", regions=False),
+        "branches-60x5": lambda: drawn(44, 60, 5, "branches", regions=False),
+        "branches-80x5": lambda: drawn(45, 80, 5, "branches", regions=False),
+        "branches-40x4-tight": lambda: drawn(46, 40, 4, "branches", regions=False, tight=True),
+        "layered-20x4": lambda: drawn(2, 20, 4, "layered", regions=False),
+        "layered-24x3": lambda: drawn(47, 24, 3, "layered", regions=False),
+        "layered-30x5": lambda: drawn(48, 30, 5, "layered", regions=False),
+        "random-20x4": lambda: drawn(49, 20, 4, "random", regions=False),
+        "random-40x5": lambda: drawn(50, 40, 5, "random", regions=False),
+        "random-60x5": lambda: drawn(51, 60, 5, "random", regions=False),
+        "random-80x5": lambda: drawn(52, 80, 5, "random", regions=False),
+        "random-30x4-tight": lambda: drawn(53, 30, 4, "random", regions=False, tight=True),
+        "mobilenet-12x5-regions": lambda: measured_like(54, [mobilenet(2)], regions=True),
+        "mobilenet-19x4-regions": lambda: measured_like(55, [mobilenet(4)], some, regions=True),
+        "mobilenet-26x5-regions": lambda: measured_like(4, [mobilenet(6)], regions=True),
+        "inception-11x4-regions": lambda: measured_like(56, [inception(1)], some, regions=True),
+        "nasnet-14x4-regions": lambda: measured_like(57, [nasnet(1)], some, regions=True),
+        "detector-14x4-regions": lambda: measured_like(58, [detector(1, 2)], some, regions=True),
+        "chain-20x5-regions": lambda: drawn(59, 20, 5, "chain", regions=True),
+        "chain-30x4-regions": lambda: drawn(21, 30, 4, "chain", regions=True),
+        "branches-12x3-regions": lambda: drawn(12, 12, 3, "branches", regions=True),
+        "branches-14x4-regions": lambda: drawn(60, 14, 4, "branches", regions=True, tight=True),
+        "branches-20x4-regions": lambda: drawn(20, 20, 4, "branches", regions=True),
+        "layered-10x4-regions": lambda: drawn(61, 10, 4, "layered", regions=True),
+        "layered-16x3-regions": lambda: drawn(16, 16, 3, "layered", regions=True),
+        "random-10x4-regions": lambda: drawn(62, 10, 4, "random", regions=True, tight=True),
+        "random-14x3-regions": lambda: drawn(22, 14, 3, "random", regions=True),
+    }
+
+
+LATENCY: Mapping[str, Callable[[], Problem]] = _latency()
