@@ -11,13 +11,15 @@ namespace {
 constexpr int32_t kBorderMoves = 25;
 constexpr int32_t kClusterMoves = 12;
 constexpr int32_t kWindowMoves = 13;
-constexpr int32_t kSwaps = 6;
+constexpr int32_t kSwaps = 12;
 constexpr int32_t kCutMoves = 8;
 constexpr int32_t kPriorityMoves = 10;
 // Tries to find a link that joins two variants.
 constexpr int32_t kBorderTries = 8;
 // Most operators that a border is shifted by, and share of border moves that shift by one.
 constexpr int32_t kMostShifted = 6;
+// Most operators of either group that changes places with another.
+constexpr int32_t kMostSwapped = 4;
 // Figures of empty problems are zero, which has no logarithm.
 constexpr double kLeastFigure = 1e-9;
 
@@ -185,11 +187,16 @@ void Improver::MoveWindow(double reach) {
   for (int32_t one = op; one < std::min(n_ops, op + length); ++one) SetVariant(one, variant);
 }
 
+// Exchanges the variants of two groups of operators, which keeps full devices about as full.
 void Improver::Swap() {
-  const int32_t one = movable_[chance_.Below(static_cast<int32_t>(movable_.size()))], other = movable_[chance_.Below(static_cast<int32_t>(movable_.size()))];
-  const int32_t variant = now_.variants[one];
-  SetVariant(one, now_.variants[other]);
-  SetVariant(other, variant);
+  const int32_t count = static_cast<int32_t>(movable_.size());
+  const int32_t one = movable_[chance_.Below(count)], other = movable_[chance_.Below(count)];
+  const int32_t variant = now_.variants[one], other_variant = now_.variants[other];
+  if (variant == other_variant) return MoveOne();
+  Collect(one, 1 + chance_.Below(kMostSwapped));
+  for (const int32_t op : cluster_) SetVariant(op, other_variant);
+  Collect(other, 1 + chance_.Below(kMostSwapped));
+  for (const int32_t op : cluster_) SetVariant(op, variant);
 }
 
 void Improver::MoveCut() {

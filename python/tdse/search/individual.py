@@ -70,6 +70,19 @@ def front(individuals: Iterable[Individual]) -> list[Individual]:
     )
 
 
+def worst(individuals: Iterable[Individual]) -> Floats:
+    """The largest of each objective's values among valid ones, float64 [n_objectives]."""
+    return np.array([one.values for one in individuals if one.is_valid]).max(axis=0)
+
+
+def hypervolume(individuals: Iterable[Individual], corner: Floats) -> float:
+    """The volume of what valid ones dominate below a corner, in logarithms of the values."""
+    import moocore
+
+    points = np.array([one.values for one in individuals if one.is_valid])
+    return float(moocore.hypervolume(np.log(positive(points)), ref=np.log(positive(corner))))
+
+
 def _by_fronts(valid: Sequence[Individual]) -> list[Individual]:
     # It takes a quarter of a second to import.
     import moocore

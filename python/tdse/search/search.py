@@ -1,370 +1,255 @@
-"""The search for placements: seeds by minimum cut, then local improvement by exact evaluation."""
+"""The search for placements: evolution with Z3's repair, held against a lower bound."""
 
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NoReturn
 
 from tdse.errors import PlacementError
-from tdse.search.cut import minimum_cut
-from tdse.search.evaluate import Estimator, Evaluation, evaluate
+from tdse.search.bounds import lower_bound
+from tdse.search.constraints import Constraints
+from tdse.search.evolution import Evolution
+from tdse.search.explain import explain
+from tdse.search.individual import Individual, front, hypervolume, worst
+from tdse.search.native import Evaluator
+from tdse.search.objectives import UNITS, Objective
 from tdse.search.problem import Problem
+from tdse.search.schedule import Genes, Outcome, Rule
+from tdse.search.seeds import seed_genes
 
-Assignment = tuple[int, ...]
+# Values that differ by less are equal.
+_EQUAL = 1e-9
+# Where costs are only known to within intervals, so are these: then the better one at the upper
+# ends of the intervals is preferred.
+_TIED = 1e-3
+# The search ends where this share of its rounds, and so many, led to nothing better.
+_SETTLED_SHARE, _SETTLED_ROUNDS = 0.5, 16
+# Valid placements that Z3 is asked for where the rules leave few.
+_REPAIRED_SEEDS = 8
 
-# Borders are also weighted wrongly on purpose: the cut counts launches only roughly.
-_CUT_SCALES = (1.0, 0.5, 2.0, 5.0)
-# Local improvement gives up after this many disturbances in a row that led to nothing better.
-_PATIENCE = 40
-# A move is evaluated exactly if it looks no worse than this many launches.
-_SLACK_LAUNCHES = 2.0
-# Candidates predicted to take this many times the best one's time are not worth building.
-_HOPELESS = 1.25
-# Candidates are to differ in one operator of this many.
-_DISTANT_SHARE = 50
-# Largest cluster of operators that a disturbance moves at once.
-_DISTURBED_OPS = 8
+_BROKEN: dict[Rule, str] = {
+    Rule.ILLEGAL: "{:.0f} operators are where they cannot run",
+    Rule.FORBIDDEN_PAIR: "{:.0f} forbidden pairs share a device",
+    Rule.SINGLE_REGION: "there are {:.0f} regions too many of variants that may have one",
+    Rule.PREFIX: "{:.0f} tensors enter a variant that must come first from elsewhere",
+    Rule.NO_LINK: "{:.0f} tensors have no way to where they are read",
+    Rule.PARAMETERS: "constants exceed what devices hold by {:.0f} bytes",
+    Rule.MEMORY: "memories are exceeded by {:.0f} bytes",
+    Rule.DEADLINE: "deadlines are missed by {:.1f} us",
+    Rule.PERIOD: "devices and links are loaded with {:.2f} times more than they can keep up with",
+    Rule.ENERGY: "the energy budget is exceeded by {:.1f} uJ",
+}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A placement worth building.
+    """A valid placement, with its schedule.
 
     Attributes:
-        assignment: device of each operator.
-        predicted_us: microseconds of one run.
-        n_regions: number of regions it leads to.
-        origin: how it was found, for example ``minimum cut x2, improved``.
+        genes: what was decided.
+        outcome: what follows from it.
+        values: for each objective of the search, in the units of ``objectives.UNITS``.
     """
 
-    assignment: Assignment
-    predicted_us: float
-    n_regions: int
-    origin: str
+    genes: Genes
+    outcome: Outcome
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to.
+
+    Attributes:
+        objectives: what was minimised.
+        candidates: best first; for several objectives the front, by their values.
+        bounds: for each objective, what no placement can be better than.
+        evaluations: placements that were evaluated.
+        seconds: that it took.
+        ended: why: the bound was reached, nothing better was found for long, or the budget
+            was spent.
+    """
+
+    objectives: tuple[Objective, ...]
+    candidates: tuple[Candidate, ...]
+    bounds: tuple[float, ...]
+    evaluations: int
+    seconds: float
+    ended: Literal["optimal", "settled", "budget"]
+
+    @property
+    def gap(self) -> float:
+        """By what share the best may be above the optimum of the first objective, at most."""
+        best, bound = self.candidates[0].values[0], self.bounds[0]
+        return max(0.0, best / bound - 1.0) if bound > 0 else (math.inf if best > 0 else 0.0)
 
 
 def search(
     problem: Problem,
+    objectives: Sequence[Objective] = ("latency",),
     *,
-    seed: int,
-    budget_s: float,
-    top: int = 4,
+    seed: int = 0,
+    seconds: float = math.inf,
+    evaluations: float = math.inf,
     progress: Callable[[str], None] | None = None,
-) -> list[Candidate]:
-    """Finds the best few placements, best first.
+) -> Found:
+    """Finds the best placements. All statements about them are within the problem's costs.
 
-    Equal problems and seeds give equal answers, unless the budget ends the search early.
+    Equal problems, seeds and evaluations give equal answers, on any number of cores, unless the
+    seconds end the search.
 
     Args:
         problem: the placement problem.
-        seed: of the random disturbances.
-        budget_s: seconds after which no further improvement is tried. The seeds themselves are
-            always tried.
-        top: how many placements are wanted at most. They are distinct and, where enough are
-            known, differ from each other by more than a few operators.
-        progress: called now and then with a line about the state of the search.
-
-    Returns:
-        At least one and at most ``top`` candidates.
+        objectives: what is to be small; for several, the front is searched.
+        seed: of everything random.
+        seconds: after which no round is begun.
+        evaluations: of placements, after which no round is begun.
+        progress: called after each round with a line about the state of the search.
 
     Raises:
-        PlacementError: no placement obeys all rules; it says which operators and rules clash.
+        PlacementError: no valid placement exists, with the reasons and the least change that
+            would do; or none was found.
     """
-    _refuse_impossible(problem)
-    deadline = time.monotonic() + budget_s
-    pool = _Pool(problem)
-    for origin, assignment in _seeds(problem):
-        pool.add(assignment, origin)
-    if not pool.found:
-        _add_repaired(problem, pool)
-    climber = _Climber(problem, pool, deadline)
-    for start in list(pool.ranked()):
-        climber.climb(start.assignment, f"{start.origin}, improved")
+    begun = time.monotonic()
+    if not all(problem.choices):
+        raise_conflict(problem)
+    evolution = Evolution(problem, objectives, seed)
+    evolution.start(seed_genes(problem))
+    mender = _Mender(problem, seed, evolution)
+    mender.mend()
+    bounds: tuple[float, ...] | None = None
+    best, improved = evolution.population, 0
+    ended: Literal["optimal", "settled", "budget"] = "budget"
+    while evolution.evaluations < evaluations and time.monotonic() - begun < seconds:
+        left = evaluations - evolution.evaluations
+        evolution.step(None if math.isinf(left) else int(left))
+        mender.mend()
+        if bounds is None:
+            # After the first round, which is often shorter than this.
+            bounds = _bounds(problem, objectives)
         if progress is not None:
-            progress(pool.summary())
-    if len(problem.links) > 0 and any(len(choices) > 1 for choices in problem.choices):
-        _disturb(problem, pool, climber, random.Random(seed), progress)
-    return pool.select(top)
-
-
-def _refuse_impossible(problem: Problem) -> None:
-    if all(problem.choices):
-        return
-    from tdse.search.validity import explain
-
-    raise PlacementError(
-        "no placement is possible",
-        why=explain(problem),
-        hint="allow another target, or change the pin",
+            progress(_line(evolution, bounds))
+        if _is_better(evolution.population, best):
+            best, improved = evolution.population, evolution.round
+        if _is_optimal(evolution.population[0], bounds):
+            ended = "optimal"
+            break
+        if evolution.round - improved > max(_SETTLED_ROUNDS, _SETTLED_SHARE * evolution.round):
+            ended = "settled"
+            break
+    if not evolution.population[0].is_valid:
+        mender.give_up()
+    kept = [one for one in evolution.population if one.is_valid]
+    kept = front(kept) if len(objectives) > 1 else _by_upper_ends(problem, kept)
+    evaluator = Evaluator(problem)
+    return Found(
+        tuple(objectives),
+        tuple(Candidate(one.genes, evaluator.outcome(one.genes), one.values) for one in kept),
+        _bounds(problem, objectives) if bounds is None else bounds,
+        evolution.evaluations,
+        time.monotonic() - begun,
+        ended,
     )
 
 
-def _seeds(problem: Problem) -> Iterator[tuple[str, Assignment]]:
-    """Placements to start from, each with its origin."""
-    costs, choices = problem.costs, problem.choices
-    greedy = tuple(
-        min(choices[op], key=lambda device: (costs[op][device], device))
-        for op in range(problem.n_ops)
-    )
-    for device, name in enumerate(problem.variants):
-        mostly = tuple(
-            device if device in choices[op] else greedy[op] for op in range(problem.n_ops)
-        )
-        alone = all(device in allowed for allowed in choices)
-        yield (f"all on {name}" if alone else f"{name} where legal"), mostly
-    yield "fastest device of each op", greedy
-    for scale in _CUT_SCALES:
-        yield f"minimum cut x{scale:g}", minimum_cut(problem, greedy, scale=scale)
+def raise_conflict(problem: Problem) -> NoReturn:
+    """Says why no placement obeys the rules.
+
+    Raises:
+        PlacementError: always.
+    """
+    conflict = explain(problem)
+    assert conflict is not None, "an operator that can run nowhere is a conflict"
+    raise conflict.error()
 
 
-@dataclass
-class _Pool:
-    """All placements evaluated so far, and how each was found."""
+class _Mender:
+    """Brings valid placements into a population that has none."""
 
-    problem: Problem
-    found: dict[Assignment, Candidate] = field(default_factory=dict)
-    totals: dict[Assignment, float] = field(default_factory=dict)
-
-    def add(self, assignment: Assignment, origin: str) -> bool:
-        """Keeps a placement, made to fit the one-region rule; False if it cannot be kept."""
-        for fitted in _fit_single_regions(self.problem, assignment):
-            if fitted in self.found:
-                return True
-            result = self.evaluate(fitted)
-            if not math.isinf(result.total_us):
-                self.found[fitted] = Candidate(fitted, result.total_us, result.n_regions, origin)
-                return True
-        return False
-
-    def evaluate(self, assignment: Assignment) -> Evaluation:
-        """Evaluates exactly and remembers the total."""
-        result = evaluate(self.problem, assignment)
-        self.totals[assignment] = result.total_us
-        return result
-
-    def total_us(self, assignment: Assignment) -> float:
-        """The exact total, evaluated at most once."""
-        known = self.totals.get(assignment)
-        return self.evaluate(assignment).total_us if known is None else known
-
-    def ranked(self) -> list[Candidate]:
-        """What was kept, best first; ties go to fewer regions, then to what was found first."""
-        return sorted(self.found.values(), key=lambda one: (one.predicted_us, one.n_regions))
-
-    def summary(self) -> str:
-        """One line for a person who waits."""
-        best = self.ranked()[0]
-        return (
-            f"{len(self.totals)} placements evaluated, best {best.predicted_us:.1f} us "
-            f"in {best.n_regions} regions ({best.origin})"
-        )
-
-    def select(self, top: int) -> list[Candidate]:
-        """The best, then the next best that differ from all chosen by more than a few ops.
-
-        What was only passed through on the way to something better is taken where there are not
-        enough others, and what is hopelessly slower than the best is not taken at all.
-        """
-        ranked = self.ranked()
-        limit_us = _HOPELESS * ranked[0].predicted_us
-        passed = sorted(
-            (total_us, assignment)
-            for assignment, total_us in self.totals.items()
-            if total_us <= limit_us and assignment not in self.found
-        )
-        far = max(1, self.problem.n_ops // _DISTANT_SHARE)
-        chosen: list[Candidate] = []
-        for distance, known in ((far, True), (far, False), (1, True), (1, False)):
-            near = ranked if known else map(self._passed, passed)
-            for candidate in near:
-                if len(chosen) >= max(1, top) or candidate.predicted_us > limit_us:
-                    break
-                if all(
-                    _distance(candidate.assignment, one.assignment) >= distance for one in chosen
-                ):
-                    chosen.append(candidate)
-        return sorted(chosen, key=lambda one: (one.predicted_us, one.n_regions))
-
-    def _passed(self, visited: tuple[float, Assignment]) -> Candidate:
-        n_regions = evaluate(self.problem, visited[1]).n_regions
-        return Candidate(visited[1], visited[0], n_regions, "passed through")
-
-
-class _Climber:
-    """Hill climbing with moves of whole regions and of operators at their borders."""
-
-    def __init__(self, problem: Problem, pool: _Pool, deadline: float) -> None:
+    def __init__(self, problem: Problem, seed: int, evolution: Evolution) -> None:
         self._problem = problem
-        self._pool = pool
-        self._deadline = deadline
-        self._estimator = Estimator(problem)
-        self._slack_us = _SLACK_LAUNCHES * max(problem.launch_us.tolist(), default=0.0)
-        self.near: list[list[int]] = [[] for _ in range(problem.n_ops)]
-        for producer, consumer in problem.links:
-            self.near[producer].append(consumer)
-            self.near[consumer].append(producer)
+        self._seed = seed
+        self._evolution = evolution
+        self._constraints: Constraints | None = None
 
-    @property
-    def out_of_time(self) -> bool:
-        """The budget is spent."""
-        return time.monotonic() >= self._deadline
+    def mend(self) -> None:
+        """Repairs what the population has, as long as nothing in it is valid.
 
-    def climb(
-        self, assignment: Assignment, origin: str, focus: frozenset[int] | None = None
-    ) -> float:
-        """Improves until no move helps; keeps the result in the pool and returns its total.
-
-        ``focus`` limits the moves to those that touch the given operators or their regions.
+        Raises:
+            PlacementError: nothing can be valid.
         """
-        current = assignment
-        total_us = self._pool.total_us(current)
-        improved = True
-        while improved and not self.out_of_time:
-            improved = False
-            for ops, device in self._moves(current, focus):
-                if self.out_of_time:
-                    break
-                moved = self._apply(current, ops, device)
-                if moved == current:
-                    continue
-                moved_us = self._pool.total_us(moved)
-                if moved_us < total_us:
-                    current, total_us, improved = moved, moved_us, True
-        if current != assignment:
-            self._pool.add(current, origin)
-        return total_us
+        population = self._evolution.population
+        if population[0].is_valid:
+            return
+        if self._constraints is None:
+            conflict = explain(self._problem)
+            if conflict is not None:
+                raise conflict.error()
+            self._constraints = Constraints(self._problem, self._seed)
+            self._evolution.start(self._constraints.seeds(_REPAIRED_SEEDS))
+        repaired = [self._constraints.repair(one.genes) for one in population]
+        self._evolution.start(genes for genes in repaired if genes is not None)
 
-    def _moves(
-        self, assignment: Assignment, focus: frozenset[int] | None
-    ) -> list[tuple[frozenset[int], int]]:
-        """Moves that may help, the most promising first."""
-        ranked = []
-        for ops, device in self._neighbours(assignment, focus):
-            change = self._estimator.delta(assignment, ops, device)
-            # Flipping a region can save one launch for each region it touches.
-            if change < self._slack_us * min(2, len(ops)):
-                ranked.append((change, sorted(ops), device))
-        return [(frozenset(ops), device) for _, ops, device in sorted(ranked)]
+    def give_up(self) -> NoReturn:
+        """Says what is wrong with the best that was found.
 
-    def _neighbours(
-        self, assignment: Assignment, focus: frozenset[int] | None
-    ) -> set[tuple[frozenset[int], int]]:
-        problem = self._problem
-        moves: set[tuple[frozenset[int], int]] = set()
-        for region in evaluate(problem, assignment).regions:
-            if focus is not None and focus.isdisjoint(region):
-                continue
-            home = assignment[region[0]]
-            for device in range(problem.n_variants):
-                movable = frozenset(op for op in region if device in problem.choices[op])
-                if device != home and movable:
-                    moves.add((movable, device))
-        for op in range(problem.n_ops) if focus is None else sorted(focus):
-            home = assignment[op]
-            around = {assignment[other] for other in self.near[op]}
-            for device in problem.choices[op]:
-                faster = problem.costs[op][device] < problem.costs[op][home]
-                if device != home and (device in around or faster):
-                    moves.add((frozenset((op,)), device))
-                    moves.add((self._with_neighbours(assignment, op, device), device))
-        return moves
-
-    def _with_neighbours(self, assignment: Assignment, op: int, device: int) -> frozenset[int]:
-        """The operator and those next to it that share its device and may follow it."""
-        return frozenset(
-            other
-            for other in (op, *self.near[op])
-            if assignment[other] == assignment[op] and device in self._problem.choices[other]
-        )
-
-    def _apply(self, assignment: Assignment, ops: frozenset[int], device: int) -> Assignment:
-        moved = list(assignment)
-        for op in ops:
-            moved[op] = device
-        return tuple(moved)
-
-
-def _disturb(
-    problem: Problem,
-    pool: _Pool,
-    climber: _Climber,
-    chance: random.Random,
-    progress: Callable[[str], None] | None,
-) -> None:
-    """Moves random clusters of the best placement and improves around them, while that helps."""
-    movable = [op for op, choices in enumerate(problem.choices) if len(choices) > 1]
-    fruitless = 0
-    while fruitless < _PATIENCE and not climber.out_of_time:
-        best = pool.ranked()[0]
-        cluster = _cluster(climber.near, movable, chance)
-        moved = list(best.assignment)
-        device = chance.randrange(problem.n_variants)
-        for op in cluster:
-            if device in problem.choices[op]:
-                moved[op] = device
-        focus = frozenset(cluster) | {near for op in cluster for near in climber.near[op]}
-        total_us = climber.climb(tuple(moved), f"{_stem(best.origin)}, disturbed", focus)
-        if total_us < best.predicted_us:
-            fruitless = 0
-            if progress is not None:
-                progress(pool.summary())
-        else:
-            fruitless += 1
-
-
-def _stem(origin: str) -> str:
-    return origin.removesuffix(", disturbed")
-
-
-def _cluster(
-    near: Sequence[Sequence[int]], movable: Sequence[int], chance: random.Random
-) -> list[int]:
-    """A random connected cluster of operators."""
-    cluster = [chance.choice(movable)]
-    for _ in range(chance.randrange(_DISTURBED_OPS)):
-        around = sorted({other for op in cluster for other in near[op]} - set(cluster))
-        if around:
-            cluster.append(chance.choice(around))
-    return cluster
-
-
-def _fit_single_regions(problem: Problem, assignment: Assignment) -> Iterator[Assignment]:
-    """The placement, and where it has too many regions on a device, those that keep one."""
-    yield assignment
-    for device, single in enumerate(problem.single_region.tolist()):
-        if not single:
-            continue
-        regions = [
-            region
-            for region in evaluate(problem, assignment).regions
-            if assignment[region[0]] == device
+        Raises:
+            PlacementError: always.
+        """
+        evaluator = Evaluator(self._problem)
+        violations = evaluator.assess(self._evolution.population[0].genes).violations[0]
+        broken = [
+            _BROKEN[rule].format(violations[rule]) for rule in Rule if violations[rule] > 0
         ]
-        for kept in sorted(regions, key=len, reverse=True) if len(regions) > 1 else ():
-            moved = list(assignment)
-            for op in {op for region in regions if region != kept for op in region}:
-                others = [other for other in problem.choices[op] if other != device]
-                if others:
-                    moved[op] = min(others, key=lambda other: problem.costs[op][other])
-            if tuple(moved) != assignment:
-                yield tuple(moved)
-
-
-def _add_repaired(problem: Problem, pool: _Pool) -> None:
-    """Asks Z3 for any valid placement, or for the reason why there is none."""
-    from tdse.search.validity import explain, find
-
-    repaired = find(problem)
-    if repaired is None:
         raise PlacementError(
-            "no placement is possible",
-            why=explain(problem),
-            hint="allow another target, or change the pins",
+            "no valid placement was found",
+            why=f"in the best of {self._evolution.evaluations}, {'; '.join(broken)}; "
+            "it is not proven that there is none",
+            hint="give the search more time, or raise these limits",
         )
-    pool.add(repaired, "repaired")
 
 
-def _distance(first: Assignment, second: Assignment) -> int:
-    return sum(one != other for one, other in zip(first, second, strict=True))
+def _bounds(problem: Problem, objectives: Sequence[Objective]) -> tuple[float, ...]:
+    return tuple(lower_bound(problem, objective) for objective in objectives)
+
+
+def _is_optimal(best: Individual, bounds: Sequence[float]) -> bool:
+    reached = best.is_valid and best.values[0] <= bounds[0] * (1 + _EQUAL)
+    return reached and len(bounds) == 1
+
+
+def _is_better(population: Sequence[Individual], than: Sequence[Individual]) -> bool:
+    """The first is, or for several objectives the volume that they dominate."""
+    if not (population[0].is_valid and than[0].is_valid):
+        return population[0].penalty < than[0].penalty
+    if len(population[0].values) == 1:
+        return population[0].values[0] < than[0].values[0] * (1 - _EQUAL)
+    corner = worst([*population, *than])
+    return hypervolume(population, corner) > hypervolume(than, corner) * (1 + _EQUAL)
+
+
+def _by_upper_ends(problem: Problem, valid: Sequence[Individual]) -> list[Individual]:
+    """Best first; of about equal ones that first whose costs at the worst are least."""
+    limit = valid[0].values[0] * (1 + _TIED)
+    tied = [one for one in valid if one.values[0] <= limit]
+    if len(tied) == 1 or (problem.cost_high_us == problem.cost_us).all():
+        return list(valid)
+    high = Evaluator(problem.at("high"))
+    worst_us = {id(one): float(high.assess(one.genes).makespan_us[0]) for one in tied}
+    return sorted(tied, key=lambda one: worst_us[id(one)]) + list(valid[len(tied) :])
+
+
+def _line(evolution: Evolution, bounds: Sequence[float]) -> str:
+    best = evolution.population[0]
+    if not best.is_valid:
+        return f"{evolution.evaluations} placements evaluated, none valid yet"
+    named = ", ".join(
+        f"{objective} {value:.1f} {UNITS[objective]} (bound {bound:.1f})"
+        for objective, value, bound in zip(
+            evolution.objectives, best.values, bounds, strict=True
+        )
+    )
+    return f"{evolution.evaluations} placements evaluated, {named} in {best.n_regions} regions"
