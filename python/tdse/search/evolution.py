@@ -32,9 +32,10 @@ _FRESH, _CHILD = 0.03, 0.015
 _ENDS = (5e-4, 1e-3)
 # Share of annealings that start from a seed again.
 _FRESH_SHARE = 0.25
-# Problems of more operators are also improved window by window; operators of a window, and
-# evaluations for each.
-_LARGE, _WINDOW = 150, 60
+# Problems of more operators are improved window by window, and as a whole every so many rounds;
+# lengths of the windows, in turns, and evaluations for each of their operators.
+_LARGE, _WHOLE_ROUNDS = 150, 6
+_WINDOWS = (60, 45, 90)
 _WINDOW_EVALUATIONS_PER_OP = 100
 
 
@@ -84,12 +85,13 @@ class Evolution:
         most = math.inf if most_evaluations is None else max(most_evaluations, _ISLANDS)
         tasks = [self._task(island) for island in range(_ISLANDS)]
         with ThreadPoolExecutor(min(_ISLANDS, os.cpu_count() or 1)) as pool:
-            if self.problem.n_ops > _LARGE and self.round % 2 == 0:
+            if self.problem.n_ops > _LARGE and (self.round + 1) % _WHOLE_ROUNDS:
                 best = min(self.population, key=lambda one: one.merit(tasks[0].mixture))
                 self._sweep(dataclasses.replace(tasks[0], genes=best.genes), most, pool)
             else:
                 usual = min(_EVALUATIONS_PER_OP * self.problem.n_ops, _MOST_EVALUATIONS)
-                count = int(min(usual * _GROWTH**self.round, most // _ISLANDS))
+                n_whole = self.round // (_WHOLE_ROUNDS if self.problem.n_ops > _LARGE else 1)
+                count = int(min(usual * _GROWTH**n_whole, most // _ISLANDS))
                 counts = [count] * _ISLANDS
                 self._keep(list(pool.map(self._anneal, self._evaluators, tasks, counts)))
                 self.evaluations += _ISLANDS * count
@@ -111,11 +113,11 @@ class Evolution:
         evaluator = self._evaluators[0]
         genes, best = task.genes, self._individual(task.genes, evaluator.assess(task.genes))
         order = self._in_time(evaluator, genes)
-        # Every other sweep has its borders amid the windows of the one before.
-        first = -(self.round // 2 % 2) * (_WINDOW // 2)
-        starts = range(first, self.problem.n_ops, _WINDOW)
-        windows = [np.sort(order[max(start, 0) : start + _WINDOW]) for start in starts]
-        count = int(min(_WINDOW_EVALUATIONS_PER_OP * _WINDOW, most_evaluations // len(windows)))
+        # Each sweep has its borders elsewhere.
+        length = _WINDOWS[self.round % len(_WINDOWS)]
+        starts = range(-(task.seed % length), self.problem.n_ops, length)
+        windows = [np.sort(order[max(start, 0) : start + length]) for start in starts]
+        count = int(min(_WINDOW_EVALUATIONS_PER_OP * length, most_evaluations // len(windows)))
         if count == 0:
             return
 
