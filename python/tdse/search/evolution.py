@@ -32,10 +32,14 @@ _FRESH, _CHILD = 0.03, 0.015
 _ENDS = (5e-4, 1e-3)
 # Share of annealings that start from a seed again.
 _FRESH_SHARE = 0.25
-# Problems of more operators are improved window by window, and as a whole every so many rounds;
-# lengths of the windows, in turns, and evaluations for each of their operators.
-_LARGE, _WHOLE_ROUNDS = 150, 6
-_WINDOWS = (60, 45, 90)
+# Problems of more operators than these are improved window by window in all rounds but every
+# second, or every sixth. The larger a problem, the less there is to gain from annealing it whole.
+_MEDIUM, _LARGE = 40, 150
+_WHOLE_ROUNDS_OF_MEDIUM, _WHOLE_ROUNDS_OF_LARGE = 2, 6
+# Operators of a window: a share of all, at most so many, in turns more and less; and evaluations
+# for each of them.
+_WINDOW_SHARE, _WINDOW = 0.35, 60
+_WINDOW_FACTORS = (1.0, 0.75, 1.5)
 _WINDOW_EVALUATIONS_PER_OP = 100
 
 
@@ -65,6 +69,11 @@ class Evolution:
         self._weights = np.stack([exponents(objective) for objective in self.objectives])
         self._evaluators = [Evaluator(problem) for _ in range(_ISLANDS)]
         self._starts: list[Genes] = []
+        self._whole_rounds = 1
+        if problem.n_ops > _MEDIUM:
+            self._whole_rounds = _WHOLE_ROUNDS_OF_MEDIUM
+        if problem.n_ops > _LARGE:
+            self._whole_rounds = _WHOLE_ROUNDS_OF_LARGE
         self._sources, self._targets = problem.link_array.T
 
     def start(self, seeds: Iterable[Genes]) -> None:
@@ -85,13 +94,13 @@ class Evolution:
         most = math.inf if most_evaluations is None else max(most_evaluations, _ISLANDS)
         tasks = [self._task(island) for island in range(_ISLANDS)]
         with ThreadPoolExecutor(min(_ISLANDS, os.cpu_count() or 1)) as pool:
-            if self.problem.n_ops > _LARGE and (self.round + 1) % _WHOLE_ROUNDS:
+            if (self.round + 1) % self._whole_rounds:
                 best = min(self.population, key=lambda one: one.merit(tasks[0].mixture))
                 self._sweep(dataclasses.replace(tasks[0], genes=best.genes), most, pool)
             else:
                 usual = min(_EVALUATIONS_PER_OP * self.problem.n_ops, _MOST_EVALUATIONS)
-                n_whole = self.round // (_WHOLE_ROUNDS if self.problem.n_ops > _LARGE else 1)
-                count = int(min(usual * _GROWTH**n_whole, most // _ISLANDS))
+                growth = _GROWTH ** (self.round // self._whole_rounds)
+                count = int(min(usual * growth, most // _ISLANDS))
                 counts = [count] * _ISLANDS
                 self._keep(list(pool.map(self._anneal, self._evaluators, tasks, counts)))
                 self.evaluations += _ISLANDS * count
@@ -114,7 +123,10 @@ class Evolution:
         genes, best = task.genes, self._individual(task.genes, evaluator.assess(task.genes))
         order = self._in_time(evaluator, genes)
         # Each sweep has its borders elsewhere.
-        length = _WINDOWS[self.round % len(_WINDOWS)]
+        length = int(
+            min(_WINDOW_SHARE * self.problem.n_ops, _WINDOW)
+            * _WINDOW_FACTORS[self.round % len(_WINDOW_FACTORS)]
+        )
         starts = range(-(task.seed % length), self.problem.n_ops, length)
         windows = [np.sort(order[max(start, 0) : start + length]) for start in starts]
         count = int(min(_WINDOW_EVALUATIONS_PER_OP * length, most_evaluations // len(windows)))
