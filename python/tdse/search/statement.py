@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tdse.search.bounds import least_through_us, possible_variants
+from tdse.search.through import least_through_us, possible_variants
 from tdse.search.demands import Demand, Kind, known_costs, no_way
 from tdse.search.problem import Floats, Ints, Longs, Problem
 
