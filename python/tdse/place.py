@@ -12,7 +12,7 @@ import numpy as np
 
 from tdse.child import Child, Progress
 from tdse.contest import Contest, Contestant, distinct, run_contest
-from tdse.cost.library import VariantModels, variant_models
+from tdse.cost.library import VariantModels, needed_models
 from tdse.cost.table import CostTable, cost_table
 from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.graph.model import Graph
@@ -241,16 +241,22 @@ def _search_and_race(
     records = store.find(legality.signatures.values())
     contestants: list[Contestant] = []
     tables: dict[int, CostTable] = {}
+    variants = [(t, n) for t in legality.targets for n in target_threads(t, counts)]
+    launches = measure_launch(variants, store)
+    keys = {
+        target: {legality.signatures[op] for op, is_legal in ops.items() if is_legal}
+        for target, ops in legality.legal().items()
+    }
+    models = needed_models(store, variants, keys, records)
     for threads in counts:
         given = {t: target_threads(t, [threads])[0] for t in legality.targets}
-        launches = measure_launch(list(given.items()), store)
         table, problem = cost_problem(
             graph,
             legality,
             threads=given,
             launch_us={t: launches[t, given[t]] for t in legality.targets},
             records=records,
-            models=variant_models(store, given),
+            models={t: models[t, given[t]] for t in legality.targets},
             pins=pins,
         )
         tables[threads] = table

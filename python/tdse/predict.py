@@ -260,10 +260,9 @@ def outlook(
     variants = [
         (target, count) for target in legality.targets for count in target_threads(target, counts)
     ]
-    models: dict[tuple[str, int], VariantModels] = {}
-    for done, variant in enumerate(variants):
-        say("models", done, len(variants), str(Variant(*variant)))
-        models[variant] = variant_models(store, dict([variant]))[variant[0]]
+    models = variant_models(
+        store, variants, begin=lambda done, name: say("models", done, len(variants), name)
+    )
     _demand_known(legality, records, models, name)
     launches = find_launch(variants, store)
     rates = _best_rates(store, variants)

@@ -223,13 +223,11 @@ class _Session:
         graph = build_graph(beside(drawn), "candidates")
         sizes = quantities([workload(graph, graph.ops[op]) for op in graph.placed_ops])
         width = np.zeros(len(sizes))
-        for threads in self._counts:
-            given = {t: threads for t, n in self._variants() if n == threads}
-            for models in variant_models(self._store, given).values():
-                if models.operators is not None:
-                    found = models.operators.predict(sizes)
-                    unsure = np.log(found.high_us) - np.log(found.mean_us)
-                    width = np.maximum(width, np.where(found.mean_us < _TINY_US, 0.0, unsure))
+        for models in variant_models(self._store, self._variants()).values():
+            if models.operators is not None:
+                found = models.operators.predict(sizes)
+                unsure = np.log(found.high_us) - np.log(found.mean_us)
+                width = np.maximum(width, np.where(found.mean_us < _TINY_US, 0.0, unsure))
         return [drawn[i] for i in np.argsort(-width, kind="stable")[:count].tolist()]
 
 

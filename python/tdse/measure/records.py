@@ -240,7 +240,16 @@ class RecordStore:
         """How many records there are of ``target`` with that many threads on this machine."""
         rows = self._rows(
             "SELECT count(*) FROM records WHERE target = ? AND threads = ? AND key = ?",
-            (target, str(threads), self.conditions.key),
+            (target, threads, self.conditions.key),
+        )
+        return int(rows[0][0])
+
+    def count_regions(self, target: str, threads: int, most_contention: float) -> int:
+        """How many of ``count`` are of several operators, and measured with no more contention."""
+        rows = self._rows(
+            "SELECT count(*) FROM records WHERE target = ? AND threads = ? AND key = ?"
+            " AND contention <= ? AND json_array_length(workloads) > 1",
+            (target, threads, self.conditions.key, most_contention),
         )
         return int(rows[0][0])
 
