@@ -187,12 +187,11 @@ class CostModel:
 
 
 def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
-    """A model of the operators among the records of one variant; None if they are too few."""
-    usable = [record for record in records if len(record.workloads) == 1]
-    if len(usable) < MINIMUM_RECORDS:
+    """A model of one variant, from its records of single operators; None if they are too few."""
+    if len(records) < MINIMUM_RECORDS:
         return None
-    sizes = quantities([record.workloads[0] for record in usable])
-    times = np.array([record.median_us for record in usable])
+    sizes = quantities([record.workloads[0] for record in records])
+    times = np.array([record.median_us for record in records])
     flydels, rows, factor = _fit(sizes, times, seed)
     error = _held_out_errors(sizes, times, seed)
     distance = np.maximum(np.abs(error), _FLOOR)
@@ -200,7 +199,7 @@ def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
     spread = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows, labels, seed)
     # The spread has seen the errors that it is held against, so folds of its own set the margin.
     margin = conformal_margin(distance / np.exp(_held_out_spread(rows, labels, seed)))
-    return CostModel(flydels, factor, spread, margin, len(usable))
+    return CostModel(flydels, factor, spread, margin, len(records))
 
 
 def _fit(
