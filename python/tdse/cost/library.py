@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 from tdse.cost.features import quantities
 from tdse.cost.model import CostModel, train
 from tdse.cost.region import MINIMUM_CHAINS, SUM, RegionModel, fit_region
-from tdse.measure.records import Record, RecordStore, write_private
+from tdse.errors import TdseError
+from tdse.measure.records import Record, RecordStore
 from tdse.measure.timing import DISTURBED
 
 # Models are trained anew once there are so many times the records they were trained on.
@@ -114,7 +116,7 @@ def variant_models(
         found[target, threads] = models
     if any(kept.get(name) is not entry for name, entry in entries.items()):
         text = json.dumps({"format": _FORMAT, "variants": {**kept, **entries}})
-        write_private(path, text)
+        _write(path, text)
     return found
 
 
@@ -156,6 +158,27 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     variants = fields.get("variants")
     return variants if isinstance(variants, dict) else {}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file in one step, for the user alone: times tell what models somebody has.
+
+    Raises:
+        TdseError: it cannot be written.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text)
+        beside.chmod(0o600)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise TdseError(
+            "the cost models cannot be kept",
+            where=str(path),
+            why=error.strerror or str(error),
+            hint="free some space, or point XDG_CACHE_HOME elsewhere",
+        ) from None
 
 
 def _usable(entry: Any, records: int) -> VariantModels | None:

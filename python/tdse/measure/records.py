@@ -156,27 +156,6 @@ def make_private(directory: Path) -> None:
         directory.chmod(0o700)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file in one step, for the user alone.
-
-    Raises:
-        TdseError: it cannot be written.
-    """
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text)
-        beside.chmod(0o600)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise TdseError(
-            "the cost models cannot be kept",
-            where=str(path),
-            why=error.strerror or str(error),
-            hint="free some space, or point XDG_CACHE_HOME elsewhere",
-        ) from None
-
-
 class RecordStore:
     """Records and support decisions of one machine and one set of library versions.
 
