@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import multiprocessing
 import os
@@ -26,11 +25,10 @@ from tdse.measure.timer import LocalTimer, Timed
 from tdse.platform.discover import discover_host
 from tdse.runtime import native
 from tdse.runtime.model import model_by_position
+from tdse.worker import end_with_parent
 
 # One operator is timed within this, in seconds, also on a slow board, or it is taken for hung.
 LIMIT_S = 60.0
-# From linux/prctl.h.
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _crash(status: int | None) -> TdseError:
 
 def _serve(connection: Connection, parents: Connection) -> None:
     """Answer requests as long as there are any."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     parents.close()
     timer = None
     with contextlib.suppress(EOFError):
