@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tdse.cli.common import Parser, print_json, progress_bar, run, say
+from tdse.cli.common import Parser, names, print_json, progress_bar, run, say
 from tdse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,12 +68,11 @@ def _profile(arguments: argparse.Namespace) -> None:
 def _measure(arguments: argparse.Namespace) -> Profile:
     from tdse.profile import profile
 
-    targets = arguments.targets
     with progress_bar(quiet=arguments.json) as report:
         return profile(
             budget_s=_PROFILE_S if arguments.budget is None else arguments.budget,
             platform=arguments.platform,
-            targets=[name.strip() for name in targets.split(",")] if targets else None,
+            targets=arguments.targets,
             threads=arguments.threads,
             seed=arguments.seed,
             boards=_boards(arguments),
@@ -148,7 +147,7 @@ def _bench(arguments: argparse.Namespace) -> None:
             arguments.out,
             model=arguments.model,
             inputs=arguments.inputs,
-            against=tuple(arguments.against.split(",")) if arguments.against else PEERS,
+            against=arguments.against or PEERS,
             launches=arguments.launches,
             seconds=arguments.seconds,
             seed=arguments.seed,
@@ -188,12 +187,11 @@ def _predict(arguments: argparse.Namespace) -> None:
     from tdse.cli import show_predict
     from tdse.predict import predict
 
-    targets = arguments.targets
     with progress_bar(quiet=arguments.json) as report:
         result = predict(
             arguments.model,
             platforms=arguments.platforms or ("host",),
-            targets=[name.strip() for name in targets.split(",")] if targets else None,
+            targets=arguments.targets,
             threads=arguments.threads,
             seed=arguments.seed,
             progress=report,
@@ -242,7 +240,9 @@ def _parser() -> Parser:
     profiles.add_argument(
         "--platform", default="host", metavar="host|PRESET|FILE.toml", help="default: this machine"
     )
-    profiles.add_argument("--targets", metavar="T,T", help="measure on these targets only")
+    profiles.add_argument(
+        "--targets", type=names, metavar="T,T", help="measure on these targets only"
+    )
     profiles.add_argument(
         "--threads", type=int, metavar="N", help="of every operator (default: 1 to all cores)"
     )
@@ -285,6 +285,7 @@ def _parser() -> Parser:
     )
     timed.add_argument(
         "--against",
+        type=names,
         metavar="P,P",
         help="peers among litert, tvm, openvino (default: all there are)",
     )
@@ -313,7 +314,7 @@ def _parser() -> Parser:
         metavar="host|PRESET|FILE.toml",
         help="default: this machine; may be repeated",
     )
-    predicts.add_argument("--targets", metavar="T,T", help="use these targets only")
+    predicts.add_argument("--targets", type=names, metavar="T,T", help="use these targets only")
     predicts.add_argument(
         "--threads", type=int, metavar="N", help="of every region (default: 1 to all cores)"
     )
