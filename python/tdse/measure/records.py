@@ -317,7 +317,7 @@ class RecordStore:
             TdseError: there are none; says how to get them.
         """
         known = self.machines()
-        fitting = [machine for machine in known if _is_of(machine.conditions, device)]
+        fitting = [machine for machine in known if machine.conditions.are_of(device)]
         if not fitting:
             names = sorted({f"{m.conditions.cpu} ({m.conditions.cores} cores)" for m in known})
             raise TdseError(
@@ -470,10 +470,3 @@ class RecordStore:
                 why="; ".join(faults_of(error)),
                 hint=MOVE_AWAY,
             ) from None
-
-
-def _is_of(conditions: Conditions, device: Device) -> bool:
-    """Boards add their revision to the name: ``Raspberry Pi 4 Model B Rev 1.4``."""
-    cpu, name = conditions.cpu, device.model_name
-    is_named = cpu == name or cpu.startswith(f"{name} Rev ")
-    return bool(name) and is_named and conditions.cores == device.cores
