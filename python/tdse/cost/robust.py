@@ -31,13 +31,16 @@ def huber_fit(
         rows: ``[samples, weights]``.
         wanted: ``[samples]``.
         threshold: the error from which on a sample counts less.
-        rounds: how often samples are weighed anew, at least 1.
+        rounds: how often samples are weighed anew at most, at least 1.
     """
     trust = np.ones(len(rows))
     for _ in range(rounds):
         weights = solve(rows * trust[:, None], wanted * trust)
         errors = np.abs(rows @ weights - wanted)
+        before = trust
         trust = np.sqrt(np.minimum(1.0, threshold / np.maximum(errors, _LEAST_ERROR)))
+        if np.array_equal(trust, before):
+            break
     return weights
 
 
