@@ -22,8 +22,9 @@ from tdse.legality import Legality
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.launch import launch_graph
 from tdse.measure.records import Record, RecordStore
+from tdse.outlook import Choice, Outlook, outlook
 from tdse.platform import Device
-from tdse.predict import Choice, Outlook, outlook, predict
+from tdse.predict import predict
 from tdse.targets import Support
 
 pytestmark = pytest.mark.tvm
