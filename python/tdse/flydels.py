@@ -17,7 +17,7 @@ from tdse.measure.conditions import current_conditions
 from tdse.measure.records import Record, RecordStore
 from tdse.place import thread_counts
 from tdse.platform import discover_host
-from tdse.targets import Variant, target_threads
+from tdse.targets import Variant, target_variants
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def show_flydel(kind: str) -> list[FlydelReport]:
     reports: list[FlydelReport] = []
     kinds: set[str] = set()
     with contextlib.closing(RecordStore(current_conditions())) as store:
-        variants = [(t, n) for t in device.targets for n in target_threads(t, counts)]
+        variants = target_variants(device.targets, counts)
         for variant, models in variant_models(store, variants).items():
             if models.operators is None:
                 continue

@@ -24,7 +24,7 @@ from tdse.place import SEARCH_S, cost_problem
 from tdse.platform import Device
 from tdse.search import Problem, evaluate, search
 from tdse.search.evaluate import Evaluation
-from tdse.targets import Variant, target_threads
+from tdse.targets import Variant, target_threads, target_variants
 
 SOURCES = (MEASURED, PREDICTED, MODELLED)
 _PROFILE = "run `tdse profile --budget 600`"
@@ -148,9 +148,7 @@ def outlook(
     """
     demand_all_supported(graph, legality)
     records = store.find(legality.signatures.values())
-    variants = [
-        (target, count) for target in legality.targets for count in target_threads(target, counts)
-    ]
+    variants = target_variants(legality.targets, counts)
     models = variant_models(
         store, variants, begin=lambda done, name: say("models", done, len(variants), name)
     )
@@ -161,14 +159,14 @@ def outlook(
     left_out: list[tuple[str, str]] = []
     for count in counts:
         given = {target: target_threads(target, [count])[0] for target in legality.targets}
-        of_target = {target: models[variant] for target, variant in _named(given)}
+        of_target = {target: models[target, threads] for target, threads in given.items()}
         table, problem = cost_problem(
             graph,
             legality,
             threads=given,
             launch_us={
-                target: launches.get(variant, models[variant].launch_us)
-                for target, variant in _named(given)
+                target: launches.get((target, threads), models[target, threads].launch_us)
+                for target, threads in given.items()
             },
             records=records,
             models=of_target,
@@ -343,8 +341,3 @@ def _best_rates(
                 key = (*variant, work.outputs[0].dtype)
                 rates[key] = max(rates.get(key, 0.0), work.macs / record.median_us)
     return rates
-
-
-def _named(threads: Mapping[str, int]) -> list[tuple[str, tuple[str, int]]]:
-    """Each target with its variant."""
-    return [(target, (target, count)) for target, count in threads.items()]

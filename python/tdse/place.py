@@ -28,7 +28,7 @@ from tdse.search import Problem, evaluate, search
 from tdse.search.placement import Placement, make_placement, parse_pins
 from tdse.search.validity import check
 from tdse.survey import Survey, survey
-from tdse.targets import target_threads
+from tdse.targets import target_threads, target_variants
 
 # The local improvement after the exact cut; it rarely finds more than a thousandth.
 SEARCH_S = 1.0
@@ -241,7 +241,7 @@ def _search_and_race(
     records = store.find(legality.signatures.values())
     contestants: list[Contestant] = []
     tables: dict[int, CostTable] = {}
-    variants = [(t, n) for t in legality.targets for n in target_threads(t, counts)]
+    variants = target_variants(legality.targets, counts)
     launches = measure_launch(variants, store)
     keys = {
         target: {legality.signatures[op] for op, is_legal in ops.items() if is_legal}

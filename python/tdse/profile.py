@@ -31,7 +31,7 @@ from tdse.measure.turn import measuring
 from tdse.place import demand_host, demand_positive, thread_counts
 from tdse.platform import Platform, load_platform
 from tdse.survey import survey, time_again, time_regions
-from tdse.targets import target_threads
+from tdse.targets import target_variants
 
 # So many operators, or chains of operators, stand beside each other in one model: enough to share
 # the start of a process.
@@ -219,7 +219,7 @@ class _Session:
         return np.random.default_rng([self._seed, known])
 
     def _variants(self) -> list[tuple[str, int]]:
-        return [(t, threads) for t in self._targets for threads in target_threads(t, self._counts)]
+        return target_variants(self._targets, self._counts)
 
     def _survey(self, graph: Graph, child: Child) -> None:
         survey(
