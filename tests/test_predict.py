@@ -22,8 +22,9 @@ from tdse.legality import Legality
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.launch import launch_graph
 from tdse.measure.records import Record, RecordStore
+from tdse.outlook import Choice, Outlook, outlook
 from tdse.platform import Device
-from tdse.predict import Choice, Outlook, outlook, predict
+from tdse.predict import predict
 from tdse.targets import Support
 
 pytestmark = pytest.mark.tvm
@@ -173,7 +174,7 @@ def test_a_record_beats_a_prediction(graph: Graph, store: RecordStore) -> None:
     assert before.ops == {"measured": 12, "predicted": 1, "modelled": 0}
     assert before.low_us is not None and before.high_us is not None
     assert before.low_us < before.latency_us < before.high_us
-    models = variant_models(store, dict([LITERT]))["litert"]
+    models = variant_models(store, [LITERT])[LITERT]
     assert models.operators is not None
     work = workload(graph, graph.ops[convolution])
     predicted_us = models.operators.predict(quantities([work])).mean_us[0]
@@ -197,7 +198,7 @@ def test_a_region_model_sets_the_interval(graph: Graph, store: RecordStore) -> N
     store.add(chains)
     found = _outlook(graph, _legality(graph), store)
     whole = _named(found)["litert x1"]
-    margin = variant_models(store, dict([LITERT]))["litert"].regions.margin
+    margin = variant_models(store, [LITERT])[LITERT].regions.margin
     assert margin > 0 and whole.low_us is not None and whole.high_us is not None
     assert math.log(whole.high_us / whole.latency_us) == pytest.approx(margin)
     assert math.log(whole.latency_us / whole.low_us) == pytest.approx(margin)

@@ -12,7 +12,7 @@ from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.link import write_library
 from tdse.runtime import native
-from tdse.runtime.model import Model
+from tdse.runtime.model import Model, model_by_position
 from tdse.runtime.plan import Plan, PlanRegion, PlanTensor, Step
 from tdse.targets import CompiledRegion, get_target
 
@@ -33,12 +33,7 @@ class Assembly:
 
     def model(self) -> Model:
         """The module as a model; its tensors are named by their position."""
-        plan = self.plan
-        return Model(
-            self.module(),
-            input_names=[str(i) for i in range(len(plan.inputs))],
-            output_names=[str(i) for i in range(len(plan.outputs))],
-        )
+        return model_by_position(self.module())
 
     def save(self, directory: Path, written: dict[Any, Path]) -> tuple[Path, list[Path]]:
         """Write plan and libraries where another process can take them up.

@@ -6,11 +6,9 @@ A line says what it is at before anything that may crash, so that the parent kno
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -41,14 +39,12 @@ from tdse.search.placement import load_placement
 from tdse.targets import target_threads
 from tdse.targets.litert import demand_as_said, demand_runs
 from tdse.verify import check_against_litert, verified_regions
-
-# From linux/prctl.h.
-_PR_SET_PDEATHSIG = 1
+from tdse.worker import end_with_parent
 
 
 def main() -> None:
     """Entry point of ``python -m tdse.child_worker``."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     # What libraries print must not get between the lines.
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

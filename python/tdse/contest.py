@@ -128,7 +128,7 @@ def run_contest(
         except CrashError as crash:
             entered.append(dataclasses.replace(contestant, not_timed=f"building it {crash.why}"))
             continue
-        built.append(_entry(graph, contestant.name, made))
+        built.append(_entry(contestant.name, made))
         entered.append(
             dataclasses.replace(
                 contestant,
@@ -192,14 +192,8 @@ def _race(
         return run(left, _LAUNCHES, seconds), failed
 
 
-def _entry(graph: Graph, name: str, made: Mapping[str, Any]) -> Entry:
-    arguments = {
-        "plan": made["plan"],
-        "libraries": made["libraries"],
-        "input_names": graph.input_names,
-        "output_names": graph.output_names,
-    }
-    return Entry(name, "plan", arguments)
+def _entry(name: str, made: Mapping[str, Any]) -> Entry:
+    return Entry(name, "plan", {"plan": made["plan"], "libraries": made["libraries"]})
 
 
 def _winner(contestants: Sequence[Contestant], results: Mapping[str, Result]) -> Contestant:

@@ -17,7 +17,7 @@ from tdse.measure.conditions import current_conditions
 from tdse.measure.records import Record, RecordStore
 from tdse.place import thread_counts
 from tdse.platform import discover_host
-from tdse.targets import Variant, target_threads
+from tdse.targets import Variant, target_variants
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,16 @@ def show_flydel(kind: str) -> list[FlydelReport]:
     reports: list[FlydelReport] = []
     kinds: set[str] = set()
     with contextlib.closing(RecordStore(current_conditions())) as store:
-        for target in device.targets:
-            for threads in target_threads(target, counts):
-                models = variant_models(store, {target: threads})[target]
-                if models.operators is None:
-                    continue
-                own = models.operators.flydels.own
-                kinds |= {name for name, _ in own if name}
-                records = usable_records(store.of_variant(target, threads))
-                for (name, dtype), flydel in own.items():
-                    if name == kind:
-                        variant = str(Variant(target, threads))
-                        reports.append(_report(variant, dtype, flydel, records))
+        variants = target_variants(device.targets, counts)
+        for variant, models in variant_models(store, variants).items():
+            if models.operators is None:
+                continue
+            own = models.operators.flydels.own
+            kinds |= {name for name, _ in own if name}
+            records = usable_records(store.of_variant(*variant))
+            for (name, dtype), flydel in own.items():
+                if name == kind:
+                    reports.append(_report(str(Variant(*variant)), dtype, flydel, records))
     if not kinds:
         raise TdseError("there are no cost models", hint="run `tdse profile --budget 600` first")
     if not reports:

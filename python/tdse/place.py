@@ -12,7 +12,7 @@ import numpy as np
 
 from tdse.child import Child, Progress
 from tdse.contest import Contest, Contestant, distinct, run_contest
-from tdse.cost.library import VariantModels, variant_models
+from tdse.cost.library import VariantModels, needed_models
 from tdse.cost.table import CostTable, cost_table
 from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.graph.model import Graph
@@ -28,7 +28,7 @@ from tdse.search import Problem, evaluate, search
 from tdse.search.placement import Placement, make_placement, parse_pins
 from tdse.search.validity import check
 from tdse.survey import Survey, survey
-from tdse.targets import target_threads
+from tdse.targets import target_threads, target_variants
 
 # The local improvement after the exact cut; it rarely finds more than a thousandth.
 SEARCH_S = 1.0
@@ -241,16 +241,22 @@ def _search_and_race(
     records = store.find(legality.signatures.values())
     contestants: list[Contestant] = []
     tables: dict[int, CostTable] = {}
+    variants = target_variants(legality.targets, counts)
+    launches = measure_launch(variants, store)
+    keys = {
+        target: {legality.signatures[op] for op, is_legal in ops.items() if is_legal}
+        for target, ops in legality.legal().items()
+    }
+    models = needed_models(store, variants, keys, records)
     for threads in counts:
         given = {t: target_threads(t, [threads])[0] for t in legality.targets}
-        launches = measure_launch(list(given.items()), store)
         table, problem = cost_problem(
             graph,
             legality,
             threads=given,
             launch_us={t: launches[t, given[t]] for t in legality.targets},
             records=records,
-            models=variant_models(store, given),
+            models={t: models[t, given[t]] for t in legality.targets},
             pins=pins,
         )
         tables[threads] = table

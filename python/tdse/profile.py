@@ -14,6 +14,7 @@ import numpy as np
 from tdse.child import Child, Progress
 from tdse.cost.features import quantities
 from tdse.cost.library import variant_models
+from tdse.errors import PlatformError
 from tdse.graph.build import build_graph
 from tdse.graph.layers import Configuration, beside
 from tdse.graph.model import Graph
@@ -28,9 +29,9 @@ from tdse.measure.remote import Boards
 from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
 from tdse.place import demand_host, demand_positive, thread_counts
-from tdse.platform import load_platform
+from tdse.platform import Platform, load_platform
 from tdse.survey import survey, time_again, time_regions
-from tdse.targets import target_threads
+from tdse.targets import target_variants
 
 # So many operators, or chains of operators, stand beside each other in one model: enough to share
 # the start of a process.
@@ -53,13 +54,13 @@ class Profile:
     """What excitation brought.
 
     Attributes:
-        processor: name of the processor that was measured.
+        conditions: of the machine that was measured.
         measured: times that were measured.
         quiet: how many of them in moments in which nothing else slowed the machine down.
         seconds: what they took.
     """
 
-    processor: str
+    conditions: Conditions
     measured: int
     quiet: int
     seconds: float
@@ -82,7 +83,8 @@ def profile(
 
     Args:
         budget_s: seconds.
-        platform: ``host``, or a preset or file of this machine.
+        platform: ``host``, or a preset or file of this machine. With ``boards``, a preset or file
+            must be theirs, and ``host`` stands for whatever they are.
         targets: use these only; None for all that the platform has.
         threads: of every operator; None to try 1 up to the number of cores.
         seed: of what is drawn, together with the number of records there are.
@@ -92,15 +94,18 @@ def profile(
         progress: called with (stage, done, all, detail).
 
     Raises:
-        PlatformError: the platform is not this machine.
+        PlatformError: the platform is not this machine, or not that of the boards.
         UsageError: a target is unknown, or the budget or number of threads is not positive.
     """
     demand_positive(threads, budget_s)
     say = progress or (lambda stage, done, total, detail: None)
     machine = load_platform(platform)
-    demand_host(machine)
     names = chosen_targets(machine, targets)
-    conditions = current_conditions() if boards is None else _conditions_of(boards)
+    if boards is None:
+        demand_host(machine)
+        conditions = current_conditions()
+    else:
+        conditions = _conditions_of(boards, machine)
     counts = thread_counts(threads, conditions.cores)
     with (
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
@@ -118,12 +123,26 @@ def profile(
                 session.measure_ops()
         measured, quiet = records.count_since(since, QUIET)
         seconds = time.monotonic() - begun
-    return Profile(records.conditions.cpu, measured, quiet, seconds)
+    return Profile(conditions, measured, quiet, seconds)
 
 
-def _conditions_of(boards: tuple[str, str]) -> Conditions:
+def _conditions_of(boards: tuple[str, str], machine: Platform) -> Conditions:
+    """The conditions of the boards.
+
+    Raises:
+        PlatformError: they are not the machine that the user names.
+    """
     with Boards(*boards) as found:
-        return found.board.conditions
+        conditions = found.board.conditions
+    device = machine.devices[0]
+    if machine.source != "found" and not conditions.are_of(device):
+        raise PlatformError(
+            f"the boards with the key {boards[1]!r} are not of platform {machine.name}",
+            why=f"they are {conditions.cpu} ({conditions.cores} cores), it is "
+            f"{device.model_name or device.name} ({device.cores} cores)",
+            hint="leave out --platform, or give that of the boards",
+        )
+    return conditions
 
 
 class _Session:
@@ -200,7 +219,7 @@ class _Session:
         return np.random.default_rng([self._seed, known])
 
     def _variants(self) -> list[tuple[str, int]]:
-        return [(t, threads) for t in self._targets for threads in target_threads(t, self._counts)]
+        return target_variants(self._targets, self._counts)
 
     def _survey(self, graph: Graph, child: Child) -> None:
         survey(
@@ -223,13 +242,11 @@ class _Session:
         graph = build_graph(beside(drawn), "candidates")
         sizes = quantities([workload(graph, graph.ops[op]) for op in graph.placed_ops])
         width = np.zeros(len(sizes))
-        for threads in self._counts:
-            given = {t: threads for t, n in self._variants() if n == threads}
-            for models in variant_models(self._store, given).values():
-                if models.operators is not None:
-                    found = models.operators.predict(sizes)
-                    unsure = np.log(found.high_us) - np.log(found.mean_us)
-                    width = np.maximum(width, np.where(found.mean_us < _TINY_US, 0.0, unsure))
+        for models in variant_models(self._store, self._variants()).values():
+            if models.operators is not None:
+                found = models.operators.predict(sizes)
+                unsure = np.log(found.high_us) - np.log(found.mean_us)
+                width = np.maximum(width, np.where(found.mean_us < _TINY_US, 0.0, unsure))
         return [drawn[i] for i in np.argsort(-width, kind="stable")[:count].tolist()]
 
 

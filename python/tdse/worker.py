@@ -1,9 +1,19 @@
-"""How this process starts another one that runs a module of tdse."""
+"""How this process starts others that run a module of tdse, and how these end with it."""
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
+import signal
+import subprocess
 import sys
+from typing import Any
+
+from tdse.errors import TdseError
+
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
 
 
 def worker_command(module: str, *arguments: str) -> list[str]:
@@ -16,3 +26,55 @@ def worker_environment() -> dict[str, str]:
     places = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path]
     found = dict.fromkeys(place for place in places if os.path.isabs(place))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
+
+
+def run_worker(
+    module: str, *arguments: str, doing: str, limit_s: float, given: str = "", where: str = ""
+) -> dict[str, Any]:
+    """Run ``module`` in a process of its own until that ends.
+
+    Args:
+        module: it prints a JSON object as its last line.
+        arguments: of its command line.
+        doing: what the process does, for messages.
+        limit_s: seconds after which it is taken for hung.
+        given: what it reads from its standard input.
+        where: what it does that with, for messages.
+
+    Returns:
+        The object.
+
+    Raises:
+        TdseError: it did not finish, or failed; its last line of error output is the reason.
+    """
+    try:
+        process = subprocess.run(
+            worker_command(module, *arguments),
+            env=worker_environment(),
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TdseError(
+            f"{doing} did not finish",
+            where=where,
+            why=f"a process took more than {limit_s:.0f} s",
+            hint="try again on a quiet machine",
+        ) from None
+    if process.returncode != 0:
+        lines = process.stderr.strip().splitlines() or [_ending(process.returncode)]
+        raise TdseError(f"{doing} failed", where=where, why=lines[-1])
+    result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return result
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the one ends that started it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _ending(status: int) -> str:
+    return f"status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"

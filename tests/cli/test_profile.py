@@ -64,7 +64,7 @@ def test_measure(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", *words, "--export", str(cache / "x.jsonl")]) == 0
     report = json.loads(capsys.readouterr().out)
     measured = report["measured"]
-    assert measured["processor"] == current_conditions().cpu
+    assert measured["conditions"]["cpu"] == current_conditions().cpu
     assert 0 <= measured["quiet"] <= measured["measured"]
     assert report["exported"]["records"] >= measured["measured"] > 0
     with closing(RecordStore(current_conditions())) as store:
@@ -76,6 +76,8 @@ def test_measure(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (2, "--import only imports", ["--import", "x", "--budget", "3"]),
         (2, "--import only imports", ["--import", "x", "--export", "y"]),
+        (2, "--import only imports", ["--import", "x", "--rpc", "h:1", "--key", "k"]),
+        (2, "--rpc and --key", ["--rpc", "h:1"]),
         (2, "budget of -1.0 s", ["--budget", "-1"]),
         (2, "budget of nan s", ["--budget", "nan"]),
         (2, "0 threads", ["--threads", "0"]),

@@ -12,7 +12,13 @@ import pytest
 
 from tdse.cost import library
 from tdse.cost.features import Quantities, quantities
-from tdse.cost.library import NOTHING, VariantModels, train_variant, variant_models
+from tdse.cost.library import (
+    NOTHING,
+    VariantModels,
+    needed_models,
+    train_variant,
+    variant_models,
+)
 from tdse.cost.model import MINIMUM_RECORDS
 from tdse.cost.region import MINIMUM_CHAINS, SUM
 from tdse.measure.conditions import Conditions
@@ -21,7 +27,8 @@ from works import sized_work
 
 CONDITIONS = Conditions("cpu", 2, (0, 1), "", 0.5, (("tdse", "1"),))
 COUNT = 3 * MINIMUM_RECORDS
-LITERT = {"litert": 1}
+LITERT = ("litert", 1)
+LLVM = ("llvm", 1)
 
 
 def _records(count: int, *, target: str = "litert", first: int = 0) -> list[Record]:
@@ -86,8 +93,8 @@ def _file(store: RecordStore) -> Path:
 
 
 def test_models_are_trained_once_and_kept(store: RecordStore, trained: list[int]) -> None:
-    first = variant_models(store, LITERT)["litert"]
-    again = variant_models(RecordStore(CONDITIONS, store.path), LITERT)["litert"]
+    first = variant_models(store, [LITERT])[LITERT]
+    again = variant_models(RecordStore(CONDITIONS, store.path), [LITERT])[LITERT]
     assert trained == [COUNT]
     assert _predictions(again) == _predictions(first)
     assert (again.regions, again.launch_us) == (first.regions, first.launch_us)
@@ -97,39 +104,71 @@ def test_models_are_trained_once_and_kept(store: RecordStore, trained: list[int]
 def test_a_few_more_records_do_not_train_and_many_do(
     store: RecordStore, trained: list[int]
 ) -> None:
-    variant_models(store, LITERT)
+    variant_models(store, [LITERT])
     store.add(_records(1, first=COUNT))
-    variant_models(store, LITERT)
+    variant_models(store, [LITERT])
     assert trained == [COUNT]
     store.add(_records(COUNT, first=COUNT))
-    variant_models(store, LITERT)
+    variant_models(store, [LITERT])
     assert trained == [COUNT, 2 * COUNT]
 
 
 def test_fewer_records_than_were_trained_on_train(
     store: RecordStore, trained: list[int], tmp_path: Path
 ) -> None:
-    variant_models(store, LITERT)
+    variant_models(store, [LITERT])
     kept = _file(store).read_text()
     smaller = RecordStore(CONDITIONS, tmp_path / "other" / "records.sqlite")
     smaller.add(_records(MINIMUM_RECORDS))
     (smaller.path.parent / _file(store).name).write_text(kept)
-    variant_models(smaller, LITERT)
+    variant_models(smaller, [LITERT])
     assert trained == [COUNT, MINIMUM_RECORDS]
 
 
 def test_variants_stand_beside_each_other(store: RecordStore, trained: list[int]) -> None:
-    variant_models(store, LITERT)
-    assert variant_models(store, {"llvm": 1})["llvm"] == NOTHING
-    variant_models(store, {"litert": 1, "llvm": 1})
+    variant_models(store, [LITERT])
+    assert variant_models(store, [LLVM])[LLVM] == NOTHING
+    variant_models(store, [LITERT, LLVM])
     assert trained == [COUNT, 0]
 
 
+def test_models_are_made_only_where_something_is_unknown(
+    store: RecordStore, trained: list[int]
+) -> None:
+    keys = {"litert": {"add 1", "add 2"}, "llvm": {"add 1"}}
+    store.add(_records(1, target="llvm", first=1))
+    known = store.find({"add 1", "add 2", "add of a model"})
+    both = [LITERT, LLVM]
+    assert needed_models(store, both, keys, known) == {LITERT: NOTHING, LLVM: NOTHING}
+    assert not trained and not list(store.path.parent.glob("models-*.json"))
+    found = needed_models(store, both, {**keys, "litert": {"add of a model"}}, known)
+    assert found[LITERT] != NOTHING and found[LLVM] == NOTHING
+    assert trained == [COUNT]
+
+
+def test_models_are_made_where_regions_can_be_learnt(
+    store: RecordStore, trained: list[int]
+) -> None:
+    keys, known = {"litert": {"add 1"}}, store.find({"add 1"})
+    chains = _chains(MINIMUM_CHAINS)
+    store.add([*chains[:-1], replace(chains[-1], contention=3.0)])
+    assert needed_models(store, [LITERT], keys, known) == {LITERT: NOTHING}
+    store.add(chains)
+    assert needed_models(store, [LITERT], keys, known)[LITERT].regions != SUM
+    assert trained == [COUNT + MINIMUM_CHAINS]
+
+
+def test_each_variant_is_named_before_it_is_learnt(store: RecordStore) -> None:
+    said: list[tuple[int, str]] = []
+    variant_models(store, [LITERT, LLVM], begin=lambda done, name: said.append((done, name)))
+    assert said == [(0, "litert x1"), (1, "llvm x1")]
+
+
 def test_other_conditions_have_models_of_their_own(store: RecordStore, trained: list[int]) -> None:
-    variant_models(store, LITERT)
+    variant_models(store, [LITERT])
     other = RecordStore(replace(CONDITIONS, cpu="another"), store.path)
-    assert variant_models(other, LITERT)["litert"] == NOTHING
-    variant_models(store, LITERT)
+    assert variant_models(other, [LITERT])[LITERT] == NOTHING
+    variant_models(store, [LITERT])
     assert trained == [COUNT, 0]
 
 
@@ -176,22 +215,22 @@ def test_a_file_that_is_damaged_is_written_anew(
     damage: object, store: RecordStore, trained: list[int]
 ) -> None:
     assert callable(damage)
-    first = variant_models(store, LITERT)["litert"]
+    first = variant_models(store, [LITERT])[LITERT]
     path = _file(store)
     path.write_bytes(damage(path.read_text()).encode(errors="surrogateescape"))
-    second = variant_models(store, LITERT)["litert"]
+    second = variant_models(store, [LITERT])[LITERT]
     assert _predictions(second) == _predictions(first)
-    variant_models(store, LITERT)
+    variant_models(store, [LITERT])
     assert trained == [COUNT, COUNT]
 
 
 def test_models_of_other_features_are_trained_anew(
     store: RecordStore, trained: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variant_models(store, LITERT)
+    variant_models(store, [LITERT])
     monkeypatch.setattr(Quantities, "features", property(lambda self: self.table[:, :2]))
     monkeypatch.setattr("tdse.cost.model.FEATURE_NAMES", ("first", "second"))
-    assert _predictions(variant_models(store, LITERT)["litert"])
+    assert _predictions(variant_models(store, [LITERT])[LITERT])
     assert trained == [COUNT, COUNT]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ import pytest
 
 from rpc_network import Network
 from tdse.assemble import Assembly, compile_regions
+from tdse.cli.main import main
 from tdse.errors import PlatformError, TargetError, TdseError, UsageError, VersionError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -262,6 +264,52 @@ def test_boards_come_and_go(
         r"what was measured is kept",
         str(caught.value),
     )
+
+
+_PLATFORM = """
+name = "board"
+
+[[devices]]
+name = "cpu"
+targets = ["litert"]
+triple = "sparc-linux-gnu"
+model_name = "{name}"
+cores = {cores}
+"""
+
+
+def test_boards_of_another_platform_are_profiled(
+    network: Network,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Boards with one core, of a platform for which nothing can be compiled here."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("tdse.profile._OPS", 12)
+    monkeypatch.setattr("tdse.profile._CANDIDATES", 12)
+    network.server("single", cores={min(os.sched_getaffinity(0))})
+    network.wait_for("single", 1)
+    cpu, records = current_conditions().cpu, tmp_path / "records.jsonl"
+    platform = tmp_path / "board.toml"
+    words = ["profile", "--rpc", network.address, "--key", "single", "--platform", str(platform)]
+
+    platform.write_text(_PLATFORM.format(name=cpu, cores=64))
+    assert main([*words, "--budget", "9"]) == 1
+    assert (
+        "the boards with the key 'single' are not of platform board: "
+        f"they are {cpu} (1 cores), it is {cpu} (64 cores); leave out --platform"
+    ) in capsys.readouterr().err
+
+    platform.write_text(_PLATFORM.format(name=cpu, cores=1))
+    assert main([*words, "--budget", "20", "--export", str(records), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["measured"]["measured"] > 0
+    assert report["exported"]["records"] == report["measured"]["measured"]
+    assert report["exported"]["conditions"]["cores"] == 1
+    entries = [json.loads(line) for line in records.read_text().splitlines()[1:]]
+    times = [entry for entry in entries if entry["kind"] == "record"]
+    assert times and all((t["target"], t["threads"]) == ("litert", 1) for t in times)
 
 
 def test_the_page_has_options_that_there_are() -> None:

@@ -15,7 +15,6 @@ from tdse.assemble import Compiled
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
-from tdse.runtime.model import Model
 from tdse.targets import CompiledRegions
 
 Value = np.ndarray[Any, Any]
@@ -132,9 +131,7 @@ def run_compiled(
 ) -> list[Value]:
     """Run regions that a target has compiled, in the executor."""
     done = Compiled(graph, tuple(regions), compiled.regions, compiled.libraries, 1)
-    module = done.whole().module()
-    names = [[str(i) for i in range(len(group))] for group in (graph.inputs, graph.outputs)]
-    results = Model(module, input_names=names[0], output_names=names[1]).run(list(inputs))
+    results = done.whole().model().run(list(inputs))
     return [np.asarray(value) for value in results]
 
 

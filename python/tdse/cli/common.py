@@ -32,6 +32,11 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+def names(text: str) -> tuple[str, ...] | None:
+    """The ``type`` of an option that takes ``A,B``; given nothing, it is as if left out."""
+    return tuple(name.strip() for name in text.split(",")) if text else None
+
+
 def run(prog: str, command: Callable[[], None], *, as_json: bool, debug: bool) -> int:
     """Run ``command`` and turn its errors into one line and an exit status."""
     try:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tdse.cli.common import Parser, print_json, progress_bar, run, say
+from tdse.cli.common import Parser, names, print_json, progress_bar, run, say
 from tdse.errors import UsageError
 
 if TYPE_CHECKING:
+    from tdse.measure.conditions import Conditions
     from tdse.measure.exchange import Exchange
     from tdse.profile import Profile
 
@@ -48,35 +49,37 @@ def _profile(arguments: argparse.Namespace) -> None:
         _show_flydel(arguments)
         return
     given, taken, budget = arguments.export_file, arguments.import_file, arguments.budget
-    if taken and (given or budget is not None):
-        raise UsageError("--import only imports", hint="leave out --export and --budget")
+    boards = _boards(arguments)
+    if taken and (given or boards or budget is not None):
+        raise UsageError("--import only imports", hint="leave out --export, --rpc and --budget")
     measured = exported = imported = None
     if taken:
         imported = _import(taken)
     else:
         # What was measured earlier is exported without measuring more, unless that is asked for.
-        if budget is not None or not given:
-            measured = _measure(arguments)
+        if budget is not None or boards or not given:
+            measured = _measure(arguments, boards)
         if given:
-            exported = _export(given, "host" if measured else arguments.platform)
+            exported = _export(
+                given, measured.conditions if measured else _conditions(arguments.platform)
+            )
     if arguments.json:
         print_json(show.profile_json(measured, exported, imported))
     else:
         show.profile(measured, exported, imported)
 
 
-def _measure(arguments: argparse.Namespace) -> Profile:
+def _measure(arguments: argparse.Namespace, boards: tuple[str, str] | None) -> Profile:
     from tdse.profile import profile
 
-    targets = arguments.targets
     with progress_bar(quiet=arguments.json) as report:
         return profile(
             budget_s=_PROFILE_S if arguments.budget is None else arguments.budget,
             platform=arguments.platform,
-            targets=[name.strip() for name in targets.split(",")] if targets else None,
+            targets=arguments.targets,
             threads=arguments.threads,
             seed=arguments.seed,
-            boards=_boards(arguments),
+            boards=boards,
             progress=report,
         )
 
@@ -87,16 +90,23 @@ def _boards(arguments: argparse.Namespace) -> tuple[str, str] | None:
     return (arguments.rpc, arguments.key) if arguments.rpc else None
 
 
-def _export(path: str, platform: str) -> Exchange:
+def _conditions(platform: str) -> Conditions:
+    """Those of the records that are the platform's."""
     from tdse.measure.conditions import current_conditions
-    from tdse.measure.exchange import export_records
     from tdse.measure.records import RecordStore
     from tdse.platform import load_platform
 
     conditions = current_conditions()
-    if platform != "host":
-        with closing(RecordStore(conditions)) as store:
-            conditions = store.conditions_for(load_platform(platform).devices[0])
+    if platform == "host":
+        return conditions
+    with closing(RecordStore(conditions)) as store:
+        return store.conditions_for(load_platform(platform).devices[0])
+
+
+def _export(path: str, conditions: Conditions) -> Exchange:
+    from tdse.measure.exchange import export_records
+    from tdse.measure.records import RecordStore
+
     with closing(RecordStore(conditions)) as store:
         return export_records(store, path)
 
@@ -148,7 +158,7 @@ def _bench(arguments: argparse.Namespace) -> None:
             arguments.out,
             model=arguments.model,
             inputs=arguments.inputs,
-            against=tuple(arguments.against.split(",")) if arguments.against else PEERS,
+            against=arguments.against or PEERS,
             launches=arguments.launches,
             seconds=arguments.seconds,
             seed=arguments.seed,
@@ -188,12 +198,11 @@ def _predict(arguments: argparse.Namespace) -> None:
     from tdse.cli import show_predict
     from tdse.predict import predict
 
-    targets = arguments.targets
     with progress_bar(quiet=arguments.json) as report:
         result = predict(
             arguments.model,
             platforms=arguments.platforms or ("host",),
-            targets=[name.strip() for name in targets.split(",")] if targets else None,
+            targets=arguments.targets,
             threads=arguments.threads,
             seed=arguments.seed,
             progress=report,
@@ -242,7 +251,9 @@ def _parser() -> Parser:
     profiles.add_argument(
         "--platform", default="host", metavar="host|PRESET|FILE.toml", help="default: this machine"
     )
-    profiles.add_argument("--targets", metavar="T,T", help="measure on these targets only")
+    profiles.add_argument(
+        "--targets", type=names, metavar="T,T", help="measure on these targets only"
+    )
     profiles.add_argument(
         "--threads", type=int, metavar="N", help="of every operator (default: 1 to all cores)"
     )
@@ -285,6 +296,7 @@ def _parser() -> Parser:
     )
     timed.add_argument(
         "--against",
+        type=names,
         metavar="P,P",
         help="peers among litert, tvm, openvino (default: all there are)",
     )
@@ -313,7 +325,7 @@ def _parser() -> Parser:
         metavar="host|PRESET|FILE.toml",
         help="default: this machine; may be repeated",
     )
-    predicts.add_argument("--targets", metavar="T,T", help="use these targets only")
+    predicts.add_argument("--targets", type=names, metavar="T,T", help="use these targets only")
     predicts.add_argument(
         "--threads", type=int, metavar="N", help="of every region (default: 1 to all cores)"
     )

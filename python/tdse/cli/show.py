@@ -48,7 +48,7 @@ def profile(measured: Profile | None, exported: Exchange | None, imported: Excha
     if measured is not None:
         share = measured.quiet / max(1, measured.measured)
         say(
-            f"{measured.measured} times were measured on {measured.processor} "
+            f"{measured.measured} times were measured on {measured.conditions.cpu} "
             f"in {measured.seconds:.0f} s, {share:.0%} of them in quiet moments"
         )
     if exported is not None:

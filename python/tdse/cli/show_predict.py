@@ -8,7 +8,8 @@ from rich.table import Table
 
 from tdse.cli.common import console, say
 from tdse.flydels import FlydelReport
-from tdse.predict import SOURCES, Choice, Estimate, Forecast, Outlook
+from tdse.outlook import SOURCES, Choice, Estimate, Outlook
+from tdse.predict import Forecast
 
 # With fewer samples, the share of truths in a 90 % interval is itself unsure by more than 3 % (the
 # standard deviation of a binomial).

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from tdse.cli.common import Parser, print_json, progress_bar, run, say
+from tdse.cli.common import Parser, names, print_json, progress_bar, run, say
 from tdse.errors import UsageError
 
 
@@ -100,7 +100,10 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
         help="what the model is placed on (default: this machine)",
     )
     parser.add_argument(
-        "--targets", metavar="T,T", help="use these targets only, for example litert,llvm"
+        "--targets",
+        type=names,
+        metavar="T,T",
+        help="use these targets only, for example litert,llvm",
     )
     parser.add_argument(
         "--objective", default="latency", metavar="latency", help="what to make small"
@@ -141,10 +144,8 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     given = vars(parser.parse_args(argv))
-    targets = given.pop("targets")
     pins = given.pop("pins")
     return Arguments(
-        targets=tuple(t.strip() for t in targets.split(",")) if targets else None,
         pins=tuple(pins),
         **given,
     )

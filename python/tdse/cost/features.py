@@ -96,6 +96,11 @@ class Quantities:
         return Quantities(tuple(self.kinds[i] for i in members), self.table[list(members)])
 
     @cached_property
+    def groups(self) -> Mapping[tuple[str, str], list[int]]:
+        """Positions of the workloads of each kind and element type."""
+        return group(self.kinds)
+
+    @cached_property
     def window(self) -> Floats:
         """Positions of the window that is summed over, 1 where there is none."""
         return self["kernel_height"] * self["kernel_width"]
@@ -178,6 +183,14 @@ FEATURE_NAMES = (
     *("columns_modulo_16", "columns_modulo_64", "log_vectors", "vectors_over_columns", "is_held"),
     *("log_weights", "log_row_elements"),
 )
+
+
+def group(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+    """Positions of each of the keys."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, key in enumerate(keys):
+        groups.setdefault(key, []).append(i)
+    return groups
 
 
 def quantities(works: Sequence[Workload]) -> Quantities:

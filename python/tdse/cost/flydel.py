@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from tdse.cost.features import Floats, Quantities
 from tdse.cost.regressors import REGRESSORS, regressors_of
+from tdse.cost.robust import huber_fit, non_negative
 
 # More samples are not used: a sum of ten terms does not get better by them.
 MOST_SAMPLES = 200
@@ -77,10 +77,5 @@ def fit_flydel(kind: str, sizes: Quantities, times_us: Floats) -> Flydel:
 
 def _solve(relative: Floats) -> Floats:
     """Weights whose sums of columns are nearest to 1, outliers weighted down."""
-    trust = np.ones(len(relative))
-    weights = np.zeros(relative.shape[1])
-    for _ in range(_ROUNDS):
-        weights, _ = nnls(relative * trust[:, None], trust)
-        error = np.abs(relative @ weights - 1)
-        trust = np.sqrt(np.minimum(1.0, _HUBER / np.maximum(error, 1e-9)))
-    return weights
+    ones = np.ones(len(relative))
+    return huber_fit(non_negative, relative, ones, threshold=_HUBER, rounds=_ROUNDS)

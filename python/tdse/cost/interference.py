@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from tdse.cost.features import Floats
+from tdse.cost.robust import non_negative
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
 
@@ -131,19 +132,12 @@ def fit_interference(pairs: Sequence[Pair], private_bytes: float) -> Interferenc
     ]
     rows = np.array([terms(a, b, private_bytes) for a, b, _ in sides])
     measured = np.array([slowdown for _, _, slowdown in sides])
-    weights = _least_squares(rows, measured)
+    weights = _fit(rows, measured)
     errors = np.abs((1.0 + rows @ weights) / measured - 1.0)
     kept = errors <= max(4.0 * float(np.median(errors)), 0.02)
-    weights = _least_squares(rows[kept], measured[kept])
+    weights = _fit(rows[kept], measured[kept])
     return InterferenceModel(tuple(weights.tolist()), private_bytes, len(pairs))
 
 
-def _least_squares(
-    rows: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    from scipy.optimize import nnls
-
-    weights: npt.NDArray[np.float64] = nnls(rows / measured[:, None], (measured - 1.0) / measured)[
-        0
-    ]
-    return weights
+def _fit(rows: Floats, measured: Floats) -> Floats:
+    return non_negative(rows / measured[:, None], (measured - 1.0) / measured)

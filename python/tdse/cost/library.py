@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tdse.cost.features import quantities
 from tdse.cost.model import CostModel, train
-from tdse.cost.region import SUM, RegionModel, fit_region
-from tdse.measure.records import Record, RecordStore, write_private
+from tdse.cost.region import MINIMUM_CHAINS, SUM, RegionModel, fit_region
+from tdse.errors import TdseError
+from tdse.measure.records import Record, RecordStore
 from tdse.measure.timing import DISTURBED
 
 # Models are trained anew once there are so many times the records they were trained on.
@@ -81,33 +83,69 @@ def train_variant(records: Sequence[Record], *, seed: int = 0) -> VariantModels:
     return VariantModels(operators, regions, launch_us)
 
 
-def variant_models(store: RecordStore, threads: Mapping[str, int]) -> dict[str, VariantModels]:
+def variant_models(
+    store: RecordStore,
+    variants: Sequence[tuple[str, int]],
+    *,
+    begin: Callable[[int, str], None] | None = None,
+) -> dict[tuple[str, int], VariantModels]:
     """The models of variants, from the file where the records have not changed since.
 
     Args:
         store: has the records; the file lies beside it.
-        threads: target to the threads of its variant.
+        variants: targets with their threads.
+        begin: called with the number of variants that are done, and the name of the next.
 
     Raises:
         TdseError: the store cannot be read, or the file cannot be written.
     """
     path = store.path.with_name(f"models-{store.conditions.key}.json")
     kept = _read(path)
-    found: dict[str, VariantModels] = {}
+    found: dict[tuple[str, int], VariantModels] = {}
     entries: dict[str, Any] = {}
-    for target, count in threads.items():
-        name, records = f"{target} x{count}", store.count(target, count)
+    for target, threads in variants:
+        name, records = f"{target} x{threads}", store.count(target, threads)
+        if begin is not None:
+            begin(len(found), name)
         entry = kept.get(name)
         models = _usable(entry, records)
         if models is None:
-            models = train_variant(store.of_variant(target, count))
+            models = train_variant(store.of_variant(target, threads))
             entry = {"records": records, "models": models.to_json()}
         entries[name] = entry
-        found[target] = models
+        found[target, threads] = models
     if any(kept.get(name) is not entry for name, entry in entries.items()):
         text = json.dumps({"format": _FORMAT, "variants": {**kept, **entries}})
-        write_private(path, text)
+        _write(path, text)
     return found
+
+
+def needed_models(
+    store: RecordStore,
+    variants: Sequence[tuple[str, int]],
+    legal: Mapping[str, Collection[str]],
+    records: Mapping[tuple[str, str, int], Record],
+) -> dict[tuple[str, int], VariantModels]:
+    """The models that a cost table asks, and ``NOTHING`` in place of those that it does not.
+
+    Where every operator has a record, and chains are too few to learn from, all is measured.
+
+    Args:
+        store: as of ``variant_models``.
+        variants: likewise.
+        legal: target to the signatures of the operators that may run there.
+        records: of ``RecordStore.find``.
+
+    Raises:
+        TdseError: as ``variant_models``.
+    """
+    needed = [
+        (target, threads)
+        for target, threads in variants
+        if any((key, target, threads) not in records for key in legal[target])
+        or store.count_regions(target, threads, DISTURBED) >= MINIMUM_CHAINS
+    ]
+    return {**dict.fromkeys(variants, NOTHING), **variant_models(store, needed)}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -120,6 +158,27 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     variants = fields.get("variants")
     return variants if isinstance(variants, dict) else {}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file in one step, for the user alone: times tell what models somebody has.
+
+    Raises:
+        TdseError: it cannot be written.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text)
+        beside.chmod(0o600)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise TdseError(
+            "the cost models cannot be kept",
+            where=str(path),
+            why=error.strerror or str(error),
+            hint="free some space, or point XDG_CACHE_HOME elsewhere",
+        ) from None
 
 
 def _usable(entry: Any, records: int) -> VariantModels | None:

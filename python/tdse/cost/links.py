@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tdse.cost.robust import huber_fit, non_negative
 from tdse.platform.model import Link
 
 _ROUNDS = 30
@@ -56,18 +57,14 @@ def fit_link(sizes: Sequence[int], times_us: Sequence[float]) -> LinkFit:
     Raises:
         ValueError: there are too few sizes, or a time is not positive.
     """
-    from scipy.optimize import nnls
-
     size, measured = np.asarray(sizes, np.float64), np.asarray(times_us, np.float64)
     if len(set(sizes)) < 2 or not (measured > 0).all():
         raise ValueError("a line needs times of two sizes, all positive")
     # Each row is one size; a small transfer counts as much as a large one.
     scale = size.max()
     rows = np.stack([np.ones_like(size), size / scale], axis=1) / measured[:, None]
-    weights = np.ones_like(size)
-    for _ in range(_ROUNDS):
-        found, _ = nnls(rows * weights[:, None], weights)
-        errors = np.abs(rows @ found - 1.0)
-        weights = np.sqrt(np.minimum(1.0, _OUTLYING / np.maximum(errors, 1e-12)))
+    ones = np.ones_like(size)
+    found = huber_fit(non_negative, rows, ones, threshold=_OUTLYING, rounds=_ROUNDS)
+    errors = np.abs(rows @ found - 1.0)
     latency_us, per_byte = float(found[0]), max(float(found[1]) / scale, _LEAST_US_PER_BYTE)
     return LinkFit(latency_us, 1e6 / per_byte, float(np.median(errors)), float(errors.max()))

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import lsq_linear
 
 from tdse.cost.conformal import conformal_margin
+from tdse.cost.features import Floats
+from tdse.cost.robust import huber_fit
 from tdse.graph.workload import Workload
-
-Floats = npt.NDArray[np.float64]
 
 # With fewer chains, a region is taken to be the sum of its operators.
 MINIMUM_CHAINS = 12
@@ -142,17 +141,18 @@ def _fit(rows: Floats, extra_us: Floats, scale_us: Floats) -> Floats:
     relative, size = relative[:, has], size[has]
     strength = np.where(plain > 0, _FACTOR_PRIOR, _ADDED_PRIOR)[has]
     prior = np.diag(np.sqrt(strength) * size)
-    trust = np.ones(len(relative))
-    for _ in range(_ROUNDS):
+
+    def solve(rows: Floats, wanted: Floats) -> Floats:
         found = lsq_linear(
-            np.vstack([relative * trust[:, None], prior]) / size,
-            np.concatenate([wanted * trust, prior @ plain[has]]),
+            np.vstack([rows, prior]) / size,
+            np.concatenate([wanted, prior @ plain[has]]),
             bounds=(low[has] * size, high[has] * size),
         )
-        error = np.abs(relative @ (found.x / size) - wanted)
-        trust = np.sqrt(np.minimum(1.0, _HUBER / np.maximum(error, 1e-9)))
+        solution: Floats = found.x / size
+        return solution
+
     weights: Floats = plain.copy()
-    weights[has] = found.x / size
+    weights[has] = huber_fit(solve, relative, wanted, threshold=_HUBER, rounds=_ROUNDS)
     return weights
 
 

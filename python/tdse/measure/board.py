@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import multiprocessing
 import os
@@ -25,13 +24,11 @@ from tdse.measure.records import RecordStore
 from tdse.measure.timer import LocalTimer, Timed
 from tdse.platform.discover import discover_host
 from tdse.runtime import native
-from tdse.runtime.model import Model
+from tdse.runtime.model import model_by_position
+from tdse.worker import end_with_parent
 
 # One operator is timed within this, in seconds, also on a slow board, or it is taken for hung.
 LIMIT_S = 60.0
-# From linux/prctl.h.
-_PR_SET_PDEATHSIG = 1
-_BORDERS = ("inputs", "outputs")
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ def _crash(status: int | None) -> TdseError:
 
 def _serve(connection: Connection, parents: Connection) -> None:
     """Answer requests as long as there are any."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     parents.close()
     timer = None
     with contextlib.suppress(EOFError):
@@ -191,9 +188,7 @@ def _timed(request: bytes, timer: LocalTimer) -> Timed:
             path = Path(directory) / f"library{i}.so"
             path.write_bytes(library)
             module.import_module(native.load_library(path))
-    description = json.loads(module["describe"]())
-    names = {kind: [str(i) for i in range(len(description[kind]))] for kind in _BORDERS}
-    model = Model(module, input_names=names["inputs"], output_names=names["outputs"])
+    model = model_by_position(module)
     if len(inputs) != len(model.inputs):
         raise UsageError(f"the plan takes {len(model.inputs)} inputs, not {len(inputs)}")
     arrays = zip(inputs, model.inputs, strict=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tdse.platform.discover import discover_host
+from tdse.platform.model import Device
 
 # What must be equal for two times to be comparable. It stands for a machine: one processor or
 # board, as many of its cores, at one governor, with the libraries that generate or run the code.
@@ -53,6 +54,15 @@ class Conditions:
     def key(self) -> str:
         """Digest of the identity."""
         return hashlib.sha256(json.dumps(self.identity).encode()).hexdigest()[:16]
+
+    def are_of(self, device: Device) -> bool:
+        """Whether what is measured under them is a time of ``device``, by its model name and cores.
+
+        Boards add their revision to the name: ``Raspberry Pi 4 Model B Rev 1.4``.
+        """
+        name = device.model_name
+        is_named = self.cpu == name or self.cpu.startswith(f"{name} Rev ")
+        return bool(name) and is_named and self.cores == device.cores
 
 
 def current_conditions(root: Path = Path("/")) -> Conditions:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tdse.errors import TdseError
-from tdse.worker import worker_command, worker_environment
+from tdse.worker import run_worker
 
 _LIMIT_S = 300.0
 
@@ -43,23 +40,11 @@ def measure_memory(module: Path) -> MemoryReading:
     Raises:
         TdseError: the process failed; its last line of error output is the reason.
     """
-    try:
-        process = subprocess.run(
-            worker_command("tdse.measure.memory_worker", str(module.absolute())),
-            env=worker_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TdseError(
-            "measuring memory did not finish",
-            where=str(module),
-            why=f"the process was silent for {_LIMIT_S:.0f} s",
-        ) from None
-    if process.returncode != 0:
-        lines = process.stderr.strip().splitlines() or [f"status {process.returncode}"]
-        raise TdseError("measuring memory failed", where=str(module), why=lines[-1])
-    return MemoryReading(**json.loads(process.stdout.splitlines()[-1]))
+    reading = run_worker(
+        "tdse.measure.memory_worker",
+        str(module.absolute()),
+        doing="measuring memory",
+        limit_s=_LIMIT_S,
+        where=str(module),
+    )
+    return MemoryReading(**reading)

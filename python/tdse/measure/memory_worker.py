@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tdse.runtime import native
-from tdse.runtime.model import Model
+from tdse.runtime.model import model_by_position
 
 # The first run touches what is allocated; a second may set up what the first has found to be
 # needed.
@@ -24,13 +24,7 @@ def main() -> None:
     runtime = _status()
     # What importing took meanwhile and gave back is no part of the peak.
     (_PROC / "clear_refs").write_text("5")
-    executor = native.load_executor(module)
-    description = json.loads(executor["describe"]())
-    model = Model(
-        executor,
-        input_names=[str(i) for i in range(len(description["inputs"]))],
-        output_names=[str(i) for i in range(len(description["outputs"]))],
-    )
+    model = model_by_position(native.load_executor(module))
     inputs = model.random_inputs(0)
     for _ in range(_RUNS):
         model.run(inputs)

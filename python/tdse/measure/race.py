@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tdse.errors import TdseError
 from tdse.measure.activations import Array
-from tdse.worker import worker_command, worker_environment
+from tdse.worker import run_worker
 
-# A launch that says nothing for this long, in seconds, is taken for hung.
+# A launch that takes this much longer than it times, in seconds, is taken for hung.
 _LAUNCH_LIMIT_S = 300.0
 
 
@@ -112,7 +109,13 @@ def race(
                 "seconds": seconds,
                 "seed": seed + launch,
             }
-            for name, lap in _launch(spec).items():
+            found = run_worker(
+                "tdse.measure.race_worker",
+                doing="timing the candidates",
+                limit_s=_LAUNCH_LIMIT_S + 20 * seconds,
+                given=json.dumps(spec),
+            )
+            for name, lap in found.items():
                 laps[name].append(
                     Lap(
                         tuple(lap["times_us"]),
@@ -121,32 +124,4 @@ def race(
                         lap["resident_bytes"],
                     )
                 )
-    return {name: Result(name, tuple(found)) for name, found in laps.items()}
-
-
-def _launch(spec: dict[str, Any]) -> dict[str, Any]:
-    try:
-        process = subprocess.run(
-            worker_command("tdse.measure.race_worker"),
-            env=worker_environment(),
-            input=json.dumps(spec),
-            capture_output=True,
-            text=True,
-            timeout=_LAUNCH_LIMIT_S + 20 * spec["seconds"],
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TdseError(
-            "timing the candidates did not finish",
-            why=f"a process was silent for {_LAUNCH_LIMIT_S:.0f} s",
-            hint="try again on a quiet machine",
-        ) from None
-    if process.returncode != 0:
-        lines = process.stderr.strip().splitlines() or [_ending(process.returncode)]
-        raise TdseError("timing the candidates failed", why=lines[-1])
-    result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-    return result
-
-
-def _ending(status: int) -> str:
-    return f"status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
+    return {name: Result(name, tuple(driven)) for name, driven in laps.items()}

@@ -90,15 +90,13 @@ def _block(call: Call, block_s: float) -> list[float]:
 
 def _plan(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
     from tdse.runtime import native
-    from tdse.runtime.model import Model
+    from tdse.runtime.model import model_by_position
 
     native.register()
     module = native.create_executor(Path(arguments["plan"]).read_bytes())
     for path in arguments["libraries"]:
         module.import_module(native.load_library(path))
-    model = Model(
-        module, input_names=arguments["input_names"], output_names=arguments["output_names"]
-    )
+    model = model_by_position(module)
     return lambda: model.run(inputs)
 
 

@@ -156,27 +156,6 @@ def make_private(directory: Path) -> None:
         directory.chmod(0o700)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file in one step, for the user alone.
-
-    Raises:
-        TdseError: it cannot be written.
-    """
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text)
-        beside.chmod(0o600)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise TdseError(
-            "the cost models cannot be kept",
-            where=str(path),
-            why=error.strerror or str(error),
-            hint="free some space, or point XDG_CACHE_HOME elsewhere",
-        ) from None
-
-
 class RecordStore:
     """Records and support decisions of one machine and one set of library versions.
 
@@ -240,7 +219,16 @@ class RecordStore:
         """How many records there are of ``target`` with that many threads on this machine."""
         rows = self._rows(
             "SELECT count(*) FROM records WHERE target = ? AND threads = ? AND key = ?",
-            (target, str(threads), self.conditions.key),
+            (target, threads, self.conditions.key),
+        )
+        return int(rows[0][0])
+
+    def count_regions(self, target: str, threads: int, most_contention: float) -> int:
+        """How many of ``count`` are of several operators, and measured with no more contention."""
+        rows = self._rows(
+            "SELECT count(*) FROM records WHERE target = ? AND threads = ? AND key = ?"
+            " AND contention <= ? AND json_array_length(workloads) > 1",
+            (target, threads, self.conditions.key, most_contention),
         )
         return int(rows[0][0])
 
@@ -329,7 +317,7 @@ class RecordStore:
             TdseError: there are none; says how to get them.
         """
         known = self.machines()
-        fitting = [machine for machine in known if _is_of(machine.conditions, device)]
+        fitting = [machine for machine in known if machine.conditions.are_of(device)]
         if not fitting:
             names = sorted({f"{m.conditions.cpu} ({m.conditions.cores} cores)" for m in known})
             raise TdseError(
@@ -482,10 +470,3 @@ class RecordStore:
                 why="; ".join(faults_of(error)),
                 hint=MOVE_AWAY,
             ) from None
-
-
-def _is_of(conditions: Conditions, device: Device) -> bool:
-    """Boards add their revision to the name: ``Raspberry Pi 4 Model B Rev 1.4``."""
-    cpu, name = conditions.cpu, device.model_name
-    is_named = cpu == name or cpu.startswith(f"{name} Rev ")
-    return bool(name) and is_named and conditions.cores == device.cores

@@ -60,6 +60,16 @@ def load(
     )
 
 
+def model_by_position(executor: Any) -> Model:
+    """The model of an executor that comes without metadata: its tensors are named 0, 1, ..."""
+    description = json.loads(executor["describe"]())
+    return Model(
+        executor,
+        input_names=[str(i) for i in range(len(description["inputs"]))],
+        output_names=[str(i) for i in range(len(description["outputs"]))],
+    )
+
+
 class Model:
     """A loaded model: call it with one array per input, by position or by tensor name.
 

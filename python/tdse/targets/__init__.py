@@ -9,6 +9,7 @@ from .base import (
     get_target,
     target_names,
     target_threads,
+    target_variants,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "get_target",
     "target_names",
     "target_threads",
+    "target_variants",
 ]

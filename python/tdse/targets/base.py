@@ -173,3 +173,8 @@ def target_threads(target: str, counts: Sequence[int]) -> tuple[int, ...]:
     """The thread counts among ``counts`` that make a difference to ``target``."""
     most = max(variant.threads for variant in get_target(target).variants(max(counts)))
     return tuple(dict.fromkeys(min(count, most) for count in counts))
+
+
+def target_variants(targets: Sequence[str], counts: Sequence[int]) -> list[tuple[str, int]]:
+    """Each target with each thread count among ``counts`` that makes a difference to it."""
+    return [(name, threads) for name in targets for threads in target_threads(name, counts)]
