@@ -111,7 +111,7 @@ def test_operators_that_run_nowhere_are_all_named():
     assert str(caught.value) == (
         "no placement is possible: 1:weird can run on none of litert, llvm, "
         "2:mul is pinned to litert and can run only on llvm; "
-        "allow another target, or change the pin"
+        "change the pin of 2:mul, and allow another target for 1:weird"
     )
 
 

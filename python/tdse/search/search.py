@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tdse.errors import PlacementError
+from tdse.search.constraints import Constraints
 from tdse.search.cut import minimum_cut
 from tdse.search.evaluate import Estimator, Evaluation, evaluate
+from tdse.search.explain import explain
 from tdse.search.problem import Problem
 
 Assignment = tuple[int, ...]
@@ -25,6 +27,8 @@ _SLACK_LAUNCHES = 2.0
 _HOPELESS = 1.25
 # Candidates are to differ in one operator of this many.
 _DISTANT_SHARE = 50
+# Placements by Z3 that are tried where no other fits.
+_REPAIRED = 8
 # Largest cluster of operators that a disturbance moves at once.
 _DISTURBED_OPS = 8
 
@@ -93,13 +97,8 @@ def search(
 def _refuse_impossible(problem: Problem) -> None:
     if all(problem.choices):
         return
-    from tdse.search.validity import explain
-
-    raise PlacementError(
-        "no placement is possible",
-        why=explain(problem),
-        hint="allow another target, or change the pin",
-    )
+    if (conflict := explain(problem)) is not None:
+        raise conflict.error()
 
 
 def _seeds(problem: Problem) -> Iterator[tuple[str, Assignment]]:
@@ -353,17 +352,17 @@ def _fit_single_regions(problem: Problem, assignment: Assignment) -> Iterator[As
 
 
 def _add_repaired(problem: Problem, pool: _Pool) -> None:
-    """Asks Z3 for any valid placement, or for the reason why there is none."""
-    from tdse.search.validity import explain, find
-
-    repaired = find(problem)
-    if repaired is None:
+    """Asks Z3 for valid placements, or for the reason why there are none."""
+    if (conflict := explain(problem)) is not None:
+        raise conflict.error()
+    for genes in Constraints(problem, 0).seeds(_REPAIRED):
+        pool.add(tuple(genes.variants), "repaired")
+    if not pool.found:
         raise PlacementError(
-            "no placement is possible",
-            why=explain(problem),
-            hint="allow another target, or change the pins",
+            "no placement was found",
+            why="none of those that were tried keeps to one region where only one is allowed",
+            hint="pin fewer operators, or allow more targets",
         )
-    pool.add(repaired, "repaired")
 
 
 def _distance(first: Assignment, second: Assignment) -> int:
