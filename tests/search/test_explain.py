@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def tight(seed, n_ops, n_devices, shape):
     return dataclasses.replace(problem, pins=np.where(keep, problem.pins, pins))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 10**6), st.integers(2, 16), st.integers(1, 4), st.sampled_from(SHAPES)
 )  # fmt: skip
@@ -135,10 +136,11 @@ def test_all_operators_that_can_run_nowhere():
 
 def test_two_parts_of_one_region():
     problem = simple_problem([[1, 1]] * 3, [(0, 1)], pins=[1, -1, 1], single_region=[False, True])
-    assert words(problem) == (
-        "only one region is allowed on llvm, op 0 is pinned to llvm, op 2 is pinned to llvm",
-        "change the pin of op 2",
+    why, hint = words(problem)
+    assert why == (
+        "only one region is allowed on llvm, op 0 is pinned to llvm, op 2 is pinned to llvm"
     )
+    assert re.fullmatch("change the pin of op [02]", hint)
 
 
 def test_a_region_that_something_must_part():
@@ -152,15 +154,12 @@ def test_a_region_that_something_must_part():
 
 
 def test_regions_that_would_wait_for_each_other():
-    # 0 feeds 1 and 2 feeds 3; 0 and 3 are one region by 4, 1 and 2 by 5.
-    links = [(0, 1), (2, 3), (0, 4), (4, 3), (2, 5), (5, 1)]
-    links = sorted((min(link), max(link)) for link in links)
-    ops = {"a": (0, 3, 4), "b": (1, 2, 5)}
+    # 0, 3 and 4 are one region, 1, 2 and 5 the other: 0 feeds 1, and 2 feeds 3.
     problem = simple_problem(
         [[1, 1, 1]] * 6,
         [(0, 1), (0, 4), (2, 3), (2, 5), (3, 4), (1, 5)],
         devices=["free", "a", "b"],
-        pins=[1 if op in ops["a"] else 2 for op in range(6)],
+        pins=[1, 2, 2, 1, 1, 2],
         single_region=[False, True, True],
     )
     why, _ = words(problem)
@@ -191,9 +190,10 @@ def test_no_room_for_constants():
     )
     conflict = explain(problem)
     # Any four are too many; to make room, five must go.
-    assert conflict.why == (
-        "npu holds 350 KiB of constants and would need 400 KiB, but "
-        "0:conv2d, 1:conv2d, 2:conv2d, 3:conv2d are pinned to npu"
+    assert re.fullmatch(
+        r"npu holds 350 KiB of constants and would need 400 KiB, but "
+        r"\d:conv2d, \d:conv2d, \d:conv2d, \d:conv2d are pinned to npu",
+        conflict.why,
     )
     assert len(conflict.drop) == 5
     alone = dataclasses.replace(problem, cost_us=[[math.inf, 1]] * 8, pins=[-1] * 8)
@@ -209,10 +209,12 @@ def test_no_room_in_a_memory():
         [[1, 1]] * 2, [(0, 1)], device_pins=[1, 1],
         parameter_bytes=[3 * KIBI, 4 * KIBI], memory_bytes=[np.inf, 5 * KIBI],
     )  # fmt: skip
-    assert words(problem) == (
-        "the memory of npu has 5 KiB, op 0 is pinned to npu, op 1 is pinned to npu",
-        "change the pin of op 1",
+    why, hint = words(problem)
+    assert why == (
+        "the memory of npu has 5 KiB and would need 7 KiB, op 0 is pinned to npu, "
+        "op 1 is pinned to npu"
     )
+    assert re.fullmatch("change the pin of op [01]", hint)
 
 
 def test_no_link():
@@ -224,7 +226,7 @@ def test_no_link():
         "there is no link from the memory of npu to the memory of cpu, op 0 is pinned to npu, "
         "op 1 is pinned to cpu"
     )
-    assert hint in ("change the pin of op 0", "change the pin of op 1")
+    assert re.fullmatch("change the pin of op [01]", hint)
 
 
 def test_a_prefix_that_is_broken_into():
@@ -283,7 +285,8 @@ def test_many_operators_of_which_the_same_is_said():
         parameter_capacity_bytes=[np.inf, 30],
     )  # fmt: skip
     why, hint = words(problem)
-    assert why.endswith("op 4, op 5 and 25 more are pinned to npu")
+    assert why.startswith("npu holds 30 bytes of constants and would need 31 bytes, but op ")
+    assert why.endswith(" and 25 more are pinned to npu")
     assert hint.startswith("change the pin of ") and hint.endswith("and 4 more")
 
 

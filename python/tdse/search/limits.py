@@ -83,7 +83,8 @@ def _state_total(formula: Formula, sizes: Longs, given: Sequence[int]) -> None:
 def _state_times(formula: Formula) -> None:
     problem = formula.problem
     through_us = least_through_us(problem)
-    makespan_us = max(through_us.min(axis=1).tolist(), default=0.0)
+    least_us = np.where(formula.possible, through_us, np.inf).min(axis=1)
+    makespan_us = max(least_us.tolist(), default=0.0)
     budget_uj = problem.energy_budget_uj - float(problem.idle_w.sum()) * makespan_us
     energy_uj = problem.energy_uj + problem.active_w * formula.costs
     slack_uj = TOLERANCE * abs(problem.energy_budget_uj)
@@ -104,7 +105,7 @@ def _state_deadlines(formula: Formula, through_us: Floats) -> None:
     limits = problem.deadline_us
     for model in np.flatnonzero(np.isfinite(limits)).tolist():
         limit_us, ours = float(limits[model]), problem.model_of == model
-        late = formula.possible & (through_us > limit_us * (1 + TOLERANCE))
+        late = through_us > limit_us * (1 + TOLERANCE)
         for op, variant in np.argwhere(late & ours[:, None]).tolist():
             formula.clause((-formula.on(op, variant),), Demand(Kind.DEADLINE, model))
         if ours.any():

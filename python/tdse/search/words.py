@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tdse.search.demands import OF_OPERATORS, Demand, Kind
-from tdse.search.problem import Problem, listed
+from tdse.search.problem import Flags, Problem, listed
 
 # So many operators of which the same is to be said are told one by one.
 _FEW = 3
@@ -87,18 +87,22 @@ def _said(problem: Problem, demand: Demand, core: Sequence[Demand]) -> str:
             source, target = _ends(problem, index)
             return f"there is no link from {source} to {target}"
         case Kind.PARAMETERS:
-            capacity = float(problem.parameter_capacity_bytes[index])
+            limit = float(problem.parameter_capacity_bytes[index])
             needed = _confined_bytes(problem, core, problem.variant_device == index)
-            text = f"{problem.devices[index]} holds {_bytes(capacity)} of constants"
-            return f"{text} and would need {_bytes(needed)}" if needed > capacity else text
+            text = f"{problem.devices[index]} holds {_bytes(limit)} of constants"
+            return f"{text} and would need {_bytes(needed)}" if needed > limit else text
         case Kind.MEMORY:
-            return f"{_memory(problem, index)} has {_bytes(float(problem.memory_bytes[index]))}"
+            limit = float(problem.memory_bytes[index])
+            there = problem.device_memory[problem.variant_device] == index
+            needed = _confined_bytes(problem, core, there)
+            text = f"{_memory(problem, index)} has {_bytes(limit)}"
+            return f"{text} and would need {_bytes(needed)}" if needed > limit else text
         case Kind.DEADLINE:
-            limit = _time(float(problem.deadline_us[index]))
-            return f"{problem.models[index]} must be done within {limit}"
+            time = _time(float(problem.deadline_us[index]))
+            return f"{problem.models[index]} must be done within {time}"
         case Kind.PERIOD:
-            limit = _time(float(problem.period_us[index]))
-            return f"{problem.models[index]} must run every {limit}"
+            time = _time(float(problem.period_us[index]))
+            return f"{problem.models[index]} must run every {time}"
         case _:
             return f"a run may take no more than {_energy(problem.energy_budget_uj)}"
 
@@ -121,7 +125,7 @@ def _verbs(said: str, *, one: bool) -> str:
     return said.replace("{is}", "is" if one else "are")
 
 
-def _confined_bytes(problem: Problem, core: Sequence[Demand], there: np.ndarray) -> float:
+def _confined_bytes(problem: Problem, core: Sequence[Demand], there: Flags) -> float:
     """The constants of operators that the demands leave nowhere else."""
     allowed = np.ones((problem.n_ops, problem.n_variants), bool)
     for one in core:
