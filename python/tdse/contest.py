@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.errors import PlacementError, TargetError, TdseError
@@ -16,14 +19,15 @@ from tdse.measure.accuracy import Difference
 from tdse.measure.activations import random_inputs
 from tdse.measure.race import Entry, Result, race
 from tdse.measure.stats import ratio
+from tdse.search.objectives import Objective, uses_energy, value
 
 _LAUNCHES = 3
 # Timed seconds of a launch: at least enough for a median, at most what still sharpens it.
 _LAUNCH_SECONDS = (0.6, 1.2)
 # Share of what is left of the budget after which nothing more is built.
 _BUILD_SHARE = 0.6
-# A build for one target alone whose operators take this many times the best candidate's predicted
-# time has lost before it starts, and is not built.
+# A build for one target alone that is predicted to be this many times worse than the best candidate
+# has lost before it starts, and is not built.
 _HOPELESS = 2.0
 
 # Wider intervals than this say that the machine is noisy, not that two candidates are equal.
@@ -39,6 +43,8 @@ class Contestant:
         threads: thread count of its regions.
         regions: in the order they run.
         predicted_us: microseconds of one run; None where nothing is known of its operators.
+        power_w: watts that it draws on average while it runs, modelled; None where the platform
+            has no power figures.
         difference: largest difference of a region from LiteRT's; None if it was not built.
         not_timed: why it was not built, or empty.
     """
@@ -47,6 +53,7 @@ class Contestant:
     threads: int
     regions: tuple[Region, ...]
     predicted_us: float | None
+    power_w: float | None = None
     difference: Difference | None = None
     not_timed: str = ""
 
@@ -55,14 +62,34 @@ class Contestant:
         """The targets it uses, in order of first use."""
         return tuple(dict.fromkeys(region.device for region in self.regions))
 
+    def energy_mj(self, latency_us: float) -> float | None:
+        """Millijoules of a run that takes so long, modelled; None without power figures."""
+        # A microsecond of a watt is a thousandth of a millijoule.
+        return None if self.power_w is None else self.power_w * latency_us / 1e3
+
+    def worth(self, goal: Objective, latency_us: float) -> float:
+        """What a run that takes so long is worth for an objective; small is good."""
+        # A run has the processor from its start to its end, so its period is its latency.
+        energy_uj = (self.power_w or 0.0) * latency_us
+        return value(goal, latency_us, latency_us, energy_uj)
+
 
 @dataclass(frozen=True)
 class Contest:
-    """All contestants, what they measured, and who won."""
+    """All contestants, what they measured, and who won.
+
+    Attributes:
+        winner: the best.
+        contestants: all, also those that were not timed.
+        results: name of a contestant to what it measured.
+        front: for several objectives, those that no other beats in all of them, by what was
+            measured, the best for the first objective first; empty for one objective.
+    """
 
     winner: Contestant
     contestants: tuple[Contestant, ...]
     results: Mapping[str, Result]
+    front: tuple[Contestant, ...] = ()
 
 
 def distinct(contestants: Sequence[Contestant]) -> list[Contestant]:
@@ -84,8 +111,9 @@ def run_contest(
     seed: int,
     seconds: float,
     say: Progress,
+    goals: Sequence[Objective] = ("latency",),
 ) -> Contest:
-    """Build, check and time the contestants; the fastest by median wins, ties to the simplest.
+    """Build, check and time the contestants; the best by median wins, ties to the simplest.
 
     Args:
         graph: the model.
@@ -94,20 +122,23 @@ def run_contest(
         seed: of inputs and order.
         seconds: about what may be spent on timing.
         say: progress.
+        goals: what is to be small, energies from measured times and modelled power. With several,
+            the best for the first wins, and there is a front.
 
     Raises:
         PlacementError: no contestant could be built.
     """
-    predicted = [c.predicted_us for c in contestants if c.predicted_us is not None]
-    best_us = min(predicted, default=0.0)
     entered: list[Contestant] = []
     built: list[Entry] = []
     deadline = time.monotonic() + _BUILD_SHARE * seconds
     # What users run today is always timed; then the most promising come first.
-    order = sorted(contestants, key=lambda c: (c.targets != ("litert",), c.predicted_us or 0.0))
+    order = sorted(
+        contestants,
+        key=lambda c: (c.targets != ("litert",), c.worth(goals[0], c.predicted_us or 0.0)),
+    )
     for i, contestant in enumerate(order):
         say("build", i, len(order), contestant.name)
-        why_not = _hopeless(contestant, best_us)
+        why_not = _hopeless(contestant, contestants, goals)
         if not why_not and i > len(contestants) // 2 and time.monotonic() > deadline:
             why_not = "the budget ended before it was built"
         if why_not:
@@ -144,19 +175,32 @@ def run_contest(
     entered = [
         dataclasses.replace(c, not_timed=failed[c.name]) if c.name in failed else c for c in entered
     ]
-    winner = _winner([c for c in entered if c.name in results], results)
+    timed = [contestant for contestant in entered if contestant.name in results]
+    front = _front(timed, results, goals) if len(goals) > 1 else ()
+    winner = front[0] if front else _winner(timed, results, goals[0])
     if not graph.whole_reason:
-        check_regions(graph, winner.regions)
-    return Contest(winner, tuple(entered), results)
+        for contestant in {one.name: one for one in (winner, *front)}.values():
+            check_regions(graph, contestant.regions)
+    return Contest(winner, tuple(entered), results, front)
 
 
-def _hopeless(contestant: Contestant, best_us: float) -> str:
-    predicted = contestant.predicted_us
-    if predicted is None or contestant.targets == ("litert",) or len(contestant.targets) > 1:
+def _hopeless(
+    contestant: Contestant, contestants: Sequence[Contestant], goals: Sequence[Objective]
+) -> str:
+    """Why it need not be built: it is far behind for each of the objectives; empty if it may win."""
+    predicted_us = contestant.predicted_us
+    if predicted_us is None or contestant.targets == ("litert",) or len(contestant.targets) > 1:
         return ""
-    if predicted <= _HOPELESS * best_us:
+    behind = []
+    for goal in goals:
+        worths = [c.worth(goal, c.predicted_us) for c in contestants if c.predicted_us is not None]
+        behind.append(contestant.worth(goal, predicted_us) / (min(worths) or math.inf))
+    if min(behind) <= _HOPELESS:
         return ""
-    return f"its operators alone take {predicted / best_us:.1f} times as long as the best candidate"
+    if not any(map(uses_energy, goals)):
+        return f"its operators alone take {behind[0]:.1f} times as long as the best candidate"
+    least = f"{min(behind):.1f} times that of the best candidate"
+    return f"its {' and '.join(goals)} by its operators alone is at least {least}"
 
 
 def _race(
@@ -196,13 +240,31 @@ def _entry(name: str, made: Mapping[str, Any]) -> Entry:
     return Entry(name, "plan", {"plan": made["plan"], "libraries": made["libraries"]})
 
 
-def _winner(contestants: Sequence[Contestant], results: Mapping[str, Result]) -> Contestant:
-    """The fastest; among those that cannot be told from it, the one with the fewest regions."""
-    fastest = min(contestants, key=lambda c: results[c.name].median_us)
-    reference = results[fastest.name].medians_us
+def _winner(
+    contestants: Sequence[Contestant], results: Mapping[str, Result], goal: Objective
+) -> Contestant:
+    """The best; among those that cannot be told from it, the one with the fewest regions."""
+    worths = {
+        c.name: [c.worth(goal, median_us) for median_us in results[c.name].medians_us]
+        for c in contestants
+    }
+    merit = {c.name: c.worth(goal, results[c.name].median_us) for c in contestants}
+    best = min(contestants, key=lambda c: merit[c.name])
     tied = []
     for contestant in contestants:
-        against = ratio(results[contestant.name].medians_us, reference)
+        against = ratio(worths[contestant.name], worths[best.name])
         if against.low <= 1.0 and against.value <= _TIE:
             tied.append(contestant)
-    return min(tied, key=lambda c: (len(c.regions), c.threads, results[c.name].median_us))
+    return min(tied, key=lambda c: (len(c.regions), c.threads, merit[c.name]))
+
+
+def _front(
+    contestants: Sequence[Contestant], results: Mapping[str, Result], goals: Sequence[Objective]
+) -> tuple[Contestant, ...]:
+    """Those that no other beats in all objectives, the best for the first objective first."""
+    # It takes a quarter of a second to import.
+    import moocore
+
+    points = [[c.worth(goal, results[c.name].median_us) for goal in goals] for c in contestants]
+    kept = np.flatnonzero(moocore.is_nondominated(np.array(points))).tolist()
+    return tuple(contestants[i] for i in sorted(kept, key=lambda i: points[i]))

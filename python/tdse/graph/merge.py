@@ -32,16 +32,38 @@ def merge_regions(
         arguments give equal answers.
     """
     whole = _components(n_ops, [edge for edge in edges if device[edge[0]] == device[edge[1]]])
-    order = _topological(whole, edges)
+    order = topological(whole, edges)
     if order is not None:
         return [list(region) for region in order]
     knotted = _knotted(whole, edges)
     forward = _untangle(n_ops, edges, device, whole, knotted, backwards=False)
     backward = _untangle(n_ops, edges, device, whole, knotted, backwards=True)
     best = backward if len(backward) < len(forward) else forward
-    order = _topological(best, edges)
+    order = topological(best, edges)
     assert order is not None, "levels and merges keep the quotient acyclic"
     return [list(region) for region in order]
+
+
+def topological(
+    regions: Sequence[list[int]], edges: Iterable[tuple[int, int]]
+) -> list[list[int]] | None:
+    """The regions in topological order, lowest first operator first; None if there is a cycle."""
+    successors = _quotient(regions, edges)[1]
+    waiting = [0] * len(regions)
+    for targets in successors:
+        for target in targets:
+            waiting[target] += 1
+    ready = [(region[0], index) for index, region in enumerate(regions) if not waiting[index]]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        index = heapq.heappop(ready)[1]
+        order.append(regions[index])
+        for target in successors[index]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                heapq.heappush(ready, (regions[target][0], target))
+    return order if len(order) == len(regions) else None
 
 
 def _components(n_ops: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -79,28 +101,6 @@ def _quotient(
         if source != target:
             successors[source].add(target)
     return region_of, successors
-
-
-def _topological(
-    regions: Sequence[list[int]], edges: Iterable[tuple[int, int]]
-) -> list[list[int]] | None:
-    """The regions in topological order, lowest first operator first; None if there is a cycle."""
-    successors = _quotient(regions, edges)[1]
-    waiting = [0] * len(regions)
-    for targets in successors:
-        for target in targets:
-            waiting[target] += 1
-    ready = [(region[0], index) for index, region in enumerate(regions) if not waiting[index]]
-    heapq.heapify(ready)
-    order = []
-    while ready:
-        index = heapq.heappop(ready)[1]
-        order.append(regions[index])
-        for target in successors[index]:
-            waiting[target] -= 1
-            if not waiting[target]:
-                heapq.heappush(ready, (regions[target][0], target))
-    return order if len(order) == len(regions) else None
 
 
 def _knotted(regions: Sequence[list[int]], edges: Iterable[tuple[int, int]]) -> set[int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tdse.search.native import Evaluations
 from tdse.search.problem import Floats, Problem
-from tdse.search.schedule import Outcome, Rule
+from tdse.search.schedule import Rule
 
 Objective = Literal["latency", "throughput", "energy", "edp"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
@@ -40,6 +40,11 @@ def exponents(objective: Objective) -> Floats:
     return np.array(_EXPONENTS[objective])
 
 
+def uses_energy(objective: Objective) -> bool:
+    """The value has to do with energy."""
+    return _EXPONENTS[objective][2] > 0
+
+
 def values(evaluations: Evaluations, objectives: Sequence[Objective]) -> Floats:
     """What placements are worth for objectives, float64 [count, n_objectives]; small is good.
 
@@ -48,9 +53,9 @@ def values(evaluations: Evaluations, objectives: Sequence[Objective]) -> Floats:
     return np.stack([_value(evaluations, objective) for objective in objectives], axis=1)
 
 
-def value_of(outcome: Outcome, objective: Objective) -> float:
-    """The same of one placement."""
-    figures = (outcome.makespan_us, outcome.period_us, outcome.energy_uj)
+def value(objective: Objective, latency_us: float, period_us: float, energy_uj: float) -> float:
+    """The same of one run with these figures."""
+    figures = (latency_us, period_us, energy_uj)
     powers = [a**b for a, b in zip(figures, _EXPONENTS[objective], strict=True)]
     return float(math.prod(powers))
 

@@ -1,0 +1,170 @@
+"""From problems to candidates: what the search finds, and the whole model on each target."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tdse.child import Progress
+from tdse.contest import Contestant
+from tdse.graph.merge import topological
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region
+from tdse.search import Candidate, Found, Problem, search
+from tdse.search.checker import check
+from tdse.search.native import Evaluator
+from tdse.search.objectives import Objective
+from tdse.search.schedule import Genes, Outcome
+from tdse.targets import target_threads
+
+# Most searches settle earlier, or reach the bound.
+SEARCH_S = 1.0
+# Launches are measured alone, with all in cache. One search takes them as measured, another as
+# dearer, which leads to fewer regions; the race tells which was right.
+_LAUNCH_SCALES = (1.0, 5.0)
+# Candidates of the front that are raced, for each of these.
+_MOST_OF_FRONT = 3
+
+
+@dataclass(frozen=True)
+class Searched:
+    """How a search ended.
+
+    Attributes:
+        threads: of the regions.
+        launch_scale: how many times as dear as measured launches were taken to be.
+        gap: by what share the best found may be above the optimum of the first objective, at
+            most, within the cost model; None where the bound is 0.
+        ended: ``optimal``, the bound was reached; ``settled``, nothing better was found for long;
+            ``budget``, the time was spent.
+        evaluations: placements that were evaluated.
+        seconds: that it took.
+    """
+
+    threads: int
+    launch_scale: float
+    gap: float | None
+    ended: str
+    evaluations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Pick:
+    name: str
+    threads: int
+    genes: Genes
+
+
+def find_candidates(
+    graph: Graph,
+    problems: Mapping[int, Problem],
+    goals: Sequence[Objective],
+    *,
+    seed: int,
+    say: Progress,
+) -> tuple[list[Contestant], list[Searched]]:
+    """The best that the search finds for each thread count, and single-target builds.
+
+    For several objectives, a few of the front of all thread counts together.
+
+    Args:
+        graph: a model that can be cut.
+        problems: thread count to the problem of placing the model.
+        goals: what is to be small.
+        seed: of the search.
+        say: progress.
+
+    Raises:
+        PlacementError: no placement obeys the pins.
+    """
+    picks: list[_Pick] = []
+    searched: list[Searched] = []
+    for scale in _LAUNCH_SCALES:
+        suffix = ", few regions" if scale > 1.0 else ""
+        found: dict[int, Found] = {}
+        for threads, problem in problems.items():
+            say("search", len(searched), len(_LAUNCH_SCALES) * len(problems), f"{threads} threads")
+            scaled = dataclasses.replace(problem, launch_us=problem.launch_us * scale)
+            found[threads] = search(scaled, goals, seed=seed, seconds=SEARCH_S)
+            searched.append(_searched(threads, scale, found[threads]))
+        if len(goals) == 1:
+            picks += [
+                _Pick(f"placed x{threads}{suffix}", threads, one.candidates[0].genes)
+                for threads, one in found.items()
+            ]
+        else:
+            picks += [
+                _Pick(f"placed x{threads}{suffix} #{number}", threads, candidate.genes)
+                for number, (threads, candidate) in enumerate(_of_fronts(found), 1)
+            ]
+    for threads, problem in problems.items():
+        picks += [
+            _Pick(f"{name} x{threads}", threads, Genes((column,) * problem.n_ops))
+            for column, name in enumerate(problem.variants)
+            if threads in target_threads(name, list(problems))
+            and all(column in choices for choices in problem.choices)
+        ]
+    return [_contestant(graph, problems[pick.threads], pick) for pick in picks], searched
+
+
+def placed_regions(graph: Graph, problem: Problem, outcome: Outcome) -> tuple[Region, ...]:
+    """The regions of a schedule in an order in which they can run, for the graph's operators.
+
+    Among regions that may run next, the one with the lowest operator comes first.
+    """
+    variant = {region.ops[0]: region.variant for region in outcome.schedule.regions}
+    ordered = topological([list(region.ops) for region in outcome.schedule.regions], problem.links)
+    assert ordered is not None, "the evaluation makes no circles"
+    return tuple(
+        Region(
+            index,
+            problem.variants[variant[rows[0]]],
+            tuple(graph.placed_ops[row] for row in rows),
+        )
+        for index, rows in enumerate(ordered)
+    )
+
+
+def _of_fronts(found: Mapping[int, Found]) -> list[tuple[int, Candidate]]:
+    """A few of what no thread count's candidate beats in all objectives, evenly from end to end."""
+    import moocore
+
+    every = [(threads, one) for threads, search in found.items() for one in search.candidates]
+    points = np.array([one.values for _, one in every])
+    kept = np.flatnonzero(moocore.is_nondominated(points))
+    front = sorted((every[i] for i in kept.tolist()), key=lambda pair: pair[1].values)
+    count = min(len(front), _MOST_OF_FRONT)
+    return [front[i] for i in np.linspace(0, len(front) - 1, count).round().astype(int).tolist()]
+
+
+def _searched(threads: int, scale: float, found: Found) -> Searched:
+    return Searched(
+        threads,
+        scale,
+        found.gap if math.isfinite(found.gap) else None,
+        found.ended,
+        found.evaluations,
+        found.seconds,
+    )
+
+
+def _contestant(graph: Graph, problem: Problem, pick: _Pick) -> Contestant:
+    """The candidate with its regions, checked."""
+    outcome = Evaluator(problem).outcome(pick.genes)
+    variants = [int(variant) for variant in pick.genes.variants]
+    check(problem, variants, [region.ops for region in outcome.schedule.regions])
+    latency_us = outcome.makespan_us
+    has_power = bool(problem.active_w.any()) and latency_us > 0
+    return Contestant(
+        pick.name,
+        pick.threads,
+        placed_regions(graph, problem, outcome),
+        latency_us,
+        # A microjoule in a microsecond is a watt.
+        outcome.energy_uj / latency_us if has_power else None,
+    )
