@@ -187,7 +187,7 @@ def run_contest(
 def _hopeless(
     contestant: Contestant, contestants: Sequence[Contestant], goals: Sequence[Objective]
 ) -> str:
-    """Why it need not be built: it is far behind for each of the objectives; empty if it may win."""
+    """Why it is not built: it is far behind for each of the objectives; empty if it may win."""
     predicted_us = contestant.predicted_us
     if predicted_us is None or contestant.targets == ("litert",) or len(contestant.targets) > 1:
         return ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tdse.candidates import SEARCH_S, placed_regions
 from tdse.child import Progress
 from tdse.cost.energy import energy_of
 from tdse.cost.library import VariantModels, usable_records, variant_models
@@ -16,14 +17,14 @@ from tdse.cost.memory import estimate_memory
 from tdse.cost.table import MEASURED, MODELLED, PREDICTED, UNKNOWN, CostTable
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
-from tdse.graph.regions import Region
 from tdse.legality import Legality, demand_all_supported
 from tdse.measure.launch import find_launch
 from tdse.measure.records import Record, RecordStore
-from tdse.place import SEARCH_S, cost_problem
+from tdse.place import cost_problem
 from tdse.platform import Device
-from tdse.search import Problem, evaluate, search
-from tdse.search.evaluate import Evaluation
+from tdse.search import Problem, search
+from tdse.search.native import Evaluator
+from tdse.search.schedule import Genes, Outcome
 from tdse.targets import Variant, target_threads, target_variants
 
 SOURCES = (MEASURED, PREDICTED, MODELLED)
@@ -171,6 +172,7 @@ def outlook(
             records=records,
             models=of_target,
             pins={},
+            device=device,
         )
         expected = _Expected(graph, table, problem, device, of_target, rates)
         for column, target in enumerate(table.targets):
@@ -180,12 +182,12 @@ def outlook(
             if why_not:
                 left_out.append((f"{target} x{count}", why_not))
             else:
-                whole = (column,) * problem.n_ops
+                whole = Genes((column,) * problem.n_ops)
                 choices.append(expected.choice(f"{target} x{count}", count, whole))
         say("search", 0, 1, f"{count} threads")
-        best = search(problem, seed=seed, budget_s=SEARCH_S, top=1)[0].assignment
+        best = search(problem, seed=seed, seconds=SEARCH_S).candidates[0].genes
         # A search that ends with one target has found a choice that is there already.
-        if len(set(best)) > 1:
+        if len(set(best.variants)) > 1:
             choices.append(expected.choice(f"placed x{count}", count, best))
     return Outlook(
         platform=name,
@@ -214,16 +216,13 @@ class _Expected:
     models: Mapping[str, VariantModels]
     rates: Mapping[tuple[str, int, str], float]
 
-    def choice(self, name: str, threads: int, assignment: Sequence[int]) -> Choice:
+    def choice(self, name: str, threads: int, genes: Genes) -> Choice:
         """The choice that runs each operator on the target of its column."""
-        evaluation = evaluate(self.problem, assignment)
-        low_us, high_us = self._bounds_us(evaluation)
-        regions = [
-            Region(index, self.table.targets[column], tuple(self.table.ops[row] for row in rows))
-            for index, (rows, column) in enumerate(
-                zip(evaluation.regions, evaluation.region_devices, strict=True)
-            )
-        ]
+        assignment = [int(column) for column in genes.variants]
+        outcome = Evaluator(self.problem).outcome(genes)
+        latency_us = outcome.makespan_us
+        low_us, high_us = self._bounds_us(outcome)
+        regions = placed_regions(self.graph, self.problem, outcome)
         sources = Counter(self.table.source[row][column] for row, column in enumerate(assignment))
         macs = sum(self.graph.ops[op].macs for op in self.table.ops)
         return Choice(
@@ -231,29 +230,29 @@ class _Expected:
             threads=threads,
             targets=dict(Counter(self.table.targets[column] for column in assignment)),
             regions=len(regions),
-            latency_us=evaluation.total_us,
+            latency_us=latency_us,
             low_us=low_us if math.isfinite(high_us) else None,
             high_us=high_us if math.isfinite(high_us) else None,
             ops={source: sources[source] for source in SOURCES},
-            gmacs_per_s=macs / evaluation.total_us / 1e3,
-            utilisation=self._utilisation(assignment, evaluation.total_us),
+            gmacs_per_s=macs / latency_us / 1e3,
+            utilisation=self._utilisation(assignment, latency_us),
             peak_memory_bytes=Estimate(
                 estimate_memory(self.graph, regions).peak_bytes, None, None, MODELLED
             ),
-            energy_mj=_energy(self.device, evaluation.total_us, threads),
+            energy_mj=_energy(self.device, latency_us, threads),
         )
 
-    def _bounds_us(self, evaluation: Evaluation) -> tuple[float, float]:
+    def _bounds_us(self, outcome: Outcome) -> tuple[float, float]:
         """See ``tdse.predict``; the upper one is infinite where an operator's time is modelled."""
-        total = np.full(2, evaluation.border_us)
-        for region, column in zip(evaluation.regions, evaluation.region_devices, strict=True):
-            rows = list(region)
+        total = np.zeros(2)
+        for region in outcome.schedule.regions:
+            rows, column = list(region.ops), region.variant
             launch_us = self.problem.launch_us[column]
             bounds = launch_us + np.array(
                 [self.table.low_us[rows, column].sum(), self.table.high_us[rows, column].sum()]
             )
             margin = self.models[self.table.targets[column]].regions.margin
-            if len(region) > 1 and margin > 0 and np.isfinite(bounds[1]):
+            if len(rows) > 1 and margin > 0 and np.isfinite(bounds[1]):
                 mean_us = launch_us + self.table.cost_us[rows, column].sum()
                 bounds = mean_us * np.exp([-margin, margin])
             total += bounds

@@ -21,9 +21,10 @@ from tdse.link import find_linker
 from tdse.measure.accuracy import Difference
 from tdse.measure.conditions import current_conditions, library_versions
 from tdse.measure.stats import ratio
-from tdse.place import Decision, Options, decide, demand_host
+from tdse.place import Decision, Options, contestant_placement, decide, demand_host
 from tdse.platform import discover_host, load_platform
 from tdse.runtime.artefact import (
+    FRONT,
     METADATA,
     METADATA_SCHEMA,
     MODULE,
@@ -34,9 +35,10 @@ from tdse.runtime.artefact import (
     write_json,
 )
 from tdse.runtime.metadata import sealed
-from tdse.search.placement import Placement, given_placement
+from tdse.search.front import Front, FrontEntry
+from tdse.search.given import given_placement
+from tdse.search.placement import Placement
 
-OBJECTIVES = ("latency",)
 _STRICT = "--strict refuses this, leave it out to allow it"
 
 
@@ -50,6 +52,8 @@ class CompileResult:
         decision: how the placement was found; None if it was given.
         difference: largest difference of a region from LiteRT's own.
         metadata: as written to ``metadata.json``.
+        front: as written to ``front.json``: what was found for the objective ``pareto``, or what
+            a given placement was chosen from; else None.
     """
 
     out: Path
@@ -57,6 +61,7 @@ class CompileResult:
     decision: Decision | None
     difference: Difference
     metadata: Mapping[str, Any]
+    front: Front | None = None
 
 
 def compile(
@@ -81,11 +86,13 @@ def compile(
         out: directory of the artefact; one that is there is replaced once the new one is complete.
         platform: ``host``, the name of a preset, or a platform file.
         targets: use these targets only; None for all that the platform has.
-        objective: what to make small; ``latency``.
+        objective: what to make small: ``latency``, ``throughput``, ``energy``, ``edp`` (energy
+            times latency), or ``pareto`` for the front of latency and energy, of which the
+            fastest is built.
         threads: threads of every region; None to try 1 up to the number of cores.
         budget_s: seconds for measuring operators and timing candidates.
         pins: ``OP=TARGET`` texts; OP is an index, a label or a kind.
-        placement: take this one, or this file's, instead of searching.
+        placement: take this one, this file's, or ``FRONT.json#NUMBER``, instead of searching.
         strict: refuse every fallback: a model that cannot be cut, a region that LiteRT's C
             interface cannot run, a time that is predicted because the budget was short.
         seed: of everything random; with equal records, the search gives equal candidates.
@@ -94,16 +101,13 @@ def compile(
     Raises:
         UsageError: an argument is wrong.
         ModelError: the file is not a model that can be run.
-        PlatformError: the platform is not this machine.
+        PlatformError: the platform is not this machine, or has no power figures though the
+            objective needs them.
         PlacementError: a pin or a given placement cannot be obeyed.
         ArtefactError: ``out`` cannot be written.
     """
-    if objective not in OBJECTIVES:
-        raise UsageError(
-            f"objective {objective!r} is not known", hint=f"choose {', '.join(OBJECTIVES)}"
-        )
     options = Options(
-        platform, tuple(targets) if targets else None, threads, budget_s, tuple(pins), seed
+        platform, tuple(targets) if targets else None, threads, budget_s, tuple(pins), seed, objective
     )
     say = progress or (lambda stage, done, total, detail: None)
     check_writable(out)
@@ -112,18 +116,20 @@ def compile(
     demand_space(len(graph.data), out)
     admit(graph)
     with Child(graph, say) as child:
-        decision = None
+        decision = front = None
         if placement is None:
             decision = decide(graph, options, child=child, progress=say)
             chosen = decision.placement
             gap = decision.contest.winner.difference or Difference()
+            front = _front(graph, decision, seed)
         else:
             if pins or targets or threads is not None:
                 raise UsageError(
                     "a placement leaves nothing to pin or to choose", hint="give one only"
                 )
             demand_host(load_platform(platform))
-            chosen = given_placement(graph, placement)
+            given = given_placement(graph, placement)
+            chosen, front = given.placement, given.front
             gap = Difference(**_built(graph, child, "check", chosen, seed=seed))
         say("write", 0, 1, str(out))
         module = child.directory / MODULE
@@ -134,10 +140,12 @@ def compile(
         with replacing(out) as beside:
             shutil.copyfile(module, beside / MODULE)
             chosen.save(beside / PLACEMENT)
+            if front is not None:
+                (beside / FRONT).write_text(front.text(), encoding="utf-8")
             metadata = sealed(fields, beside)
             write_json(beside / METADATA, metadata)
     say("write", 1, 1, str(out))
-    return CompileResult(Path(out), chosen, decision, gap, metadata)
+    return CompileResult(Path(out), chosen, decision, gap, metadata, front)
 
 
 def _built(graph: Graph, child: Child, job: str, placement: Placement, **arguments: Any) -> Any:
@@ -157,6 +165,28 @@ def _built(graph: Graph, child: Child, job: str, placement: Placement, **argumen
             why=f"{crash.stage or 'beginning'} it {crash.why}",
             hint="choose other targets with --targets",
         ) from None
+
+
+def _front(graph: Graph, decision: Decision, seed: int) -> Front | None:
+    """The contest's front, None if it has none."""
+    entries = []
+    for number, contestant in enumerate(decision.contest.front, 1):
+        measured_us = decision.contest.results[contestant.name].median_us
+        predicted_us = contestant.predicted_us
+        modelled_mj = contestant.energy_mj(measured_us)
+        assert modelled_mj is not None, "decide refuses a platform without power figures"
+        entries.append(
+            FrontEntry(
+                number=number,
+                name=contestant.name,
+                placement=contestant_placement(graph, contestant, seed),
+                measured_us=measured_us,
+                modelled_mj=modelled_mj,
+                predicted_us=predicted_us,
+                predicted_mj=None if predicted_us is None else contestant.energy_mj(predicted_us),
+            )
+        )
+    return Front(entries=tuple(entries)) if entries else None
 
 
 def _demand_no_fallback(graph: Graph, decision: Decision | None, kinds: Sequence[str]) -> None:
@@ -209,6 +239,7 @@ def _metadata(
         "inputs": list(graph.input_names),
         "outputs": list(graph.output_names),
         "platform": options.platform,
+        "objective": options.objective,
         "threads": placement.threads,
         "seed": options.seed,
         "budget_s": options.budget_s,
@@ -219,6 +250,7 @@ def _metadata(
         "conditions": asdict(current_conditions()),
         "cpu": _cpu_metadata(kinds),
         "versions": dict(library_versions()),
+        "searches": [asdict(one) for one in decision.searches] if decision else [],
         "contest": _contest_metadata(decision),
         "linker": str(find_linker()),
         "licences": _licences_metadata(kinds),
@@ -253,6 +285,7 @@ def _contest_metadata(decision: Decision | None) -> list[dict[str, Any]]:
             "regions": len(contestant.regions),
             "targets": list(contestant.targets),
             "predicted_us": contestant.predicted_us,
+            "power_w": contestant.power_w,
             "won": contestant.name == contest.winner.name,
         }
         result = contest.results.get(contestant.name)
@@ -261,6 +294,7 @@ def _contest_metadata(decision: Decision | None) -> list[dict[str, Any]]:
         else:
             against = ratio(result.medians_us, winner_us)
             row["measured_us"] = result.median_us
+            row["modelled_mj"] = contestant.energy_mj(result.median_us)
             row["launch_medians_us"] = result.medians_us
             row["ratio_to_winner"] = [against.value, against.low, against.high]
         rows.append(row)

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tdse.candidates import Searched, find_candidates
 from tdse.child import Child, Progress
 from tdse.contest import Contest, Contestant, distinct, run_contest
 from tdse.cost.library import VariantModels, needed_models
 from tdse.cost.table import CostTable, cost_table
 from tdse.errors import PlacementError, PlatformError, UsageError
+from tdse.goals import active_w, demand_power, goals_of, idle_w
 from tdse.graph.model import Graph
-from tdse.graph.regions import Region, form_regions
+from tdse.graph.regions import Region
 from tdse.legality import Legality, chosen_targets, demand_all_supported
 from tdse.measure.conditions import current_conditions
 from tdse.measure.launch import measure_launch
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
-from tdse.platform import Platform, discover_host, load_platform
-from tdse.search import Problem, evaluate, search
-from tdse.search.checker import check
+from tdse.platform import Device, Platform, discover_host, load_platform
+from tdse.search import Objective, Problem
 from tdse.search.placement import Placement, make_placement, parse_pins
 from tdse.survey import Survey, survey
 from tdse.targets import target_threads, target_variants
 
-# The local improvement after the exact cut; it rarely finds more than a thousandth.
-SEARCH_S = 1.0
 # Share of the budget for measuring operators; the rest is for building and timing candidates.
 _MEASURE_SHARE = 0.6
-# Launches are measured alone, with all in cache. One search takes them as measured, another as
-# dearer, which leads to fewer regions; the race tells which was right.
-_LAUNCH_SCALES = (1.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -50,9 +45,10 @@ class Options:
         budget_s: seconds for measuring and timing.
         pins: ``OP=TARGET`` texts.
         seed: of everything random.
+        objective: what is to be small, one of ``goals.GOALS``.
 
     Raises:
-        UsageError: ``threads`` or ``budget_s`` is not positive.
+        UsageError: ``threads`` or ``budget_s`` is not positive, or there is no such objective.
     """
 
     platform: str = "host"
@@ -61,9 +57,16 @@ class Options:
     budget_s: float = 60.0
     pins: tuple[str, ...] = ()
     seed: int = 0
+    objective: str = "latency"
 
     def __post_init__(self) -> None:
         demand_positive(self.threads, self.budget_s)
+        goals_of(self.objective)
+
+    @property
+    def goals(self) -> tuple[Objective, ...]:
+        """What is minimised."""
+        return goals_of(self.objective)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Decision:
         measured: operators measured in this run.
         disturbed: records of the model's operators that were measured, now or earlier, while
             something else slowed the machine down.
+        searches: how each search ended; none for a model that is placed whole.
     """
 
     placement: Placement
@@ -86,6 +90,14 @@ class Decision:
     legality: Legality
     measured: int = 0
     disturbed: int = 0
+    searches: tuple[Searched, ...] = ()
+
+    @property
+    def search(self) -> Searched | None:
+        """The search for the winner's thread count with launches as dear as measured."""
+        threads = self.contest.winner.threads
+        of_threads = [one for one in self.searches if one.threads == threads]
+        return min(of_threads, key=lambda one: one.launch_scale, default=None)
 
 
 def decide(
@@ -104,7 +116,8 @@ def decide(
         progress: called with (stage, done, all, detail).
 
     Raises:
-        PlatformError: the platform is not this machine, so that nothing can be measured.
+        PlatformError: the platform is not this machine, so that nothing can be measured, or has no
+            power figures though the objective needs them.
         ModelError: an operator runs on no target.
         PlacementError: a pin cannot be obeyed.
         UsageError: a pin or target is unknown.
@@ -112,6 +125,8 @@ def decide(
     say = progress or (lambda stage, done, total, detail: None)
     platform = load_platform(options.platform)
     demand_host(platform)
+    demand_power(platform, options.objective)
+    device = platform.devices[0]
     targets = chosen_targets(platform, options.targets)
     pins = parse_pins(
         options.pins,
@@ -119,7 +134,7 @@ def decide(
         [graph.ops[op].kind for op in graph.placed_ops],
         targets,
     )
-    counts = thread_counts(options.threads, platform.devices[0].cores)
+    counts = thread_counts(options.threads, device.cores)
     with (
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
         contextlib.closing(RecordStore(current_conditions())) as store,
@@ -138,8 +153,10 @@ def decide(
         )
         demand_all_supported(graph, found.legality)
         if graph.whole_reason:
-            return _race_whole(graph, found.legality, worker, counts, options, pins, say)
-        return _search_and_race(graph, found, worker, counts, store, options, pins, begun, say)
+            return _race_whole(graph, found.legality, worker, counts, device, options, pins, say)
+        return _search_and_race(
+            graph, found, worker, counts, device, store, options, pins, begun, say
+        )
 
 
 def demand_positive(threads: int | None, budget_s: float) -> None:
@@ -186,8 +203,17 @@ def cost_problem(
     records: Mapping[tuple[str, str, int], Record],
     models: Mapping[str, VariantModels],
     pins: Mapping[int, str],
+    device: Device,
 ) -> tuple[CostTable, Problem]:
-    """What the operators cost, and the search's problem of them; arguments as of ``cost_table``."""
+    """What the operators cost, and the search's problem of them.
+
+    Regions run one after the other on one lane, which any of them has to itself. An operator whose
+    time is modelled has no interval: its error is not known.
+
+    Args:
+        graph, legality, threads, launch_us, records, models, pins: as of ``cost_table``.
+        device: has the power figures, if there are any.
+    """
     table = cost_table(
         graph,
         signatures=legality.signatures,
@@ -198,21 +224,17 @@ def cost_problem(
         models=models,
         pins=pins,
     )
-    return table, _problem(graph, table, launch_us, pins)
-
-
-def _problem(
-    graph: Graph,
-    table: CostTable,
-    launch_us: Mapping[str, float],
-    pins: Mapping[int, str],
-) -> Problem:
     row = {op: i for i, op in enumerate(table.ops)}
     n = len(table.targets)
-    return Problem(
+    is_known = np.isfinite(table.high_us)
+    low_us = np.where(is_known, np.minimum(table.low_us, table.cost_us), table.cost_us)
+    high_us = np.where(is_known, np.maximum(table.high_us, table.cost_us), table.cost_us)
+    problem = Problem(
         n_ops=len(table.ops),
         variants=table.targets,
         cost_us=table.cost_us,
+        cost_low_us=low_us,
+        cost_high_us=high_us,
         edges=np.array([(row[u], row[v], t) for u, v, t in graph.edges], np.int32).reshape(-1, 3),
         tensor_bytes=np.array([tensor.size_bytes for tensor in graph.tensors]),
         launch_us=np.array([launch_us[target] for target in table.targets]),
@@ -223,7 +245,11 @@ def _problem(
             [table.targets.index(pins[i]) if i in pins else -1 for i in range(len(table.ops))]
         ),
         labels=tuple(graph.ops[op].label for op in table.ops),
+        devices=(device.name,),
+        active_w=np.array([active_w(device, count) for count in table.threads]),
+        idle_w=np.array([idle_w(device)]),
     )
+    return table, problem
 
 
 def _search_and_race(
@@ -231,6 +257,7 @@ def _search_and_race(
     found: Survey,
     child: Child,
     counts: Sequence[int],
+    device: Device,
     store: RecordStore,
     options: Options,
     pins: Mapping[int, str],
@@ -239,8 +266,8 @@ def _search_and_race(
 ) -> Decision:
     legality = found.legality
     records = store.find(legality.signatures.values())
-    contestants: list[Contestant] = []
     tables: dict[int, CostTable] = {}
+    problems: dict[int, Problem] = {}
     variants = target_variants(legality.targets, counts)
     launches = measure_launch(variants, store)
     keys = {
@@ -250,7 +277,7 @@ def _search_and_race(
     models = needed_models(store, variants, keys, records)
     for threads in counts:
         given = {t: target_threads(t, [threads])[0] for t in legality.targets}
-        table, problem = cost_problem(
+        tables[threads], problems[threads] = cost_problem(
             graph,
             legality,
             threads=given,
@@ -258,24 +285,11 @@ def _search_and_race(
             records=records,
             models={t: models[t, given[t]] for t in legality.targets},
             pins=pins,
+            device=device,
         )
-        tables[threads] = table
-        say("search", 0, 1, f"{threads} threads")
-        wanted = []
-        for scale in _LAUNCH_SCALES:
-            scaled = dataclasses.replace(problem, launch_us=problem.launch_us * scale)
-            best = search(scaled, seed=options.seed, budget_s=SEARCH_S, top=1)[0]
-            name = f"placed x{threads}" + (", few regions" if scale > 1.0 else "")
-            wanted.append((name, best.assignment))
-        wanted += [
-            (f"{name} x{threads}", (column,) * problem.n_ops)
-            for column, name in enumerate(problem.variants)
-            if threads in target_threads(name, counts)
-        ]
-        for name, assignment in wanted:
-            contestant = _contestant(graph, problem, name, threads, assignment)
-            if contestant is not None:
-                contestants.append(contestant)
+    contestants, searches = find_candidates(
+        graph, problems, options.goals, seed=options.seed, say=say
+    )
     contest = run_contest(
         graph,
         distinct(contestants),
@@ -283,12 +297,17 @@ def _search_and_race(
         seed=options.seed,
         seconds=options.budget_s - (time.monotonic() - begun),
         say=say,
+        goals=options.goals,
     )
-    decision = _decision(
-        graph, contest, options, legality, tables[contest.winner.threads], found.measured
+    return Decision(
+        placement=contestant_placement(graph, contest.winner, options.seed),
+        contest=contest,
+        table=tables[contest.winner.threads],
+        legality=legality,
+        measured=found.measured,
+        disturbed=sum(record.contention > QUIET for record in records.values()),
+        searches=tuple(searches),
     )
-    disturbed = sum(record.contention > QUIET for record in records.values())
-    return dataclasses.replace(decision, disturbed=disturbed)
 
 
 def _race_whole(
@@ -296,6 +315,7 @@ def _race_whole(
     legality: Legality,
     child: Child,
     counts: Sequence[int],
+    device: Device,
     options: Options,
     pins: Mapping[int, str],
     say: Progress,
@@ -316,43 +336,32 @@ def _race_whole(
             hint="add litert to --targets",
         )
     whole = (Region(0, "litert", graph.placed_ops),)
-    contestants = [Contestant(f"litert x{n}", n, whole, None) for n in counts]
+    has_power = device.active_w_per_core is not None
+    contestants = [
+        Contestant(
+            f"litert x{n}",
+            n,
+            whole,
+            None,
+            idle_w(device) + active_w(device, n) if has_power else None,
+        )
+        for n in counts
+    ]
     contest = run_contest(
-        graph, contestants, child, seed=options.seed, seconds=options.budget_s, say=say
-    )
-    return _decision(graph, contest, options, legality, None, 0)
-
-
-def _decision(
-    graph: Graph,
-    contest: Contest,
-    options: Options,
-    legality: Legality,
-    table: CostTable | None,
-    measured: int,
-) -> Decision:
-    winner = contest.winner
-    return Decision(
-        placement=make_placement(
-            graph, winner.regions, winner.threads, winner.predicted_us, options.seed
-        ),
-        contest=contest,
-        table=table,
-        legality=legality,
-        measured=measured,
-    )
-
-
-def _contestant(
-    graph: Graph, problem: Problem, name: str, threads: int, assignment: Sequence[int]
-) -> Contestant | None:
-    """The candidate as regions, checked, or None if a target cannot run an operator."""
-    if any(d not in problem.choices[op] for op, d in enumerate(assignment)):
-        return None
-    regions = form_regions(
         graph,
-        {op: problem.variants[d] for op, d in zip(graph.placed_ops, assignment, strict=True)},
+        contestants,
+        child,
+        seed=options.seed,
+        seconds=options.budget_s,
+        say=say,
+        goals=options.goals,
     )
-    row = {op: i for i, op in enumerate(graph.placed_ops)}
-    check(problem, assignment, [[row[op] for op in region.ops] for region in regions])
-    return Contestant(name, threads, regions, evaluate(problem, assignment).total_us)
+    placement = contestant_placement(graph, contest.winner, options.seed)
+    return Decision(placement, contest, None, legality)
+
+
+def contestant_placement(graph: Graph, contestant: Contestant, seed: int) -> Placement:
+    """The placement of a contestant of a contest with that seed."""
+    return make_placement(
+        graph, contestant.regions, contestant.threads, contestant.predicted_us, seed
+    )

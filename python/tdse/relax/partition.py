@@ -11,10 +11,12 @@ import tvm_ffi
 
 from tdse import errors
 from tdse.errors import TdseError, UsageError
+from tdse.goals import PARETO
 from tdse.graph.model import Graph
 from tdse.place import Options, decide, demand_host
 from tdse.platform import load_platform
-from tdse.search.placement import Placement, given_placement
+from tdse.search.given import given_placement
+from tdse.search.placement import Placement
 from tdse.targets import get_target
 
 from . import attributes
@@ -110,17 +112,20 @@ class Partition(_ModulePass):
 
     Args:
         platform: ``host``, a preset, or a platform file.
-        placement: take this one, or this file's, instead of searching.
+        placement: take this one, this file's, or ``FRONT.json#NUMBER``, instead of searching.
+        objective: what to make small: ``latency``, ``throughput``, ``energy`` or ``edp``.
         pins: ``OP=TARGET`` texts; OP is an index, a label or a kind.
         threads: threads of every region; None to try 1 up to the number of cores.
         budget_s: seconds for measuring operators and timing candidates.
         seed: of everything random.
 
     Raises:
-        UsageError: ``pins`` or ``threads`` are given beside ``placement``, or are wrong.
+        UsageError: ``pins`` or ``threads`` are given beside ``placement``, or are wrong, or the
+            objective is.
         TdseError: the module was not made by ``from_tflite``, or is partitioned already; when the
             pass is run.
-        PlatformError: the platform is not this machine; when the pass is run.
+        PlatformError: the platform is not this machine, or has no power figures though the
+            objective needs them; when the pass is run.
         PlacementError: a pin or the given placement cannot be obeyed; when the pass is run.
     """
 
@@ -129,6 +134,7 @@ class Partition(_ModulePass):
         platform: str = "host",
         *,
         placement: _GivenPlacement | None = None,
+        objective: str = "latency",
         pins: Sequence[str] = (),
         threads: int | None = None,
         budget_s: float = 60.0,
@@ -139,8 +145,13 @@ class Partition(_ModulePass):
                 "a placement leaves nothing to pin or to choose",
                 hint="give placement, or pins and threads",
             )
+        if objective == PARETO:
+            raise UsageError(
+                "a pass gives one module, and no front",
+                hint="make the front with tdse.compile, and give placement=\"front.json#NUMBER\"",
+            )
         raised: list[TdseError] = []
-        options = Options(platform, None, threads, budget_s, tuple(pins), seed)
+        options = Options(platform, None, threads, budget_s, tuple(pins), seed, objective)
         super().__init__(options, placement, raised)
         self._raised = raised
 
@@ -199,7 +210,7 @@ def _placement(graph: Graph, options: Options, given: _GivenPlacement | None) ->
     if given is None:
         return decide(graph, options).placement
     demand_host(load_platform(options.platform))
-    placement = given_placement(graph, given)
+    placement = given_placement(graph, given).placement
     for region in placement.regions:
         get_target(region.target)
     return placement

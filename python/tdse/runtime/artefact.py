@@ -18,8 +18,9 @@ from tdse.errors import ArtefactError, TdseError, UsageError
 
 MODULE = "model.so"
 PLACEMENT = "placement.json"
+FRONT = "front.json"
 METADATA = "metadata.json"
-METADATA_SCHEMA = "tdse.metadata/2"
+METADATA_SCHEMA = "tdse.metadata/3"
 
 # An artefact is written in seconds; a temporary directory of this age has lost its process.
 _STALE_S = 3600.0

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tdse.errors import ArtefactError
 from tdse.faults import faults_of
-from tdse.runtime.artefact import METADATA, METADATA_SCHEMA, MODULE, PLACEMENT
+from tdse.runtime.artefact import FRONT, METADATA, METADATA_SCHEMA, MODULE, PLACEMENT
 from tdse.runtime.signature import check_signature
 
 _VERSION = int(METADATA_SCHEMA.rpartition("/")[2])
@@ -60,10 +60,11 @@ class Versions(_Record):
 
 
 class Files(_Record):
-    """sha256 of the files beside ``metadata.json``."""
+    """sha256 of the files beside ``metadata.json``; not every artefact has a front."""
 
     module: Annotated[_Sha256, Field(alias=MODULE)]
     placement: Annotated[_Sha256, Field(alias=PLACEMENT)]
+    front: Annotated[_Sha256 | None, Field(alias=FRONT)] = None
 
 
 class Licence(_Record):
@@ -94,18 +95,34 @@ class MadeUnder(_Record):
 
 
 class ContestRow(_Record):
-    """A contestant: either what was measured, or why it was not timed."""
+    """A contestant: either what was measured, or why it was not timed.
+
+    ``power_w`` is modelled, and with it ``modelled_mj``: that power times the measured latency.
+    """
 
     name: str
     threads: _Count
     regions: _Count
     targets: tuple[str, ...]
     predicted_us: float | None
+    power_w: float | None
     won: bool
     not_timed: str = ""
     measured_us: float | None = None
+    modelled_mj: float | None = None
     launch_medians_us: tuple[float, ...] = ()
     ratio_to_winner: tuple[float, float, float] | None = None
+
+
+class Search(_Record):
+    """As ``tdse.candidates.Searched``; ``gap`` is within the cost model."""
+
+    threads: _Count
+    launch_scale: float
+    gap: float | None
+    ended: Literal["optimal", "settled", "budget"]
+    evaluations: _Count
+    seconds: float
 
 
 class Metadata(_Record):
@@ -119,13 +136,14 @@ class Metadata(_Record):
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
 
-    schema_: Annotated[Literal["tdse.metadata/2"], Field(alias="schema")]
+    schema_: Annotated[Literal["tdse.metadata/3"], Field(alias="schema")]
     tdse: str
     made_at: str
     model: SourceModel
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     platform: str
+    objective: str
     threads: _Count
     seed: int
     budget_s: float
@@ -136,6 +154,7 @@ class Metadata(_Record):
     conditions: MadeUnder
     cpu: Cpu
     versions: Versions
+    searches: tuple[Search, ...]
     contest: tuple[ContestRow, ...]
     linker: str
     licences: tuple[Licence, ...]
@@ -153,7 +172,8 @@ def sealed(fields: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     Raises:
         ArtefactError: they are not metadata that could be read back.
     """
-    digests = {name: file_digest(directory / name) for name in (MODULE, PLACEMENT)}
+    names = [MODULE, PLACEMENT, *([FRONT] if (directory / FRONT).is_file() else [])]
+    digests = {name: file_digest(directory / name) for name in names}
     unsealed = {**fields, "files": digests, "metadata_sha256": "0" * 64}
     values = _parsed(json.dumps(unsealed), directory).as_dict()
     return {**values, "metadata_sha256": _digest(values)}

@@ -23,7 +23,6 @@ __all__ = [
     "PlacedOp",
     "PlacedRegion",
     "Placement",
-    "given_placement",
     "load_placement",
     "make_placement",
     "parse_pins",
@@ -216,28 +215,6 @@ def load_placement(path: Path | str) -> Placement:
             why="; ".join(faults_of(error, Placement)),
             hint="correct the file, or leave it out and let tdse search again",
         ) from error
-
-
-def given_placement(graph: Graph, given: Placement | str | os.PathLike[str]) -> Placement:
-    """A placement, or a placement file, that a user gives for ``graph``.
-
-    Raises:
-        PlacementError: it cannot be read, is of another model, or its regions cannot be compiled
-            one by one and run in their order.
-    """
-    from tdse.graph.regions import check_regions
-
-    placement = given if isinstance(given, Placement) else load_placement(Path(given))
-    if placement.model_sha256 != graph.sha256:
-        raise PlacementError(
-            "the placement is of another model",
-            where=placement.model_name,
-            why=f"its sha256 is {placement.model_sha256[:12]}..., "
-            f"that of this model {graph.sha256[:12]}...",
-            hint="leave the placement out to make one",
-        )
-    check_regions(graph, placement.graph_regions)
-    return placement
 
 
 def _replace(path: Path, text: str) -> None:
