@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tdse.contest import Contestant, _hopeless, _winner, distinct
+import pytest
+
+from tdse.contest import Contestant, _front, _hopeless, _winner, distinct
 from tdse.graph.regions import Region
 from tdse.measure.race import Lap, Result
 
@@ -17,7 +19,7 @@ def _result(name: str, *medians_us: float) -> Result:
 def _wins(**medians: tuple[float, ...]) -> str:
     contestants = [Contestant("whole", 1, ONE, 10.0), Contestant("split", 1, THREE, 9.0)]
     results = {name: _result(name, *medians[name]) for name in ("whole", "split")}
-    return _winner(contestants, results).name
+    return _winner(contestants, results, "latency").name
 
 
 def test_the_fastest_wins() -> None:
@@ -45,7 +47,59 @@ def test_equal_contestants_are_timed_once_under_the_plain_name() -> None:
 
 def test_only_a_single_other_target_can_be_hopeless() -> None:
     llvm = (Region(0, "llvm", (0, 1, 2)),)
-    assert "3.0 times" in _hopeless(Contestant("llvm x1", 1, llvm, 30.0), 10.0)
-    assert _hopeless(Contestant("llvm x1", 1, llvm, 15.0), 10.0) == ""
-    assert _hopeless(Contestant("litert x1", 1, ONE, 30.0), 10.0) == ""
-    assert _hopeless(Contestant("placed", 1, THREE, 30.0), 10.0) == ""
+    best = Contestant("placed x2", 1, THREE, 10.0)
+
+    def why(contestant: Contestant) -> str:
+        return _hopeless(contestant, [best, contestant], ["latency"])
+
+    assert "3.0 times" in why(Contestant("llvm x1", 1, llvm, 30.0))
+    assert why(Contestant("llvm x1", 1, llvm, 15.0)) == ""
+    assert why(Contestant("litert x1", 1, ONE, 30.0)) == ""
+    assert why(Contestant("placed", 1, THREE, 30.0)) == ""
+
+
+def test_what_is_slow_may_take_little_energy() -> None:
+    fast = Contestant("placed x2", 2, THREE, 10.0, power_w=5.0)
+    slow = Contestant("llvm x1", 1, (Region(0, "llvm", (0, 1, 2)),), 30.0, power_w=2.0)
+    assert "3.0 times as long" in _hopeless(slow, [fast, slow], ["throughput"])
+    assert _hopeless(slow, [fast, slow], ["energy"]) == ""
+    assert _hopeless(slow, [fast, slow], ["latency", "energy"]) == ""
+    # 2 W for 30 us in 30 us, against 5 W for 10 us in 10 us.
+    assert "at least 3.6 times" in _hopeless(slow, [fast, slow], ["edp"])
+
+
+TWO_CORES = Contestant("litert x2", 2, ONE, 10.0, power_w=6.0)
+ONE_CORE = Contestant("litert x1", 1, ONE, 15.0, power_w=3.0)
+SPLIT = Contestant("placed x1", 1, THREE, 14.0, power_w=3.5)
+MEDIANS_US = {"litert x2": 10.0, "litert x1": 16.0, "placed x1": 16.5}
+
+
+@pytest.mark.parametrize(
+    ("goal", "winner"),
+    # Times 10, 16 and 16.5 us; energies 60, 48 and 57.75 uJ; products 600, 768 and 953.
+    [
+        ("latency", "litert x2"),
+        ("throughput", "litert x2"),
+        ("energy", "litert x1"),
+        ("edp", "litert x2"),
+    ],
+)
+def test_the_winner_is_chosen_by_the_objective(goal: str, winner: str) -> None:
+    results = {name: _result(name, us, us, us) for name, us in MEDIANS_US.items()}
+    assert _winner([TWO_CORES, ONE_CORE, SPLIT], results, goal).name == winner
+
+
+def test_the_front_is_of_measured_times() -> None:
+    results = {name: _result(name, us, us, us) for name, us in MEDIANS_US.items()}
+    contestants = [SPLIT, ONE_CORE, TWO_CORES]
+    front = _front(contestants, results, ("latency", "energy"))
+    assert [one.name for one in front] == ["litert x2", "litert x1"]
+    results["placed x1"] = _result("placed x1", 13.0, 13.0, 13.0)
+    # Now it takes 45.5 uJ and less time than litert x1.
+    front = _front(contestants, results, ("latency", "energy"))
+    assert [one.name for one in front] == ["litert x2", "placed x1"]
+
+
+def test_energy_is_power_times_time() -> None:
+    assert TWO_CORES.energy_mj(1000.0) == pytest.approx(6.0)
+    assert Contestant("litert x1", 1, ONE, 1.0).energy_mj(1000.0) is None

@@ -107,7 +107,13 @@ def compile(
         ArtefactError: ``out`` cannot be written.
     """
     options = Options(
-        platform, tuple(targets) if targets else None, threads, budget_s, tuple(pins), seed, objective
+        platform,
+        tuple(targets) if targets else None,
+        threads,
+        budget_s,
+        tuple(pins),
+        seed,
+        objective,
     )
     say = progress or (lambda stage, done, total, detail: None)
     check_writable(out)
@@ -123,7 +129,7 @@ def compile(
             gap = decision.contest.winner.difference or Difference()
             front = _front(graph, decision, seed)
         else:
-            if pins or targets or threads is not None:
+            if pins or targets or threads is not None or objective != "latency":
                 raise UsageError(
                     "a placement leaves nothing to pin or to choose", hint="give one only"
                 )
@@ -239,7 +245,7 @@ def _metadata(
         "inputs": list(graph.input_names),
         "outputs": list(graph.output_names),
         "platform": options.platform,
-        "objective": options.objective,
+        "objective": options.objective if decision is not None else None,
         "threads": placement.threads,
         "seed": options.seed,
         "budget_s": options.budget_s,

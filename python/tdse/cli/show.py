@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rich.table import Table
 
 from tdse.bench import Report, Row
+from tdse.candidates import Searched
 from tdse.cli.common import console, print_json, say
 from tdse.contest import Contest
 from tdse.cost.table import MEASURED, CostTable
@@ -20,6 +21,7 @@ from tdse.measure.race import Result
 from tdse.measure.stats import Ratio, ratio
 from tdse.pipeline import CompileResult
 from tdse.profile import Profile
+from tdse.runtime.artefact import FRONT
 from tdse.search.placement import Placement
 
 # A table of regions longer than this shows the slowest ones.
@@ -108,6 +110,8 @@ def compiled(result: CompileResult) -> None:
     placement = result.placement
     if result.decision is not None:
         out.print(_candidates(result.decision.contest))
+        if result.decision.search is not None:
+            out.print(_search(result.decision.search))
         for contestant in result.decision.contest.contestants:
             if contestant.not_timed:
                 out.print(f"{contestant.name} was not timed: {contestant.not_timed}")
@@ -118,6 +122,8 @@ def compiled(result: CompileResult) -> None:
                 f"the machine was busy: {result.decision.disturbed} times of operators were "
                 "measured while something else slowed it down"
             )
+    if result.front is not None:
+        out.print(_front(result))
     counts = Counter(op.target for op in placement.ops)
     spread = ", ".join(f"{n} ops on {target}" for target, n in sorted(counts.items()))
     out.print(
@@ -128,18 +134,67 @@ def compiled(result: CompileResult) -> None:
 
 def _candidates(contest: Contest) -> Table:
     table = Table(title="Candidates on 1 thread (x1) or more, timed in turns in several processes")
-    for name in ("candidate", "regions", "predicted ms", "measured ms", "time / winner's"):
+    # Without power figures, nothing is known of energy.
+    has_energy = any(contestant.power_w is not None for contestant in contest.contestants)
+    columns = ["candidate", "regions", "predicted ms", "measured ms", "time / winner's"]
+    columns += ["modelled mJ"] * has_energy
+    for name in columns:
         table.add_column(name, justify="left" if name == "candidate" else "right")
     best = contest.results[contest.winner.name].medians_us
     for contestant in contest.contestants:
         timed = contest.results.get(contestant.name)
         predicted = contestant.predicted_us
-        table.add_row(
+        cells = [
             ("* " if contestant.name == contest.winner.name else "  ") + contestant.name,
             str(len(contestant.regions)),
             "-" if predicted is None else f"{predicted / 1000:.3f}",
             "not timed" if timed is None else f"{timed.median_us / 1000:.3f}",
             "" if timed is None else str(ratio(timed.medians_us, best)),
+        ]
+        if has_energy:
+            energy_mj = None if timed is None else contestant.energy_mj(timed.median_us)
+            cells.append("" if energy_mj is None else f"{energy_mj:.3g}")
+        table.add_row(*cells)
+    return table
+
+
+def _search(search: Searched) -> str:
+    """How good the search's best is, within the costs it was given."""
+    if search.ended == "optimal":
+        found = "the bound was reached"
+    elif search.gap is None:
+        found = "there is no bound"
+    else:
+        found = f"within {100 * search.gap:.1f} % of the bound"
+    ended = {
+        "optimal": "nothing can be better",
+        "settled": "nothing better was found for long",
+        "budget": "its time was up",
+    }[search.ended]
+    return f"search on {_threads(search.threads)}: {found}, within the cost model; {ended}"
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _front(result: CompileResult) -> Table:
+    """The placements to choose from."""
+    table = Table(
+        title="The front: no candidate is both faster and less energy than any of these; "
+        f"build one with --placement {result.out}/{FRONT}#NUMBER"
+    )
+    columns = ("number", "candidate", "threads", "regions", "measured ms", "modelled mJ")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "candidate" else "right")
+    for entry in result.front.entries if result.front is not None else ():
+        table.add_row(
+            str(entry.number),
+            entry.name,
+            str(entry.placement.threads),
+            str(len(entry.placement.regions)),
+            f"{entry.measured_us / 1000:.3f}",
+            f"{entry.modelled_mj:.3g}",
         )
     return table
 

@@ -106,7 +106,10 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
         help="use these targets only, for example litert,llvm",
     )
     parser.add_argument(
-        "--objective", default="latency", metavar="latency", help="what to make small"
+        "--objective",
+        default="latency",
+        metavar="latency|throughput|energy|edp|pareto",
+        help="what to make small (default: latency); pareto writes a front to choose from",
     )
     parser.add_argument(
         "--budget",
@@ -130,7 +133,9 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
         help="where an op must run; OP is an index, a label or a kind; may be repeated",
     )
     parser.add_argument(
-        "--placement", metavar="FILE.json", help="use this placement instead of searching"
+        "--placement",
+        metavar="FILE.json[#N]",
+        help="use this placement, or this one of a front, instead of searching",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
     parser.add_argument(

@@ -148,7 +148,7 @@ class Partition(_ModulePass):
         if objective == PARETO:
             raise UsageError(
                 "a pass gives one module, and no front",
-                hint="make the front with tdse.compile, and give placement=\"front.json#NUMBER\"",
+                hint='make the front with tdse.compile, and give placement="front.json#NUMBER"',
             )
         raised: list[TdseError] = []
         options = Options(platform, None, threads, budget_s, tuple(pins), seed, objective)

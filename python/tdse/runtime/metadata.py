@@ -132,6 +132,7 @@ class Metadata(_Record):
         schema_: the format and its version, ``schema`` in the file.
         tdse: version that wrote it.
         made_at: date and time, ISO 8601.
+        objective: what was made small; null where the placement was given.
         linker: the compiler that linked ``model.so``.
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
@@ -143,7 +144,7 @@ class Metadata(_Record):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     platform: str
-    objective: str
+    objective: str | None
     threads: _Count
     seed: int
     budget_s: float
