@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,10 +14,11 @@ import pytest
 
 import tdse
 from litert_reference import random_inputs, run_litert
-from tdse.errors import PlacementError, UsageError
+from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
 from tdse.place import Options, decide
+from tdse.search.front import load_front
 from tdse.search.placement import load_placement
 
 pytestmark = pytest.mark.tvm
@@ -124,6 +126,83 @@ def test_a_placement_is_repeated(artefact: Path, tiny_conv_int8: Path, tmp_path:
     inputs = random_inputs(tiny_conv_int8.read_bytes(), seed=7)
     first, second = tdse.load(artefact).run(inputs), tdse.load(tmp_path / "again").run(inputs)
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _platform(directory: Path) -> str:
+    """This machine, with made-up power figures."""
+    file = directory / "powered.toml"
+    file.write_text(
+        'name = "powered"\n[[devices]]\nname = "cpu"\ntargets = ["litert", "llvm"]\n'
+        f'triple = "{platform.machine()}-linux-gnu"\ncores = 1\n'
+        "idle_w = 1.0\nactive_w_per_core = 2.0\n"
+    )
+    return str(file)
+
+
+@pytest.mark.parametrize("objective", ["throughput", "energy", "edp"])
+def test_the_winner_is_the_best_by_the_objective(
+    objective: str, tiny_conv_int8: Path, tmp_path: Path
+) -> None:
+    result = tdse.compile(
+        tiny_conv_int8,
+        out=tmp_path / "out",
+        platform=_platform(tmp_path),
+        objective=objective,
+        budget_s=20,
+    )
+    assert result.metadata["objective"] == objective
+    assert {row["threads"] for row in result.metadata["searches"]} == {1}
+    assert all(0 <= row["gap"] < 1 for row in result.metadata["searches"])
+    timed = [row for row in result.metadata["contest"] if "measured_us" in row]
+    for row in timed:
+        # All on one core of a machine of 3 W.
+        assert row["power_w"] == pytest.approx(3.0)
+        assert row["modelled_mj"] == pytest.approx(3e-3 * row["measured_us"])
+    winner = next(row for row in timed if row["won"])
+    assert winner["modelled_mj"] <= 1.03 * min(row["modelled_mj"] for row in timed)
+
+
+def test_a_front_and_a_build_of_each_of_its_placements(
+    tiny_conv_int8: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = tdse.compile(
+        tiny_conv_int8, out=out, platform=_platform(tmp_path), objective="pareto", budget_s=20
+    )
+    front = load_front(out / "front.json")
+    assert front == first.front
+    assert front.entries[0].placement == first.placement == load_placement(out / "placement.json")
+    timed = {row["name"]: row for row in first.metadata["contest"] if "measured_us" in row}
+    for entry in front.entries:
+        row = timed[entry.name]
+        assert (entry.measured_us, entry.modelled_mj) == (row["measured_us"], row["modelled_mj"])
+        # Nothing that was timed is better in both.
+        assert not any(
+            other["measured_us"] < entry.measured_us and other["modelled_mj"] < entry.modelled_mj
+            for other in timed.values()
+        )
+    # Into the directory that the front is in: it stays there.
+    last = len(front.entries)
+    again = tdse.compile(tiny_conv_int8, out=out, placement=f"{out}/front.json#{last}")
+    assert again.placement == front.entries[-1].placement
+    assert load_front(out / "front.json") == front
+    assert again.metadata["files"]["front.json"] == first.metadata["files"]["front.json"]
+    assert again.metadata["objective"] is None
+    with pytest.raises(PlacementError, match=f"the front has no placement {last + 1}"):
+        tdse.compile(tiny_conv_int8, out=out, placement=f"{out}/front.json#{last + 1}")
+    _same_as_litert(out, tiny_conv_int8)
+
+
+def test_energy_of_a_platform_without_power_figures(tiny_float: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlatformError, match=r"no power figures.*set active_w_per_core"):
+        tdse.compile(tiny_float, out=tmp_path / "out", objective="energy")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_given_placement_leaves_no_objective(artefact: Path, tiny_conv_int8: Path) -> None:
+    given = artefact / "placement.json"
+    with pytest.raises(UsageError, match="leaves nothing to pin or to choose"):
+        tdse.compile(tiny_conv_int8, out=artefact, placement=given, objective="throughput")
 
 
 def test_a_placement_of_another_model_is_refused(

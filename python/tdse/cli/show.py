@@ -160,18 +160,17 @@ def _candidates(contest: Contest) -> Table:
 
 def _search(search: Searched) -> str:
     """How good the search's best is, within the costs it was given."""
-    if search.ended == "optimal":
-        found = "the bound was reached"
-    elif search.gap is None:
-        found = "there is no bound"
-    else:
-        found = f"within {100 * search.gap:.1f} % of the bound"
+    gap = (
+        "there is no bound"
+        if search.gap is None
+        else f"within {100 * search.gap:.1f} % of the bound"
+    )
     ended = {
-        "optimal": "nothing can be better",
+        "optimal": "nothing can be better by more",
         "settled": "nothing better was found for long",
         "budget": "its time was up",
     }[search.ended]
-    return f"search on {_threads(search.threads)}: {found}, within the cost model; {ended}"
+    return f"search on {_threads(search.threads)}: {gap}, within the cost model; {ended}"
 
 
 def _threads(count: int) -> str:

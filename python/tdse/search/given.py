@@ -58,7 +58,7 @@ def _read(text: str) -> Given:
     entry = _ENTRY.fullmatch(text)
     # A file may have such a name, too.
     if entry is None or Path(text).exists():
-        return Given(load_placement(text))
+        return Given(_placement(text))
     front, number = load_front(entry["file"]), int(entry["number"])
     if not 1 <= number <= len(front.entries):
         raise PlacementError(
@@ -67,3 +67,20 @@ def _read(text: str) -> Given:
             hint=f"choose 1 to {len(front.entries)}" if len(front.entries) > 1 else "choose 1",
         )
     return Given(front.entries[number - 1].placement, front)
+
+
+def _placement(path: str) -> Placement:
+    try:
+        return load_placement(path)
+    except PlacementError:
+        try:
+            load_front(path)
+        except PlacementError:
+            pass
+        else:
+            raise PlacementError(
+                "not a placement, but a front",
+                where=path,
+                hint=f"choose one of its placements, for example {path}#1",
+            ) from None
+        raise
