@@ -93,9 +93,9 @@ double Improver::Improve(const Goal& goal, const Annealing& annealing, const Pla
   double value = Value(goal, figures, &best_valid), best = value;
   best_ = now_;
   makespan_us_ = figures[kMakespan];
-  const int64_t count = annealing.evaluations;
-  const double fall = std::pow(annealing.end / annealing.start, 1.0 / static_cast<double>(
-                                                                        std::max<int64_t>(count, 1)));
+  const int64_t count = n_ops ? annealing.evaluations : 0;
+  const double fall = std::pow(annealing.end / annealing.start,
+                               1.0 / static_cast<double>(std::max<int64_t>(count, 1)));
   double temperature = annealing.start;
   for (int64_t i = 0; i < count; ++i, temperature *= fall) {
     changes_.clear();
