@@ -16,9 +16,9 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "search"))
 
-from instances import Shape, make_instance  # noqa: E402 - found on the path set above
+from instances import Shape, make_instance
 
-from tdse.search import Problem  # noqa: E402
+from tdse.search import Problem
 
 # Device: multiply-accumulates/us of convolution, depthwise, dense; bytes/us of the others;
 # us of any operator; us of a launch. CPU by cores; GPU, two accelerators and a DSP.
@@ -45,7 +45,7 @@ class Network:
     def add(
         self, kind: str, reads: tuple[int, ...], side: int, channels: int, kernel: int = 1
     ) -> int:
-        """Adds an operator that makes ``side`` x ``side`` x ``channels`` bytes; gives its number."""
+        """Adds an operator that makes ``side * side * channels`` bytes; gives its number."""
         size = side * side * channels
         read = sum(self.channels(op) for op in reads) or 3
         filters = {"conv": read * channels, "dense": read * channels, "depthwise": channels}
@@ -72,7 +72,9 @@ def mobilenet(blocks: int, side: int = 28) -> Network:
     for block in range(blocks):
         channels = 16 + 8 * (block // 2)
         wide = net.add("conv", (last,), side, 6 * channels)
-        thin = net.add("conv", (net.add("depthwise", (wide,), side, 6 * channels, 3),), side, channels)
+        thin = net.add(
+            "conv", (net.add("depthwise", (wide,), side, 6 * channels, 3),), side, channels
+        )
         same = net.channels(last) == channels
         last = net.add("other", (last, thin), side, channels) if same else thin
     pooled = net.add("other", (last,), 1, net.channels(last))
@@ -121,7 +123,10 @@ def detector(scales: int, blocks: int, side: int = 28) -> Network:
     for scale in range(scales):
         now = max(side >> scale, 1)
         last = net.add("conv", (net.add("depthwise", (last,), now, 64, 3),), now, 64)
-        heads = [net.add("conv", (net.add("depthwise", (last,), now, 64, 3),), now, size) for size in (84, 24)]
+        heads = [
+            net.add("conv", (net.add("depthwise", (last,), now, 64, 3),), now, size)
+            for size in (84, 24)
+        ]
         ends.append([net.add("other", (head,), now, net.channels(head)) for head in heads])
     for kind in range(2):
         net.add("other", tuple(pair[kind] for pair in ends), side, 24)
@@ -213,7 +218,9 @@ def drawn(
     chance = np.random.default_rng(seed)
     total = float(problem.parameter_bytes.sum())
     if tight:
-        part = np.where(np.arange(n_devices) == 0, np.inf, total * chance.uniform(0.1, 0.3, n_devices))
+        part = np.where(
+            np.arange(n_devices) == 0, np.inf, total * chance.uniform(0.1, 0.3, n_devices)
+        )
         problem = dataclasses.replace(problem, parameter_capacity_bytes=part)
     if regions:
         return problem

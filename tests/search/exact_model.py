@@ -1,41 +1,33 @@
 """The placement problem for OR-tools CP-SAT: regions, transfers, and when they run.
 
-A region is named by its lowest operator, its root. ``member[op, root, variant]`` says that an
-operator is in it. Times are integers in units of 1/1000 us; every cost is rounded down, so that
-the least value of the model is a lower bound of the problem's.
+Times are integers in units of 1/1000 us; every cost is rounded down, so that the least value of
+the model is a lower bound of the problem's.
 
-The model alone leaves two freedoms that the evaluation does not have: transfers take any turn on
-their bus, and whatever could begin may wait. ``keep_turns`` and ``forbid_waiting`` take them away
-for those that made use of them in a solution; most optima do not need that.
+The model leaves two freedoms that the evaluation does not have: transfers take any turn on their
+bus, and whatever could begin may wait. ``exact_turns`` takes them away where a solution used them.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any, Literal
 
-import networkx
 import numpy as np
+from exact_regions import Regions, one_of
+from exact_sizes import Sizes
+from exact_work import Region, Work
 from ortools.sat.python import cp_model
 
 from tdse.search.problem import Flow, Problem
 
-UNITS_PER_US = 1000
-# Energies are counted in 1/1000 of a unit of time times a watt.
-_UNITS_PER_WATT = 1000
-_HOST = 0
-
 Objective = Literal["latency", "throughput", "energy"]
-Member = tuple[int, int, int]
 Copy = tuple[int, int]
 """A tensor, by its index among ``Problem.values``, and the memory that it is carried to."""
+Asking = dict[int, dict[int, list[Any]]]
+"""Who reads a copy, -1 for the host, and from which memory: literals, of which one is true."""
 
-
-def units(time_us: float) -> int:
-    """Microseconds in units of the model, rounded down."""
-    return math.floor(time_us * UNITS_PER_US + 1e-6)
+_HOST = 0
 
 
 class PlacementModel:
@@ -43,21 +35,27 @@ class PlacementModel:
 
     Args:
         problem: without slowdown, and with a variant for each operator.
-        objective: what to make as small as possible: the time of one run, the period, or the
-            energy of one run.
+        objective: what is to be made as small as possible.
         alone: let each operator be a region.
+
+    Attributes:
+        timed: times matter to the objective or a rule; without, there are no times.
+        start: when the region of each operator starts.
+        end: when it ends.
+        copied: literals, by value, source and target memory: the transfer is made.
+        copy_start: by copy.
+        copy_end: by copy.
+        moved: literals, by value, reader (-1 for the host) and memory: it reads a copy there.
+        latency: of each model.
+        makespan: of all.
     """
 
     def __init__(self, problem: Problem, objective: Objective, *, alone: bool) -> None:
-        self.problem, self.objective = problem, objective
+        self.problem = problem
         self.cp = cp_model.CpModel()
-        self._memory = problem.device_memory[problem.variant_device].tolist()
-        self._host_memory = int(problem.device_memory[_HOST])
-        self._graph = networkx.DiGraph(problem.links)
-        self._graph.add_nodes_from(range(problem.n_ops))
-        self._after = [networkx.descendants(self._graph, op) for op in range(problem.n_ops)]
-        self._horizon = self._longest()
+        self.sizes = Sizes(problem)
         self.timed = _is_timed(problem, objective)
+<<<<<<< HEAD
         # Times forbid circles, unless a region may take no time.
         instant = bool((problem.launch_us + problem.cost_us.min(axis=0, initial=1.0) < 0.01).any())
         self._levelled = not alone and (instant or not self.timed)
@@ -262,48 +260,22 @@ class PlacementModel:
     def _time_links(self) -> None:
         """Starts and ends of each operator's region; a region that reads of another is later."""
         problem = self.problem
+=======
+        self.memory: list[int] = problem.device_memory[problem.variant_device].tolist()
+        self.host_memory = int(problem.device_memory[_HOST])
+        self._horizon = self.sizes.longest()
+        self.regions = Regions(self.cp, problem, alone=alone)
+        self.work = Work(self.cp, problem, self.regions, self.sizes)
+>>>>>>> part-exact
         self.start = [self._time(f"start{op}") for op in range(problem.n_ops)]
         self.end = [self._time(f"end{op}") for op in range(problem.n_ops)]
-        # Each operator in its region, launches and borders first, as if one ran after the other.
-        self.begin = [
-            self.start[op] if op in self._bare else self._time(f"begin{op}")
-            for op in range(problem.n_ops)
-        ]
-        for u, w in problem.links if self.timed else ():
-            self._follow(self.joined.get((u, w)), (self.end[u], self.start[w]), 0)
-            if (u, w) in self.joined:
-                equal = self.joined[u, w]
-                self.cp.add(self.start[w] == self.start[u]).only_enforce_if(equal)
-                self.cp.add(self.end[w] == self.end[u]).only_enforce_if(equal)
-        if self._levelled:
-            most = max(problem.n_ops - 1, 0)
-            level = [self.cp.new_int_var(0, most, f"level{op}") for op in range(problem.n_ops)]
-            for u, w in problem.links:
-                self._follow(self.joined.get((u, w)), (level[u], level[w]), 1)
-                if (u, w) in self.joined:
-                    self.cp.add(level[w] == level[u]).only_enforce_if(self.joined[u, w])
-
-    def _follow(self, joined: Any, pair: tuple[Any, Any], step: int) -> None:
-        follows = self.cp.add(pair[1] >= pair[0] + step)
-        if joined is not None:
-            follows.only_enforce_if(joined.negated())
-
-    # Transfers.
-
-    def carry(self, value: Flow, source: int, target: int) -> int | None:
-        """Units of a transfer; None if there is no way."""
-        per_byte = float(self.problem.link_us_per_byte[source, target])
-        if math.isinf(per_byte):
-            return None
-        latency_us = float(self.problem.link_latency_us[source, target])
-        return units(latency_us + per_byte * value.size_bytes)
-
-    def _copy_values(self) -> None:
-        """Copies in other memories: whether they are made, and when they are there."""
+        self.makespan = self._time("makespan")
+        self.latency = [self._time(f"latency{model}") for model in range(problem.n_models)]
         self.copied: dict[tuple[int, int, int], Any] = {}
         self.copy_start: dict[Copy, Any] = {}
         self.copy_end: dict[Copy, Any] = {}
         self.moved: dict[tuple[int, int, int], Any] = {}
+<<<<<<< HEAD
         for index, value in enumerate(self.problem.values):
             wanted = self._wanted(index, value)
             for target in sorted({target for _, target in wanted}):
@@ -401,17 +373,27 @@ class PlacementModel:
         self.work = {key: self.cp.new_int_var(0, self._horizon, f"work{key}") for key in terms}
         for key, parts in terms.items():
             self.cp.add(self.work[key] == sum(parts))
+=======
+        self._make_copies()
+        # Times forbid circles, unless a region may take no time.
+        instant = bool((problem.launch_us + problem.cost_us.min(axis=0, initial=1.0) < 0.01).any())
+        if not alone and (instant or not self.timed):
+            self._order_regions()
+>>>>>>> part-exact
         if self.timed:
-            self._lengthen_ways(given)
+            self._time_regions()
+            self._lengthen_ways()
+            self._share_buses()
+            for device in range(problem.n_devices):
+                self._share_cores(device)
+            self._end_runs()
 
-    def _host_size(self, value: Flow, variant: int) -> int:
-        copy_us = float(self.problem.host_copy_us_per_byte[variant]) * value.size_bytes
-        return units(float(self.problem.host_border_us[variant]) + copy_us)
+    def _time(self, name: str) -> Any:
+        return self.cp.new_int_var(0, self._horizon, name)
 
-    def _pair_size(self, value: Flow, a: int, b: int) -> int:
-        copy_us = float(self.problem.copy_us_per_byte[a, b]) * value.size_bytes
-        return units(float(self.problem.border_us[a, b]) + copy_us)
+    # Regions.
 
+<<<<<<< HEAD
     def _read(self, index: int, value: Flow, root: int, variant: int, terms: list[Any]) -> None:
         """Adds what it costs a region to read a tensor that it does not make."""
         producer = value.producer
@@ -451,99 +433,159 @@ class PlacementModel:
         for a in sizes:
             self.cp.add(extra == more.get(a, 0)).only_enforce_if(reads, self.x[producer, a])
         terms.append(extra)
+=======
+    def _order_regions(self) -> None:
+        """Levels that rise along every link between two regions."""
+        n_ops = self.problem.n_ops
+        level = [self.cp.new_int_var(0, n_ops - 1, f"level{op}") for op in range(n_ops)]
+        for u, w in self.problem.links:
+            rises = self.cp.add(level[w] >= level[u] + 1)
+            if (joined := self.regions.joined.get((u, w))) is not None:
+                rises.only_enforce_if(joined.negated())
+                self.cp.add(level[w] == level[u]).only_enforce_if(joined)
+>>>>>>> part-exact
 
-    def _lengthen_ways(self, given: dict[int, list[Flow]]) -> None:
-        """Not needed, but it lets the linear relaxation see the longest ways."""
-        problem = self.problem
-        launch = [units(float(one)) for one in problem.launch_us]
-        self._own = [
-            sum(self._op_size[op, v] * self.x[op, v] for v in problem.choices[op])
+    def _time_regions(self) -> None:
+        cp = self.cp
+        for u, w in self.problem.links:
+            follows = cp.add(self.start[w] >= self.end[u])
+            if (joined := self.regions.joined.get((u, w))) is not None:
+                follows.only_enforce_if(joined.negated())
+                cp.add(self.start[w] == self.start[u]).only_enforce_if(joined)
+                cp.add(self.end[w] == self.end[u]).only_enforce_if(joined)
+        for (root, variant), work in self.work.units.items():
+            if root not in self.work.bare:
+                present = self.regions.member[root, root, variant]
+                cp.add(self.end[root] == self.start[root] + work).only_enforce_if(present)
+
+    def _lengthen_ways(self) -> None:
+        """Lets the linear relaxation see the longest ways.
+
+        Operators of a region begin one after the other, once it is launched and all is read.
+        """
+        cp, problem, x = self.cp, self.problem, self.regions.x
+        self._begin = [
+            self.start[op] if op in self.work.bare else self._time(f"begin{op}")
             for op in range(problem.n_ops)
         ]
-        for op in range(problem.n_ops):
-            if op in self._bare:
-                self.cp.add(self.end[op] == self.start[op] + self._own[op])
+        own = [
+            sum(self.work.own(op, v) * x[op, v] for v in problem.choices[op])
+            for op in range(problem.n_ops)
+        ]
+        for op, choices in enumerate(problem.choices):
+            if op in self.work.bare:
+                cp.add(self.end[op] == self.start[op] + own[op])
                 continue
-            before = sum(launch[v] * self.x[op, v] for v in problem.choices[op])
-            behind = sum(
-                sum(self._host_size(value, v) for value in given[op]) * self.x[op, v]
-                for v in problem.choices[op]
-            )
-            self.cp.add(self.begin[op] >= self.start[op] + before)
-            self.cp.add(self.end[op] >= self.begin[op] + self._own[op] + behind)
+            launch = sum(self.sizes.launch[v] * x[op, v] for v in choices)
+            giving = sum(self.work.giving(op, v) * x[op, v] for v in choices)
+            cp.add(self._begin[op] >= self.start[op] + launch)
+            cp.add(self.end[op] >= self._begin[op] + own[op] + giving)
         for value in problem.values:
-            for w in value.consumers if value.producer >= 0 else ():
-                u = value.producer
-                way = []
-                for (a, b), literal in self.apart[u, w].items():
-                    source, target = self._memory[a], self._memory[b]
-                    carried = 0 if source == target else self.carry(value, source, target)
-                    size = launch[b] + self._pair_size(value, a, b) + (carried or 0)
-                    way.append(size * literal)
-                self.cp.add(self.begin[w] >= self.begin[u] + self._own[u] + sum(way))
+            u = value.producer
+            for w in value.consumers if u >= 0 else ():
+                way = [
+                    (
+                        (self.sizes.carry(value, self.memory[a], self.memory[b]) or 0)
+                        + self.sizes.launch[b]
+                        + self.sizes.read(value, a, b)
+                    )
+                    * literal
+                    for (a, b), literal in self.regions.apart[u, w].items()
+                ]
+                cp.add(self._begin[w] >= self._begin[u] + own[u] + sum(way))
+
+    # Transfers.
+
+    def _make_copies(self) -> None:
+        """Copies in other memories: whether they are made, and when they are there."""
+        for index, value in enumerate(self.problem.values):
+            for target, asking in sorted(self._asking(value).items()):
+                self._make_copy(index, value, target, asking)
+
+    def _asking(self, value: Flow) -> dict[int, Asking]:
+        """Who asks for a copy, by the memory that it is to be in."""
+        problem, memory, host = self.problem, self.memory, self.host_memory
+        found: dict[int, Asking] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+        for op in value.consumers:
+            if value.producer < 0:
+                pairs = {(host, memory[b], b): self.regions.x[op, b] for b in problem.choices[op]}
+            else:
+                apart = self.regions.apart[value.producer, op]
+                pairs = {(memory[a], memory[b], (a, b)): one for (a, b), one in apart.items()}
+            for (source, target, _), literal in pairs.items():
+                if source != target:
+                    found[target][op][source].append(literal)
+        for a in problem.choices[value.producer] if value.is_output else ():
+            if memory[a] != host:
+                found[host][-1][memory[a]].append(self.regions.x[value.producer, a])
+        return found
+
+    def _make_copy(self, index: int, value: Flow, target: int, asking: Asking) -> None:
+        cp = self.cp
+        start, there = self._time(f"copy{index},{target}"), self._time(f"there{index},{target}")
+        self.copy_start[index, target], self.copy_end[index, target] = start, there
+        sizes = []
+        for source in sorted({source for sources in asking.values() for source in sources}):
+            asked = [sum(sources[source]) for sources in asking.values() if source in sources]
+            size = self.sizes.carry(value, source, target)
+            if size is None:
+                cp.add(sum(asked) == 0)
+                continue
+            copied = cp.new_bool_var(f"copied{index},{source},{target}")
+            for one in asked:
+                cp.add(copied >= one)
+            cp.add(copied <= sum(asked))
+            self.copied[index, source, target] = copied
+            sizes.append(size * copied)
+        for reader, sources in asking.items():
+            literals = [literal for one in sources.values() for literal in one]
+            moved = one_of(cp, literals, f"moved{index},{reader},{target}")
+            self.moved[index, reader, target] = moved
+            if reader >= 0 and self.timed:
+                cp.add(self.start[reader] >= there).only_enforce_if(moved)
+        if self.timed:
+            cp.add(there == start + sum(sizes))
+            if value.producer >= 0:
+                cp.add(start >= self.end[value.producer])
+
+    def _share_buses(self) -> None:
+        cp = self.cp
+        intervals: dict[int, list[Any]] = defaultdict(list)
+        loads: dict[int, list[Any]] = defaultdict(list)
+        for (index, source, target), copied in self.copied.items():
+            bus = int(self.problem.link_bus[source, target])
+            size = self.sizes.carry(self.problem.values[index], source, target)
+            if bus >= 0 and size:
+                start = self.copy_start[index, target]
+                name = f"copy{index},{source},{target}"
+                intervals[bus].append(
+                    cp.new_optional_fixed_size_interval_var(start, size, copied, name)
+                )
+                loads[bus].append(size * copied)
+        for bus in intervals:
+            cp.add_no_overlap(intervals[bus])
+            cp.add(sum(loads[bus]) <= self.makespan)
 
     # Devices.
 
-    def _run_on_devices(self) -> None:
-        problem = self.problem
-        if not self.timed:
-            return
-        self.makespan = self._time("makespan")
-        self.latency = [self._time(f"latency{model}") for model in range(problem.n_models)]
-        for (root, variant), work in self.work.items():
-            literal = self.member[root, root, variant]
-            if root not in self._bare:
-                self.cp.add(self.end[root] == self.start[root] + work).only_enforce_if(literal)
-        for device in range(problem.n_devices):
-            self._run_on(device)
-        for op in range(problem.n_ops):
-            self.cp.add(self.latency[problem.model_of[op]] >= self.end[op])
-        for index, value in enumerate(problem.values):
-            moved = self.moved.get((index, -1, self._host_memory))
-            if value.is_output and moved is not None:
-                latency = self.latency[problem.model_of[value.producer]]
-                there = self.copy_end[index, self._host_memory]
-                self.cp.add(latency >= there).only_enforce_if(moved)
-                way = [
-                    self.carry(value, self._memory[a], self._host_memory) or 0
-                    if self._memory[a] != self._host_memory
-                    else 0
-                    for a in problem.choices[value.producer]
-                ]
-                carried = sum(
-                    size * self.x[value.producer, a]
-                    for size, a in zip(way, problem.choices[value.producer], strict=True)
-                )
-                self.cp.add(latency >= self.end[value.producer] + carried)
-        for latency in self.latency:
-            self.cp.add(self.makespan >= latency)
-        carried: dict[int, list[Any]] = defaultdict(list)
-        for (index, source, target), literal in self.copied.items():
-            size = self.carry(problem.values[index], source, target) or 0
-            carried[int(problem.link_bus[source, target])].append(size * literal)
-        for bus, sizes in carried.items():
-            if bus >= 0:
-                self.cp.add(sum(sizes) <= self.makespan)
-
-    def _run_on(self, device: int) -> None:
-        """Regions share the cores of the device."""
-        problem = self.problem
+    def _share_cores(self, device: int) -> None:
+        """Regions of a device run side by side as its cores allow; so do their operators."""
+        problem, work = self.problem, self.work
+        devices, needs = problem.variant_device.tolist(), problem.variant_cores.tolist()
         cores = int(problem.device_cores[device])
-        here = [key for key in self.work if problem.variant_device[key[1]] == device]
-        if not here:
+        here = [region for region in work.units if devices[region[1]] == device]
+        loads = [needs[region[1]] * work.units[region] for region in here]
+        self.cp.add(sum(loads) <= cores * self.makespan)
+        self._overlap([(self._interval(region), needs[region[1]]) for region in here], cores)
+        if all(region in work.fixed for region in here):
             return
-        demands = [int(problem.variant_cores[variant]) for _, variant in here]
-        regions, inner, inner_demands = [], [], []
-        for root, variant in here:
-            literal = self.member[root, root, variant]
-            parts = self._terms[root, variant]
-            if len(parts) == 1:
-                size = self._fixed_size(root, variant)
-                regions.append(
-                    self.cp.new_optional_fixed_size_interval_var(
-                        self.start[root], size, literal, f"region{root},{variant}"
-                    )
+        inner = []
+        for (op, variant), literal in self.regions.x.items():
+            if devices[variant] == device and (size := work.own(op, variant)):
+                interval = self.cp.new_optional_fixed_size_interval_var(
+                    self._begin[op], size, literal, f"op{op},{variant}"
                 )
+<<<<<<< HEAD
             else:
                 regions.append(
                     self.cp.new_optional_interval_var(
@@ -676,9 +718,50 @@ class PlacementModel:
         active += sum(
             units(float(problem.energy_uj[op, variant])) * _UNITS_PER_WATT * literal
             for (op, variant), literal in self.x.items()
+=======
+                inner.append((interval, needs[variant]))
+        self._overlap(inner, cores)
+
+    def _interval(self, region: Region) -> Any:
+        root, variant = region
+        present, name = self.regions.member[root, root, variant], f"region{root},{variant}"
+        if region in self.work.fixed:
+            return self.cp.new_optional_fixed_size_interval_var(
+                self.start[root], self.work.fixed[region], present, name
+            )
+        return self.cp.new_optional_interval_var(
+            self.start[root], self.work.units[region], self.end[root], present, name
+>>>>>>> part-exact
         )
-        idle = math.floor(float(problem.idle_w.sum()) * _UNITS_PER_WATT + 1e-9)
-        return active + idle * self.makespan if idle else active
+
+    def _overlap(self, intervals: list[tuple[Any, int]], cores: int) -> None:
+        if all(2 * need > cores for _, need in intervals):
+            self.cp.add_no_overlap(interval for interval, _ in intervals)
+        else:
+            self.cp.add_cumulative(*zip(*intervals, strict=True), cores)
+
+    # Runs.
+
+    def _end_runs(self) -> None:
+        """A model is done when its regions are, and its outputs are in the host's memory."""
+        cp, problem = self.cp, self.problem
+        for op in range(problem.n_ops):
+            cp.add(self.latency[problem.model_of[op]] >= self.end[op])
+        for index, value in enumerate(problem.values):
+            moved = self.moved.get((index, -1, self.host_memory))
+            if moved is None:
+                continue
+            latency = self.latency[problem.model_of[value.producer]]
+            there = self.copy_end[index, self.host_memory]
+            cp.add(latency >= there).only_enforce_if(moved)
+            carried = sum(
+                (self.sizes.carry(value, self.memory[a], self.host_memory) or 0)
+                * self.regions.x[value.producer, a]
+                for a in problem.choices[value.producer]
+            )
+            cp.add(latency >= self.end[value.producer] + carried)
+        for latency in self.latency:
+            cp.add(self.makespan >= latency)
 
 
 def _is_timed(problem: Problem, objective: Objective) -> bool:
