@@ -60,7 +60,12 @@ class Times:
         for op, root in enumerate(self.root):
             regions.setdefault(root, []).append(op)
         cuts = cuts_between(problem, regions.values())
-        return Genes(self.variant, cuts, [-float(start) for start in self.start], strict=True)
+        # Beside this, what the schedule would do by itself is nothing.
+        late = [
+            -1e6 * start if op == root else 0.0
+            for op, (root, start) in enumerate(zip(self.root, self.start, strict=True))
+        ]
+        return Genes(self.variant, cuts, late, strict=True)
 
 
 class Turns:

@@ -22,7 +22,8 @@ def best_of_all(problem: Problem, objective: str) -> float:
     links, n_ops = len(problem.links), problem.n_ops
     cuts = np.array(list(itertools.product([0, 1], repeat=links)), np.uint8)
     cuts = cuts.reshape(2**links, links)
-    orders = np.array(list(itertools.permutations(range(n_ops))), float)
+    # So large that nothing is left of what the schedule would do by itself.
+    orders = 1e6 * np.array(list(itertools.permutations(range(n_ops))), float)
     best = math.inf
     for variants in itertools.product(*problem.choices):
         rows = evaluator.evaluate(np.tile(variants, (len(cuts), 1)), cuts, regions=True)
