@@ -52,7 +52,7 @@ class Relaxation:
         costs: its costs.
         paths: what paths take at least.
         changes: count borders, launches and transfers, with columns for each link and pair of
-            variants. Without, the program is small.
+            variants, and what lies between gates. Without, the program is small.
 
     Attributes:
         period_weights: float64 [n_variants], microseconds by which one of a variant's work loads
@@ -208,9 +208,21 @@ class Relaxation:
             self._program.at_least([(self._makespan, 1.0), *terms], 0.0)
 
     def _demand_latency(self, most_us: float) -> None:
-        """Time for the gates of each model and for the windows between them."""
+        """Time for the paths of each model; no more than its deadline."""
         problem, program = self._problem, self._program
         latency = [program.column(most_us) for _ in problem.models]
+        for model, column in enumerate(latency):
+            program.at_least([(self._makespan, 1.0), (column, -1.0)], 0.0)
+            program.at_least([(column, 1.0)], self._paths.latency_us[model])
+            deadline_us = float(problem.deadline_us[model]) * LOOSE
+            program.upper[column] = min(program.upper[column], deadline_us)
+        # Without borders, loads have prices only where all of them are demanded from one time.
+        if self._changes:
+            self._demand_windows(latency, most_us)
+
+    def _demand_windows(self, latency: Sequence[int], most_us: float) -> None:
+        """Time for the gates of each model and for what lies between them."""
+        problem, program = self._problem, self._program
         terms: list[list[Term]] = [[] for _ in problem.models]
         in_window: dict[int, dict[int, list[Work]]] = {}
         for work in self._spread.work:
@@ -219,26 +231,18 @@ class Relaxation:
         for index, window in enumerate(self._paths.windows):
             time = program.column(most_us)
             terms[window.model].append((time, -1.0))
-            if self._changes:
-                self._demand_steps(window, time, most_us)
-                if window.inner and window.before >= 0 and window.after >= 0:
-                    self._demand_span(window, self._paths.spans[index], time)
-            else:
-                program.at_least([(time, 1.0)], float(self._paths.spans[index].min()))
-            if window.inner:
-                for device, works in in_window.get(index, {}).items():
-                    share = problem.variant_cores / problem.device_cores[device]
-                    load = [(one.column, -one.us * float(share[one.variant])) for one in works]
-                    program.at_least([(time, 1.0), *load], 0.0)
+            self._demand_steps(window, time, most_us)
+            if window.inner and window.before >= 0 and window.after >= 0:
+                self._demand_span(window, self._paths.spans[index], time)
+            for device, works in in_window.get(index, {}).items() if window.inner else ():
+                share = problem.variant_cores / problem.device_cores[device]
+                load = [(one.column, -one.us * float(share[one.variant])) for one in works]
+                program.at_least([(time, 1.0), *load], 0.0)
             if window.after >= 0:
-                for variant, column in self._spread.share[window.after].items():
-                    terms[window.model].append((column, -problem.costs[window.after][variant]))
+                own = self._spent(self._spread.share[window.after], self._costs.ops[window.after])
+                terms[window.model] += own
         for model, column in enumerate(latency):
             program.at_least([(column, 1.0), *terms[model]], 0.0)
-            program.at_least([(self._makespan, 1.0), (column, -1.0)], 0.0)
-            program.at_least([(column, 1.0)], self._paths.latency_us[model])
-            deadline_us = float(problem.deadline_us[model]) * LOOSE
-            program.upper[column] = min(program.upper[column], deadline_us)
 
     def _demand_steps(self, window: Window, time: int, most_us: float) -> None:
         """Time for the paths through a window, from one operator to the next."""
