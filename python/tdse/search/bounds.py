@@ -135,7 +135,7 @@ def least_sum(problem: Problem, costs: Costs, paths: Paths, price: Floats, own: 
     Args:
         problem: the placement problem.
         costs: its costs.
-        paths: its links and windows.
+        paths: its links and stretches.
         price: float64 [n_variants], of a microsecond of work.
         own: float64 [n_ops, n_variants], what operators cost besides.
     """

@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from tdse.search.gates import Stretch
 from tdse.search.linear import Minimum, Term
 from tdse.search.paths import Costs, Paths, carry_us
 from tdse.search.problem import Floats, Flow, Problem
 from tdse.search.spread import LOOSE, Spread, Work
-from tdse.search.windows import Window
 
 # Models are given their inputs by, and give their outputs to, the first device.
 _HOST = 0
@@ -64,7 +64,7 @@ class Relaxation:
 
     def __init__(self, problem: Problem, costs: Costs, paths: Paths, *, changes: bool) -> None:
         self._problem, self._costs, self._paths, self._changes = problem, costs, paths, changes
-        self._spread = Spread(problem, paths.near, paths.windows, changes=changes)
+        self._spread = Spread(problem, paths.near, paths.stretches, changes=changes)
         self._program = self._spread.program
         self._device: list[int] = problem.variant_device.tolist()
         self._memory: list[int] = problem.device_memory[problem.variant_device].tolist()
@@ -218,42 +218,42 @@ class Relaxation:
             program.upper[column] = min(program.upper[column], deadline_us)
         # Without borders, loads have prices only where all of them are demanded from one time.
         if self._changes:
-            self._demand_windows(latency, most_us)
+            self._demand_stretches(latency, most_us)
 
-    def _demand_windows(self, latency: Sequence[int], most_us: float) -> None:
+    def _demand_stretches(self, latency: Sequence[int], most_us: float) -> None:
         """Time for the gates of each model and for what lies between them."""
         problem, program = self._problem, self._program
         terms: list[list[Term]] = [[] for _ in problem.models]
-        in_window: dict[int, dict[int, list[Work]]] = {}
+        in_stretch: dict[int, dict[int, list[Work]]] = {}
         for work in self._spread.work:
             device = self._device[work.variant]
-            in_window.setdefault(work.window, {}).setdefault(device, []).append(work)
-        for index, window in enumerate(self._paths.windows):
+            in_stretch.setdefault(work.stretch, {}).setdefault(device, []).append(work)
+        for index, stretch in enumerate(self._paths.stretches):
             time = program.column(most_us)
-            terms[window.model].append((time, -1.0))
-            self._demand_steps(window, time, most_us)
-            if window.inner and window.before >= 0 and window.after >= 0:
-                self._demand_span(window, self._paths.spans[index], time)
-            for device, works in in_window.get(index, {}).items() if window.inner else ():
+            terms[stretch.model].append((time, -1.0))
+            self._demand_steps(stretch, time, most_us)
+            if stretch.inner and stretch.before >= 0 and stretch.after >= 0:
+                self._demand_span(stretch, self._paths.spans[index], time)
+            for device, works in in_stretch.get(index, {}).items() if stretch.inner else ():
                 share = problem.variant_cores / problem.device_cores[device]
                 load = [(one.column, -one.us * float(share[one.variant])) for one in works]
                 program.at_least([(time, 1.0), *load], 0.0)
-            if window.after >= 0:
-                own = self._spent(self._spread.share[window.after], self._costs.ops[window.after])
-                terms[window.model] += own
+            if stretch.after >= 0:
+                own = self._spent(self._spread.share[stretch.after], self._costs.ops[stretch.after])
+                terms[stretch.model] += own
         for model, column in enumerate(latency):
             program.at_least([(column, 1.0), *terms[model]], 0.0)
 
-    def _demand_steps(self, window: Window, time: int, most_us: float) -> None:
-        """Time for the paths through a window, from one operator to the next."""
+    def _demand_steps(self, stretch: Stretch, time: int, most_us: float) -> None:
+        """Time for the paths through a stretch, from one operator to the next."""
         program, share = self._program, self._spread.share
         # When each operator has run, as terms to take from a later time.
-        ended: dict[int, list[Term]] = {window.before: []}
-        for op in (*window.inner, window.after):
+        ended: dict[int, list[Term]] = {stretch.before: []}
+        for op in (*stretch.inner, stretch.after):
             if op < 0:
                 continue
-            start = time if op == window.after else program.column(most_us)
-            if window.before < 0:
+            start = time if op == stretch.after else program.column(most_us)
+            if stretch.before < 0:
                 first = self._costs.inputs_there[op] + self._launched(op)
                 program.at_least([(start, 1.0), *self._spent(share[op], first)], 0.0)
             for u in self._paths.near.before[op]:
@@ -261,21 +261,21 @@ class Relaxation:
                     spent = self._spent(self._spread.changed(u, op), self._passing(u, op))
                     program.at_least([(start, 1.0), *ended[u], *spent], 0.0)
             ended[op] = [(start, -1.0), *self._spent(share[op], self._costs.ops[op])]
-        if window.after < 0:
+        if stretch.after < 0:
             for op, terms in ended.items():
                 if op >= 0:
                     leaving = self._costs.outputs[op] + self._costs.outputs_away[op]
                     spent = self._spent(share[op], leaving)
                     program.at_least([(time, 1.0), *terms, *spent], 0.0)
 
-    def _demand_span(self, window: Window, span: Floats, time: int) -> None:
+    def _demand_span(self, stretch: Stretch, span: Floats, time: int) -> None:
         """Time for the longest path between two gates, by the variants of both."""
         program, share = self._program, self._spread.share
-        changed = self._spread.changed(window.before, window.after)
+        changed = self._spread.changed(stretch.before, stretch.after)
         terms = self._spent(changed, span)
-        for variant in sorted(share[window.before].keys() & share[window.after].keys()):
+        for variant in sorted(share[stretch.before].keys() & share[stretch.after].keys()):
             # Both gates on the variant: the first is, and does not change to another.
-            same = [(share[window.before][variant], 1.0)]
+            same = [(share[stretch.before][variant], 1.0)]
             same += [(column, -1.0) for (a, _), column in changed.items() if a == variant]
             us = float(span[variant, variant])
             if math.isinf(us):
