@@ -16,9 +16,9 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "search"))
 
-from instances import Shape, make_instance  # noqa: E402 - found on the path set above
+from instances import Shape, make_instance
 
-from tdse.search import Problem  # noqa: E402
+from tdse.search import Problem
 
 # Device: multiply-accumulates/us of convolution, depthwise, dense; bytes/us of the others;
 # us of any operator; us of a launch. CPU by cores; GPU, two accelerators and a DSP.
@@ -45,7 +45,7 @@ class Network:
     def add(
         self, kind: str, reads: tuple[int, ...], side: int, channels: int, kernel: int = 1
     ) -> int:
-        """Adds an operator that makes ``side`` x ``side`` x ``channels`` bytes; gives its number."""
+        """Adds an operator that makes ``side * side * channels`` bytes; gives its number."""
         size = side * side * channels
         read = sum(self.channels(op) for op in reads) or 3
         filters = {"conv": read * channels, "dense": read * channels, "depthwise": channels}

@@ -11,13 +11,16 @@ namespace {
 constexpr int32_t kBorderMoves = 25;
 constexpr int32_t kClusterMoves = 12;
 constexpr int32_t kWindowMoves = 13;
-constexpr int32_t kSwaps = 12;
+constexpr int32_t kSwaps = 8;
+constexpr int32_t kRoomMoves = 10;
 constexpr int32_t kCutMoves = 8;
 constexpr int32_t kPriorityMoves = 10;
 // Tries to find a link that joins two variants.
 constexpr int32_t kBorderTries = 8;
 // Most operators that a border is shifted by, and share of border moves that shift by one.
 constexpr int32_t kMostShifted = 6;
+// Tries for each operator to find some that make room.
+constexpr int32_t kRoomTries = 2;
 // Most operators of either group that changes places with another.
 constexpr int32_t kMostSwapped = 4;
 // Figures of empty problems are zero, which has no logarithm.
@@ -66,6 +69,9 @@ Improver::Improver(Evaluator* evaluator) : evaluator_(evaluator), problem_(evalu
   }
   has_order_ = problem_.n_devices > 1 || problem_.device_cores[0] > 1 || problem_.n_models > 1 ||
                std::isfinite(problem_.memory_bytes[0]);
+  const auto& capacities = problem_.parameter_capacity_bytes;
+  has_capacity_ = std::any_of(capacities.begin(), capacities.end(),
+                              [](double capacity) { return std::isfinite(capacity); });
   mark_.assign(n_ops, 0);
   now_.variants.resize(n_ops);
   now_.cuts.resize(problem_.n_links);
@@ -87,9 +93,9 @@ double Improver::Improve(const Goal& goal, const Annealing& annealing, const Pla
   double value = Value(goal, figures, &best_valid), best = value;
   best_ = now_;
   makespan_us_ = figures[kMakespan];
-  const int64_t count = annealing.evaluations;
-  const double fall = std::pow(annealing.end / annealing.start, 1.0 / static_cast<double>(
-                                                                        std::max<int64_t>(count, 1)));
+  const int64_t count = n_ops ? annealing.evaluations : 0;
+  const double fall = std::pow(annealing.end / annealing.start,
+                               1.0 / static_cast<double>(std::max<int64_t>(count, 1)));
   double temperature = annealing.start;
   for (int64_t i = 0; i < count; ++i, temperature *= fall) {
     changes_.clear();
@@ -145,6 +151,7 @@ void Improver::Move(double reach) {
   if ((kind -= kClusterMoves) < 0) return MoveCluster();
   if ((kind -= kWindowMoves) < 0) return MoveWindow(reach);
   if ((kind -= kSwaps) < 0) return Swap();
+  if ((kind -= kRoomMoves) < 0 && has_capacity_) return MakeRoom();
   MoveOne();
 }
 
@@ -197,6 +204,23 @@ void Improver::Swap() {
   for (const int32_t op : cluster_) SetVariant(op, other_variant);
   Collect(other, 1 + chance_.Below(kMostSwapped));
   for (const int32_t op : cluster_) SetVariant(op, variant);
+}
+
+// Moves operators to a device that is full, and others away from it until it is not.
+void Improver::MakeRoom() {
+  const int32_t op = movable_[chance_.Below(static_cast<int32_t>(movable_.size()))];
+  const int32_t variant = AnyChoice(op), device = problem_.variant_device[variant];
+  Collect(op, 1 + chance_.Below(kMostSwapped));
+  for (const int32_t one : cluster_) SetVariant(one, variant);
+  double excess = -problem_.parameter_capacity_bytes[device];
+  for (int32_t one = 0; one < problem_.n_ops; ++one) excess += BytesOn(device, one);
+  for (int32_t tries = 0; excess > 0.0 && tries < kRoomTries * problem_.n_ops; ++tries) {
+    const int32_t one = chance_.Below(problem_.n_ops);
+    const double size_bytes = BytesOn(device, one);
+    if (mark_[one] == marked_ || size_bytes == 0.0) continue;
+    SetVariant(one, chance_.Below(2) ? NeighbourChoice(one) : AnyChoice(one));
+    excess += BytesOn(device, one) - size_bytes;
+  }
 }
 
 void Improver::MoveCut() {
@@ -262,6 +286,13 @@ int32_t Improver::AnyChoice(int32_t op) {
 int32_t Improver::NeighbourChoice(int32_t op) {
   const int32_t begin = near_begin_[op], count = near_begin_[op + 1] - begin;
   return count ? now_.variants[near_[begin + chance_.Below(count)]] : AnyChoice(op);
+}
+
+// What an operator's constants take of a device.
+double Improver::BytesOn(int32_t device, int32_t op) const {
+  const int32_t variant = now_.variants[op];
+  if (problem_.variant_device[variant] != device) return 0.0;
+  return static_cast<double>(problem_.choices[op * problem_.n_variants + variant].parameter_bytes);
 }
 
 bool Improver::Allowed(int32_t op, int32_t variant) const {

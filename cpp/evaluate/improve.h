@@ -77,6 +77,7 @@ class Improver {
   void MoveCluster();
   void MoveWindow(double reach);
   void Swap();
+  void MakeRoom();
   void MoveCut();
   void MovePriority();
   void SetVariant(int32_t op, int32_t variant);
@@ -84,13 +85,15 @@ class Improver {
   void Undo();
   int32_t AnyChoice(int32_t op);
   int32_t NeighbourChoice(int32_t op);
+  double BytesOn(int32_t device, int32_t op) const;
   bool Allowed(int32_t op, int32_t variant) const;
   // Up to `most` operators from `op` on that are joined to it by links within its variant.
   void Collect(int32_t op, int32_t most);
 
   Evaluator* const evaluator_;
   const Problem& problem_;
-  bool has_order_;  // some regions may run side by side, or take turns
+  bool has_order_;     // some regions may run side by side, or take turns
+  bool has_capacity_;  // some device holds only so many constants
   // By operator: what it may run as; its links, and the operators at their other ends.
   std::vector<int32_t> choice_begin_, choices_, near_begin_, near_, near_link_;
   std::vector<int32_t> movable_;  // operators with more than one choice

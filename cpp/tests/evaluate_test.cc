@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "evaluator.h"
+#include "improve.h"
 #include "testing.h"
 
 namespace tdse::evaluate {
@@ -84,9 +85,11 @@ struct Example {
 };
 
 std::vector<double> Figures(Evaluator* evaluator, const std::vector<uint8_t>& variants,
-                            const std::vector<uint8_t>& cuts = {}, bool strict = false) {
+                            const std::vector<uint8_t>& cuts = {}, bool strict = false,
+                            const std::vector<double>& priority = {}) {
   std::vector<double> figures(evaluator->n_figures());
-  evaluator->Evaluate({variants.data(), cuts.empty() ? nullptr : cuts.data(), nullptr, strict},
+  evaluator->Evaluate({variants.data(), cuts.empty() ? nullptr : cuts.data(),
+                       priority.empty() ? nullptr : priority.data(), strict},
                       figures.data());
   return figures;
 }
@@ -166,6 +169,65 @@ TEST(EvaluatesAProblemWithoutOperators) {
   const Example example(0, {});
   Evaluator evaluator(example.arrays());
   CHECK_EQUAL(Figures(&evaluator, {})[kMakespan], 0.0);
+}
+
+struct Genome {
+  std::vector<uint8_t> variants, cuts, strict{0};
+  std::vector<double> priority;
+
+  explicit Genome(const Example& example)
+      : variants(example.n_ops), cuts(example.n_links), priority(example.n_ops) {}
+  Placement placement() { return {variants.data(), cuts.data(), priority.data(), strict.data()}; }
+};
+
+constexpr double kLatency[kGoalCount] = {1.0, 0.0, 0.0};
+
+TEST(ImprovesAPlacementUntilItFits) {
+  std::mt19937 random(7);
+  std::vector<std::pair<int32_t, int32_t>> edges;
+  constexpr int32_t kOps = 40;
+  for (int32_t op = 1; op < kOps; ++op) {
+    edges.push_back({static_cast<int32_t>(random() % op), op});
+  }
+  std::sort(edges.begin(), edges.end());
+  Example example(kOps, edges);
+  example.latency_us = {0, 0.5, 0.5, 0};
+  example.us_per_byte = {0, 0, 0, 0};
+  // The GPU, on which all start, holds half of the constants.
+  const std::vector<double> capacity = {INFINITY, 1000.0 * kOps / 2};
+  ProblemArrays arrays = example.arrays();
+  arrays.parameter_capacity_bytes = capacity.data();
+  const std::vector<double> penalties(kRules, 1e-3);
+  Evaluator evaluator(arrays);
+  Improver improver(&evaluator);
+  std::vector<std::vector<uint8_t>> found;
+  for (const uint64_t seed : {1u, 1u, 2u}) {
+    Genome genome(example);
+    std::fill(genome.variants.begin(), genome.variants.end(), 1);
+    std::vector<double> figures(evaluator.n_figures());
+    improver.Improve({kLatency, penalties.data()}, {5000, 0.05, 5e-4, seed}, genome.placement(),
+                     figures.data());
+    CHECK_EQUAL(figures[kFigures + kParameters], 0.0);
+    CHECK_EQUAL(figures[kMakespan], Figures(&evaluator, genome.variants, genome.cuts,
+                                            genome.strict[0] != 0, genome.priority)[kMakespan]);
+    // Side by side they take about as long on both.
+    CHECK(figures[kMakespan] < 10.0 * kOps * 0.6);
+    found.push_back(genome.variants);
+  }
+  CHECK(found[0] == found[1]);
+  CHECK(found[0] != found[2]);
+}
+
+TEST(ImprovesNothingWhereThereIsNothing) {
+  const Example example(0, {});
+  Evaluator evaluator(example.arrays());
+  Improver improver(&evaluator);
+  Genome genome(example);
+  const std::vector<double> penalties(kRules, 1.0);
+  std::vector<double> figures(evaluator.n_figures());
+  improver.Improve({kLatency, penalties.data()}, {100, 0.05, 5e-4, 1}, genome.placement(),
+                   figures.data());
+  CHECK_EQUAL(figures[kMakespan], 0.0);
 }
 
 }  // namespace

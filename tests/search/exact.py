@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from exact_model import UNITS_PER_US, Objective, PlacementModel, units
+from exact_goal import minimize, obey_rules
+from exact_model import Objective, PlacementModel
+from exact_sizes import UNITS_PER_US, units
 from exact_turns import Times, Turns
 from ortools.sat.python import cp_model
 
@@ -70,7 +72,7 @@ def solve(
     Args:
         problem: the placement problem.
         objective: what to make as small as possible.
-        limit_s: seconds after which to give up, without those to build the model.
+        limit_s: seconds after which to give up.
         hint: genes to begin with.
         workers: threads of CP-SAT.
         seed: CP-SAT's; with one worker, equal seeds give equal answers if time suffices.
@@ -152,9 +154,10 @@ class _Solving:
     def _refine(self, *, alone: bool) -> str:
         """Solves until the evaluation agrees; ``stuck`` if nothing is left to be told."""
         model = PlacementModel(self._problem, self._objective, alone=alone)
+        obey_rules(model)
+        units_of_goal = minimize(model, self._objective)
         turns = Turns(model, strictly=not alone)
-        deadline = time.perf_counter() + self._limit_s
-        while (left_s := deadline - time.perf_counter()) > 0:
+        while (left_s := self._began + self._limit_s - time.perf_counter()) > 0:
             self._hint(model)
             solver = cp_model.CpSolver()
             solver.parameters.max_time_in_seconds = left_s
@@ -171,7 +174,7 @@ class _Solving:
                 return "infeasible" if self._best is None else "stuck"
             if status == cp_model.MODEL_INVALID:
                 raise AssertionError(model.cp.validate())
-            bound = solver.best_objective_bound / model.goal_units
+            bound = solver.best_objective_bound / units_of_goal
             self._bound = max(self._bound, bound)
             if self._closed() or self.satisfied:
                 return "done"
@@ -192,7 +195,7 @@ class _Solving:
             return
         schedule = self._evaluator.outcome(genes).schedule
         chosen = {(op, one.ops[0], one.variant) for one in schedule.regions for op in one.ops}
-        for key, literal in model.member.items():
+        for key, literal in model.regions.member.items():
             cp.add_hint(literal, key in chosen)
         for one in schedule.regions if model.timed else ():
             for op in one.ops:

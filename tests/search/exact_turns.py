@@ -35,7 +35,7 @@ class Times:
     @staticmethod
     def read(model: PlacementModel, value: Callable[[Any], int]) -> Times:
         """From the values of the model's variables."""
-        held = {key[0]: key for key, literal in model.member.items() if value(literal)}
+        held = {key[0]: key for key, literal in model.regions.member.items() if value(literal)}
         copies = {
             (index, target): (
                 int(model.problem.link_bus[source, target]),
@@ -43,14 +43,14 @@ class Times:
                 value(model.copy_end[index, target]),
             )
             for (index, source, target), literal in model.copied.items()
-            if value(literal)
+            if model.timed and value(literal)
         }
         ops = range(model.problem.n_ops)
         return Times(
             tuple(held[op][1] for op in ops),
             tuple(held[op][2] for op in ops),
-            tuple(value(one) for one in model.start),
-            tuple(value(one) for one in model.end),
+            tuple(value(one) if model.timed else 0 for one in model.start),
+            tuple(value(one) if model.timed else 0 for one in model.end),
             copies,
         )
 
@@ -60,7 +60,12 @@ class Times:
         for op, root in enumerate(self.root):
             regions.setdefault(root, []).append(op)
         cuts = cuts_between(problem, regions.values())
-        return Genes(self.variant, cuts, [-float(start) for start in self.start], strict=True)
+        # Beside this, what the schedule would do by itself is nothing.
+        late = [
+            -1e6 * start if op == root else 0.0
+            for op, (root, start) in enumerate(zip(self.root, self.start, strict=True))
+        ]
+        return Genes(self.variant, cuts, late, strict=True)
 
 
 class Turns:
@@ -98,9 +103,8 @@ class Turns:
 
     def _asked(self, times: Times, copy: Copy) -> tuple[int, int, int, int]:
         """By when a transfer takes its turn."""
-        problem = self._model.problem
+        problem, memory = self._model.problem, self._model.memory
         value = problem.values[copy[0]]
-        memory = problem.device_memory[problem.variant_device].tolist()
         reader = next(
             (i for i, op in enumerate(value.consumers) if memory[times.variant[op]] == copy[1]),
             problem.n_ops,
@@ -145,7 +149,7 @@ class Turns:
                 cp.add(ends[0] <= ends[1]).only_enforce_if(*literals, first)
                 later = cp.add(ends[1] <= ends[0])
                 later.only_enforce_if(*literals, first.negated())
-                link = model.joined.get((producers[0], producers[1]))
+                link = model.regions.joined.get((producers[0], producers[1]))
                 if link is not None:
                     cp.add_implication(link, first)
 
@@ -168,14 +172,13 @@ class Turns:
     def _in_order_of_readers(self, one: Copy, other: Copy, first: Any) -> None:
         """Copies of one tensor: whose first reader comes first."""
         model = self._model
-        memory = model.problem.device_memory[model.problem.variant_device].tolist()
         earlier: list[Any] = []
         for op in model.problem.values[one[0]].consumers:
             within = [
                 [
-                    model.x[op, variant]
+                    model.regions.x[op, variant]
                     for variant in model.problem.choices[op]
-                    if memory[variant] == target
+                    if model.memory[variant] == target
                 ]
                 for target in (one[1], other[1])
             ]
@@ -185,7 +188,7 @@ class Turns:
                 model.cp.add_bool_or([first.negated(), literal.negated(), *earlier])
             earlier += [*within[0], *within[1]]
         # The host's copy of an output comes after the readers.
-        host = int(model.problem.device_memory[0])
+        host = model.host_memory
         if model.problem.values[one[0]].is_output and host in (one[1], other[1]):
             last = first.negated() if host == one[1] else first
             model.cp.add_bool_or([last, *earlier])
@@ -230,7 +233,7 @@ class Turns:
     def _start_promptly(self, root: int) -> None:
         model, cp = self._model, self._model.cp
         problem, start = model.problem, model.start[root]
-        present = [model.member[root, root, variant] for variant in problem.choices[root]]
+        present = [model.regions.member[root, root, variant] for variant in problem.choices[root]]
         reasons = []
 
         def reason(time: Any, *literals: Any) -> None:
@@ -242,12 +245,12 @@ class Turns:
 
         reason(0)
         inside = {
-            op: model.within(op, root) for op in range(root, problem.n_ops)
-            if any(key[1] == root for key, _ in model.members_of(op))
+            op: model.regions.within(op, root) for op in range(root, problem.n_ops)
+            if any(key[1] == root for key, _ in model.regions.members_of(op))
         }  # fmt: skip
         for u, w in problem.links:
             if w in inside:
-                joined = model.joined.get((u, w))
+                joined = model.regions.joined.get((u, w))
                 apart = [] if joined is None else [joined.negated()]
                 reason(model.end[u], inside[w], *apart)
         for (index, reader, target), moved in model.moved.items():
@@ -259,7 +262,10 @@ class Turns:
                 for own in problem.choices[root]:
                     if problem.variant_device[own] != device:
                         continue
-                    both = (model.member[root, root, own], model.member[other, other, variant])
+                    both = (
+                        model.regions.member[root, root, own],
+                        model.regions.member[other, other, variant],
+                    )
                     reason(model.end[other], *both)
                     if problem.device_cores[device] > 1:
                         reason(model.start[other], *both)

@@ -195,7 +195,7 @@ def test_what_a_bus_carries_limits_the_period():
 
 
 @settings(max_examples=30, deadline=None)
-@given(instances(15), st.sampled_from(OBJECTIVES))
+@given(instances(15), st.sampled_from(["latency", "throughput", "energy"]))
 def test_dearer_operators_do_not_lower_the_bound(problem, objective):
     dearer = dataclasses.replace(
         problem, cost_us=2 * problem.cost_us, cost_low_us=2 * problem.cost_us,

@@ -9,6 +9,8 @@ import pytest
 from exact import solve
 from tensordse import tensordse_problem
 
+from tdse.search import search
+
 DATA = Path(__file__).parents[3] / "shared" / "data" / "tensordse"
 
 
@@ -72,3 +74,6 @@ def test_the_published_optima(board, model, published_us):
     assert round(found.value, 1) == published_us
     assert round(least_by_chain(problem), 1) == published_us
     assert found.value == pytest.approx(least_by_chain(problem))
+    searched = search(problem)
+    assert searched.candidates[0].values[0] == pytest.approx(found.value)
+    assert searched.ended == "optimal"

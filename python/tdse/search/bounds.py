@@ -21,9 +21,7 @@ from tdse.search.spread import LOOSE
 Objective = Literal["latency", "throughput", "energy", "edp"]
 
 # Beyond so many columns for links and pairs of variants, the relaxation takes seconds.
-_MOST_CHANGES = 10_000
-# Corners of the region of energy and makespan that are cut off for their product.
-_CORNERS = 2
+_MOST_CHANGES = 8_000
 
 
 def lower_bound(problem: Problem, objective: Objective) -> float:
@@ -98,20 +96,17 @@ class _Bounds:
     def energy_delay(self) -> float:
         """The least product of energy and makespan.
 
-        All placements lie above lines in the plane of the two, so the least product of the region
-        above these lines is a bound. It is at a corner, which a further line then cuts off.
+        With the makespan and the energy in units of their own bounds, both are at least 1. If
+        their sum is at least s, then their product is at least s - 1: that of either corner.
         """
         makespan_us, energy_uj = self.makespan_us(), self.energy_uj()
-        if not self._changes or math.isinf(makespan_us) or min(makespan_us, energy_uj) <= 0:
-            return makespan_us * energy_uj if min(makespan_us, energy_uj) > 0 else 0.0
-        # Each line: the least of the makespan's and the energy's weighted sum.
-        lines = [(1.0, 0.0, makespan_us), (0.0, 1.0, energy_uj)]
-        for _ in range(_CORNERS):
-            time_us, uj = _corner(lines)
-            least = self._relaxation.least_of(makespan=1 / time_us, energy=1 / uj).bound
-            lines.append((1 / time_us, 1 / uj, max(least, 2.0)))
-        time_us, uj = _corner(lines)
-        return time_us * uj
+        if min(makespan_us, energy_uj) <= 0.0:
+            return 0.0
+        product = makespan_us * energy_uj
+        if not self._changes or math.isinf(product):
+            return product
+        both = self._relaxation.least_of(makespan=1 / makespan_us, energy=1 / energy_uj)
+        return product * max(both.bound - 1.0, 1.0)
 
     def _at_prices(self, prices: Floats, makespan: float, energy: float = 0.0) -> float:
         """The least of a weighted sum of makespan and energy, with the prices of loads."""
@@ -131,22 +126,6 @@ class _Bounds:
         return rest + least_sum(problem, self._costs, self._paths, price, own)
 
 
-def _corner(lines: list[tuple[float, float, float]]) -> tuple[float, float]:
-    """The corner of the region above all lines at which the product is least."""
-    corners = []
-    for index, (a, b, least) in enumerate(lines):
-        for c, d, other in lines[:index]:
-            area = a * d - b * c
-            if abs(area) > 1e-12 * (abs(a * d) + abs(b * c)):
-                corners.append(((least * d - b * other) / area, (a * other - least * c) / area))
-    above = [
-        (x, y)
-        for x, y in corners
-        if all(a * x + b * y >= least * (1 - 1e-9) for a, b, least in lines)
-    ]
-    return min(above, key=lambda corner: corner[0] * corner[1])
-
-
 def least_sum(problem: Problem, costs: Costs, paths: Paths, price: Floats, own: Floats) -> float:
     """The least sum of all work at the prices of its variants and what operators cost besides.
 
@@ -156,7 +135,7 @@ def least_sum(problem: Problem, costs: Costs, paths: Paths, price: Floats, own: 
     Args:
         problem: the placement problem.
         costs: its costs.
-        paths: its links and windows.
+        paths: its links and stretches.
         price: float64 [n_variants], of a microsecond of work.
         own: float64 [n_ops, n_variants], what operators cost besides.
     """

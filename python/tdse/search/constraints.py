@@ -109,10 +109,7 @@ class Constraints:
         return mended
 
     def _breaks(self, genes: Genes, rules: Sequence[Rule]) -> bool:
-        cuts = None if genes.cuts is None else [genes.cuts]
-        priority = None if genes.priority is None else [genes.priority]
-        found = self._evaluator.evaluate([genes.variants], cuts, priority, strict=genes.strict)
-        return bool(found.violations[0, rules].any())
+        return bool(self._evaluator.assess(genes).violations[0, rules].any())
 
     def _apart(self, variants: Sequence[int], distance: int) -> Sum:
         """At least so many operators run as something else."""

@@ -203,8 +203,10 @@ class Evolution:
 
     def _parent(self, chance: np.random.Generator, mixture: Floats) -> Individual:
         """The better of two."""
-        pair = [self.population[i] for i in chance.integers(0, len(self.population), 2).tolist()]
-        return min(pair, key=lambda one: one.merit(mixture))
+        one, other = chance.integers(0, len(self.population), 2).tolist()
+        # The population is in order of merit only for a single objective.
+        pair: list[Individual] = [self.population[one], self.population[other]]
+        return min(pair, key=lambda individual: individual.merit(mixture))
 
     def _filled(self, genes: Genes) -> Genes:
         n_ops, n_links = self.problem.n_ops, len(self.problem.links)

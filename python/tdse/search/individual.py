@@ -72,7 +72,8 @@ def front(individuals: Iterable[Individual]) -> list[Individual]:
 
 def worst(individuals: Iterable[Individual]) -> Floats:
     """The largest of each objective's values among valid ones, float64 [n_objectives]."""
-    return np.array([one.values for one in individuals if one.is_valid]).max(axis=0)
+    corner: Floats = np.array([one.values for one in individuals if one.is_valid]).max(axis=0)
+    return corner
 
 
 def hypervolume(individuals: Iterable[Individual], corner: Floats) -> float:

@@ -253,9 +253,10 @@ class Evaluator:
 
     def assess(self, genes: Genes) -> Evaluations:
         """The figures of one placement, with its regions."""
-        cuts = None if genes.cuts is None else [genes.cuts]
-        priority = None if genes.priority is None else [genes.priority]
-        return self.evaluate([genes.variants], cuts, priority, [genes.strict], regions=True)
+        cuts = None if genes.cuts is None else np.asarray(genes.cuts)[None]
+        priority = None if genes.priority is None else np.asarray(genes.priority)[None]
+        variants = np.asarray(genes.variants)[None]
+        return self.evaluate(variants, cuts, priority, genes.strict, regions=True)
 
     def outcome(self, genes: Genes) -> Outcome:
         """What ``reference.assess`` gives, of one placement with its schedule."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tdse.search.gates import Neighbours, Stretch, stretches_of
 from tdse.search.problem import Floats, Problem
-from tdse.search.windows import Neighbours, Window, windows_of
 
 # Models are given their inputs by, and give their outputs to, the first device.
 _HOST = 0
@@ -50,15 +50,15 @@ class Paths:
 
     Attributes:
         near: the links.
-        windows: of all models, each model's in order.
-        spans: of each window [variant of its first gate, variant of its second], between the end
+        stretches: of all models, each model's in order.
+        spans: of each stretch [variant of its first gate, variant of its second], between the end
             of the first and the start of the second. Where there is no first, one row: from 0
             on. Where there is no second, one column: until all outputs are there.
         latency_us: of each model; inf if every path breaks a rule.
     """
 
     near: Neighbours
-    windows: list[Window]
+    stretches: list[Stretch]
     spans: list[Floats]
     latency_us: list[float]
 
@@ -102,34 +102,38 @@ def costs_of(problem: Problem) -> Costs:
 def paths_of(problem: Problem, costs: Costs) -> Paths:
     """What paths through a problem's models take at least."""
     near = Neighbours(problem)
-    windows = windows_of(problem, near)
+    stretches = stretches_of(problem, near)
     spans, latency_us = [], [0.0] * problem.n_models
     # When the last gate has run, by its variant.
     end = np.zeros(1)
-    for window in windows:
-        ends = _ends_us(problem, costs, near, window)
-        begin = end if window.before >= 0 else np.zeros(1)
-        done = np.zeros((1, 1)) if window.before < 0 else np.zeros((problem.n_variants, 1))
+    for stretch in stretches:
+        ends = _ends_us(problem, costs, near, stretch)
+        begin = end if stretch.before >= 0 else np.zeros(1)
+        done = np.zeros((1, 1)) if stretch.before < 0 else np.zeros((problem.n_variants, 1))
         for op, end_us in ends.items():
             leaving = end_us + (costs.outputs[op] + costs.outputs_away[op])
             done = np.maximum(done, leaving.min(axis=1, keepdims=True))
-        latency_us[window.model] = max(latency_us[window.model], float((begin + done[:, 0]).min()))
+        latency_us[stretch.model] = max(
+            latency_us[stretch.model], float((begin + done[:, 0]).min())
+        )
         span = done
-        if window.after >= 0:
-            span = _start_us(problem, costs, near, ends, window, window.after)
-            end = (begin[:, None] + span).min(axis=0) + costs.ops[window.after]
+        if stretch.after >= 0:
+            span = _start_us(problem, costs, near, ends, stretch, stretch.after)
+            end = (begin[:, None] + span).min(axis=0) + costs.ops[stretch.after]
         spans.append(span)
-    return Paths(near, windows, spans, latency_us)
+    return Paths(near, stretches, spans, latency_us)
 
 
-def _ends_us(problem: Problem, costs: Costs, near: Neighbours, window: Window) -> dict[int, Floats]:
-    """When each operator has run, after the window's begin: [variant of the gate, variant]."""
+def _ends_us(
+    problem: Problem, costs: Costs, near: Neighbours, stretch: Stretch
+) -> dict[int, Floats]:
+    """When each operator has run, after the stretch's begin: [variant of the gate, variant]."""
     n_variants = problem.n_variants
     ends: dict[int, Floats] = {}
-    if window.before >= 0:
-        ends[window.before] = np.where(np.eye(n_variants, dtype=bool), 0.0, np.inf)
-    for op in window.inner:
-        ends[op] = _start_us(problem, costs, near, ends, window, op) + costs.ops[op]
+    if stretch.before >= 0:
+        ends[stretch.before] = np.where(np.eye(n_variants, dtype=bool), 0.0, np.inf)
+    for op in stretch.inner:
+        ends[op] = _start_us(problem, costs, near, ends, stretch, op) + costs.ops[op]
     return ends
 
 
@@ -138,12 +142,12 @@ def _start_us(
     costs: Costs,
     near: Neighbours,
     ends: dict[int, Floats],
-    window: Window,
+    stretch: Stretch,
     op: int,
 ) -> Floats:
-    """When an operator can start: [variant of the window's first gate, variant of it]."""
+    """When an operator can start: [variant of the stretch's first gate, variant of it]."""
     launched = problem.launch_us + costs.inputs[op]
-    if window.before < 0:
+    if stretch.before < 0:
         start = (costs.inputs_there[op] + launched)[None, :]
     else:
         start = np.zeros((problem.n_variants, problem.n_variants))

@@ -59,7 +59,7 @@ def cuts_keeping_whole(problem: Problem, genes: Genes) -> list[bool]:
             these regions do not wait for each other in a circle, directly or through other
             operators.
     """
-    variants, single = genes.variants, problem.single_region.tolist()
+    variants, single = [int(one) for one in genes.variants], problem.single_region.tolist()
     whole = [-1 - variant if single[variant] else op for op, variant in enumerate(variants)]
     given = [False] * len(problem.links) if genes.cuts is None else genes.cuts
     cuts = [cut and whole[u] != whole[v] for (u, v), cut in zip(problem.links, given, strict=True)]

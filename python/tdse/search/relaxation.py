@@ -8,18 +8,23 @@ them only make a placement worse.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
+from tdse.search.gates import Stretch
 from tdse.search.linear import Minimum, Term
 from tdse.search.paths import Costs, Paths, carry_us
-from tdse.search.problem import Flow, Problem
+from tdse.search.problem import Floats, Flow, Problem
 from tdse.search.spread import LOOSE, Spread, Work
 
 # Models are given their inputs by, and give their outputs to, the first device.
 _HOST = 0
+
+# One variant, or two.
+_Key = TypeVar("_Key", int, tuple[int, int])
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Relaxation:
         costs: its costs.
         paths: what paths take at least.
         changes: count borders, launches and transfers, with columns for each link and pair of
-            variants. Without, the program is small.
+            variants, and what lies between gates. Without, the program is small.
 
     Attributes:
         period_weights: float64 [n_variants], microseconds by which one of a variant's work loads
@@ -59,7 +64,7 @@ class Relaxation:
 
     def __init__(self, problem: Problem, costs: Costs, paths: Paths, *, changes: bool) -> None:
         self._problem, self._costs, self._paths, self._changes = problem, costs, paths, changes
-        self._spread = Spread(problem, paths.near, paths.windows, changes=changes)
+        self._spread = Spread(problem, paths.near, paths.stretches, changes=changes)
         self._program = self._spread.program
         self._device: list[int] = problem.variant_device.tolist()
         self._memory: list[int] = problem.device_memory[problem.variant_device].tolist()
@@ -93,12 +98,16 @@ class Relaxation:
         return self._program.minimum([(self._makespan, makespan), *terms])
 
     def _most_us(self) -> float:
-        """More than any row asks of a time."""
-        upper = self._program.upper
+        """More than any row asks of a time, whatever the placement."""
+        costs, upper = self._costs, self._program.upper
         total_us = sum(work.us * upper[work.column] for work in self._spread.work)
         total_us += sum(transfer.us for transfer in self._transfers)
-        for span in self._paths.spans:
-            total_us += float(span[np.isfinite(span)].max(initial=0.0))
+        # Paths may ask for launches and borders once more at each link.
+        total_us += sum(
+            _most(one) for one in (costs.ops, costs.inputs_there, costs.outputs, costs.outputs_away)
+        )
+        total_us += sum(_most(self._launched(op)[None]) for op in range(self._problem.n_ops))
+        total_us += sum(_most(self._passing(u, v).reshape(1, -1)) for u, v in costs.carry)
         return 1.0 + total_us * float(self._problem.slowdown.max())
 
     def _carried(self) -> list[_Transfer]:
@@ -199,114 +208,104 @@ class Relaxation:
             self._program.at_least([(self._makespan, 1.0), *terms], 0.0)
 
     def _demand_latency(self, most_us: float) -> None:
-        """Time for the gates of each model and for the windows between them."""
+        """Time for the paths of each model; no more than its deadline."""
         problem, program = self._problem, self._program
         latency = [program.column(most_us) for _ in problem.models]
-        terms: list[list[Term]] = [[] for _ in problem.models]
-        in_window: dict[int, dict[int, list[Work]]] = {}
-        for work in self._spread.work:
-            device = self._device[work.variant]
-            in_window.setdefault(work.window, {}).setdefault(device, []).append(work)
-        for index, window in enumerate(self._paths.windows):
-            time = program.column(most_us)
-            terms[window.model].append((time, -1.0))
-            self._demand_span(index, time)
-            if window.inner:
-                if self._changes:
-                    self._demand_steps(index, time, most_us)
-                for device, works in in_window.get(index, {}).items():
-                    share = problem.variant_cores / problem.device_cores[device]
-                    load = [(one.column, -one.us * float(share[one.variant])) for one in works]
-                    program.at_least([(time, 1.0), *load], 0.0)
-            if window.after >= 0:
-                for variant, column in self._spread.share[window.after].items():
-                    terms[window.model].append((column, -problem.costs[window.after][variant]))
         for model, column in enumerate(latency):
-            program.at_least([(column, 1.0), *terms[model]], 0.0)
             program.at_least([(self._makespan, 1.0), (column, -1.0)], 0.0)
             program.at_least([(column, 1.0)], self._paths.latency_us[model])
             deadline_us = float(problem.deadline_us[model]) * LOOSE
             program.upper[column] = min(program.upper[column], deadline_us)
+        # Without borders, loads have prices only where all of them are demanded from one time.
+        if self._changes:
+            self._demand_stretches(latency, most_us)
 
-    def _demand_span(self, index: int, time: int) -> None:
-        """Time for the longest path through a window, by the variants of its gates."""
-        window, span = self._paths.windows[index], self._paths.spans[index].tolist()
-        share, program = self._spread.share, self._program
-        if window.before < 0 and window.after < 0:
-            program.at_least([(time, 1.0)], span[0][0])
-        elif window.before < 0 or window.after < 0:
-            gate = max(window.before, window.after)
-            terms = []
-            for variant, column in share[gate].items():
-                us = span[0][variant] if window.before < 0 else span[variant][0]
-                terms += self._spent(column, us)
-            program.at_least([(time, 1.0), *terms], 0.0)
-        elif self._changes:
-            changed = self._spread.changed(window.before, window.after)
-            terms = [
-                one for (a, b), column in changed.items() for one in self._spent(column, span[a][b])
-            ]
-            for a, column in share[window.before].items():
-                if a not in share[window.after]:
-                    continue
-                leaving = [one for (first, _), one in changed.items() if first == a]
-                if math.isinf(span[a][a]):
-                    program.at_least([(column, -1.0), *((one, 1.0) for one in leaving)], 0.0)
-                else:
-                    terms.append((column, -span[a][a]))
-                    terms += [(one, span[a][a]) for one in leaving]
-            program.at_least([(time, 1.0), *terms], 0.0)
-        else:
-            program.at_least([(time, 1.0)], float(self._paths.spans[index].min()))
+    def _demand_stretches(self, latency: Sequence[int], most_us: float) -> None:
+        """Time for the gates of each model and for what lies between them."""
+        problem, program = self._problem, self._program
+        terms: list[list[Term]] = [[] for _ in problem.models]
+        in_stretch: dict[int, dict[int, list[Work]]] = {}
+        for work in self._spread.work:
+            device = self._device[work.variant]
+            in_stretch.setdefault(work.stretch, {}).setdefault(device, []).append(work)
+        for index, stretch in enumerate(self._paths.stretches):
+            time = program.column(most_us)
+            terms[stretch.model].append((time, -1.0))
+            self._demand_steps(stretch, time, most_us)
+            if stretch.inner and stretch.before >= 0 and stretch.after >= 0:
+                self._demand_span(stretch, self._paths.spans[index], time)
+            for device, works in in_stretch.get(index, {}).items() if stretch.inner else ():
+                share = problem.variant_cores / problem.device_cores[device]
+                load = [(one.column, -one.us * float(share[one.variant])) for one in works]
+                program.at_least([(time, 1.0), *load], 0.0)
+            if stretch.after >= 0:
+                own = self._spent(self._spread.share[stretch.after], self._costs.ops[stretch.after])
+                terms[stretch.model] += own
+        for model, column in enumerate(latency):
+            program.at_least([(column, 1.0), *terms[model]], 0.0)
 
-    def _demand_steps(self, index: int, time: int, most_us: float) -> None:
-        """Time for each link in a window: with the same mix of variants for all of them."""
-        window, near, program = self._paths.windows[index], self._paths.near, self._program
-        costs, launch_us = self._costs, self._problem.launch_us
-        ended: dict[int, list[Term]] = {window.before: []}
-        for op in (*window.inner, window.after):
+    def _demand_steps(self, stretch: Stretch, time: int, most_us: float) -> None:
+        """Time for the paths through a stretch, from one operator to the next."""
+        program, share = self._program, self._spread.share
+        # When each operator has run, as terms to take from a later time.
+        ended: dict[int, list[Term]] = {stretch.before: []}
+        for op in (*stretch.inner, stretch.after):
             if op < 0:
                 continue
-            start = time if op == window.after else program.column(most_us)
-            launched = costs.inputs[op] + launch_us
-            if window.before < 0:
-                first = (costs.inputs_there[op] + launched).tolist()
-                spent = [
-                    one
-                    for variant, column in self._spread.share[op].items()
-                    for one in self._spent(column, first[variant])
-                ]
-                program.at_least([(start, 1.0), *spent], 0.0)
-            for u in near.before[op]:
+            start = time if op == stretch.after else program.column(most_us)
+            if stretch.before < 0:
+                first = self._costs.inputs_there[op] + self._launched(op)
+                program.at_least([(start, 1.0), *self._spent(share[op], first)], 0.0)
+            for u in self._paths.near.before[op]:
                 if u in ended:
-                    passing = costs.outputs[u][:, None] + costs.carry[u, op] + costs.border[u, op]
-                    table = (passing + launched).tolist()
-                    spent = [
-                        one
-                        for (a, b), column in self._spread.changed(u, op).items()
-                        for one in self._spent(column, table[a][b])
-                    ]
+                    spent = self._spent(self._spread.changed(u, op), self._passing(u, op))
                     program.at_least([(start, 1.0), *ended[u], *spent], 0.0)
-            own = [
-                (column, -self._problem.costs[op][variant])
-                for variant, column in self._spread.share[op].items()
-            ]
-            ended[op] = [(start, -1.0), *own]
-            if window.after < 0:
-                leaving = (costs.outputs[op] + costs.outputs_away[op]).tolist()
-                spent = [
-                    one
-                    for variant, column in self._spread.share[op].items()
-                    for one in self._spent(column, leaving[variant])
-                ]
-                program.at_least([(time, 1.0), *ended[op], *spent], 0.0)
+            ended[op] = [(start, -1.0), *self._spent(share[op], self._costs.ops[op])]
+        if stretch.after < 0:
+            for op, terms in ended.items():
+                if op >= 0:
+                    leaving = self._costs.outputs[op] + self._costs.outputs_away[op]
+                    spent = self._spent(share[op], leaving)
+                    program.at_least([(time, 1.0), *terms, *spent], 0.0)
 
-    def _spent(self, column: int, us: float) -> list[Term]:
-        """The term of a column that takes time, or is impossible."""
-        if math.isinf(us):
-            self._program.upper[column] = 0.0
-            return []
-        return [(column, -us)]
+    def _demand_span(self, stretch: Stretch, span: Floats, time: int) -> None:
+        """Time for the longest path between two gates, by the variants of both."""
+        program, share = self._program, self._spread.share
+        changed = self._spread.changed(stretch.before, stretch.after)
+        terms = self._spent(changed, span)
+        for variant in sorted(share[stretch.before].keys() & share[stretch.after].keys()):
+            # Both gates on the variant: the first is, and does not change to another.
+            same = [(share[stretch.before][variant], 1.0)]
+            same += [(column, -1.0) for (a, _), column in changed.items() if a == variant]
+            us = float(span[variant, variant])
+            if math.isinf(us):
+                program.at_least([(column, -one) for column, one in same], 0.0)
+            else:
+                terms += [(column, -us * one) for column, one in same]
+        program.at_least([(time, 1.0), *terms], 0.0)
+
+    def _launched(self, op: int) -> Floats:
+        """What a region spends before an operator that is its first, by variant."""
+        launched: Floats = self._problem.launch_us + self._costs.inputs[op]
+        return launched
+
+    def _passing(self, u: int, v: int) -> Floats:
+        """Between the end of one operator and the start of another, by variants."""
+        costs = self._costs
+        passing: Floats = costs.outputs[u][:, None] + costs.carry[u, v] + costs.border[u, v]
+        passing = passing + self._launched(v)
+        return passing
+
+    def _spent(self, columns: Mapping[_Key, int], table: Floats) -> list[Term]:
+        """The terms of columns that take time; what takes for ever is made impossible."""
+        terms = []
+        for key, column in columns.items():
+            us = float(table[key])
+            if math.isinf(us):
+                self._program.upper[column] = 0.0
+            elif us:
+                terms.append((column, -us))
+        return terms
 
     def _energy_terms(self) -> list[Term]:
         problem = self._problem
@@ -315,3 +314,8 @@ class Relaxation:
         for op, share in enumerate(self._spread.share):
             terms += [(column, float(problem.energy_uj[op, a])) for a, column in share.items()]
         return [*terms, (self._makespan, float(problem.idle_w.sum()))]
+
+
+def _most(table: Floats) -> float:
+    """The sum of each row's largest finite value."""
+    return float(np.where(np.isinf(table), 0.0, table).max(axis=1).sum())

@@ -130,6 +130,8 @@ def search(
         if bounds is None:
             # After the first round, which is often shorter than this.
             bounds = _bounds(problem, objectives)
+        if math.isinf(bounds[0]):
+            break
         if progress is not None:
             progress(_line(evolution, bounds))
         if _is_better(evolution.population, best):
@@ -141,7 +143,7 @@ def search(
             ended = "settled"
             break
     if not evolution.population[0].is_valid:
-        mender.give_up()
+        mender.give_up(proven=bounds is not None and math.isinf(bounds[0]))
     kept = [one for one in evolution.population if one.is_valid]
     kept = front(kept) if len(objectives) > 1 else _by_upper_ends(problem, kept)
     evaluator = Evaluator(problem)
@@ -193,8 +195,11 @@ class _Mender:
         repaired = [self._constraints.repair(one.genes) for one in population]
         self._evolution.start(genes for genes in repaired if genes is not None)
 
-    def give_up(self) -> NoReturn:
+    def give_up(self, *, proven: bool) -> NoReturn:
         """Says what is wrong with the best that was found.
+
+        Args:
+            proven: that nothing can be valid.
 
         Raises:
             PlacementError: always.
@@ -202,10 +207,12 @@ class _Mender:
         evaluator = Evaluator(self._problem)
         violations = evaluator.assess(self._evolution.population[0].genes).violations[0]
         broken = [_BROKEN[rule].format(violations[rule]) for rule in Rule if violations[rule] > 0]
+        why = f"in the best of {self._evolution.evaluations}, {'; '.join(broken)}"
+        if proven:
+            raise PlacementError("no placement is possible", why=why, hint="raise these limits")
         raise PlacementError(
             "no valid placement was found",
-            why=f"in the best of {self._evolution.evaluations}, {'; '.join(broken)}; "
-            "it is not proven that there is none",
+            why=f"{why}; it is not proven that there is none",
             hint="give the search more time, or raise these limits",
         )
 

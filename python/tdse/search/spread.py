@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from tdse.search.gates import Neighbours, Stretch, ways_of
 from tdse.search.linear import LinearProgram
 from tdse.search.problem import Flow, Problem
-from tdse.search.windows import Neighbours, Window, ways_of
 
 # Limits that users give are loosened by this much: the solver's tolerance must not refuse what
 # just keeps to them.
@@ -30,14 +30,14 @@ class Work:
         variant: the variant.
         us: microseconds.
         model: the model whose work it is.
-        window: the window between whose gates it is done, -1 if that is not known.
+        stretch: the stretch between whose gates it is done, -1 if that is not known.
     """
 
     column: int
     variant: int
     us: float
     model: int
-    window: int = -1
+    stretch: int = -1
 
 
 class Spread:
@@ -46,7 +46,7 @@ class Spread:
     Args:
         problem: the placement problem; every operator has a choice.
         near: its links.
-        windows: its windows.
+        stretches: its stretches.
         changes: count borders and launches, with columns for each link and pair of variants.
 
     Attributes:
@@ -56,7 +56,7 @@ class Spread:
     """
 
     def __init__(
-        self, problem: Problem, near: Neighbours, windows: Sequence[Window], *, changes: bool
+        self, problem: Problem, near: Neighbours, stretches: Sequence[Stretch], *, changes: bool
     ) -> None:
         self.program = LinearProgram()
         self.share = [
@@ -65,7 +65,7 @@ class Spread:
         for share in self.share:
             self.program.equal([(column, 1.0) for column in share.values()], 1.0)
         self.work: list[Work] = []
-        self._problem, self._near, self._windows = problem, near, windows
+        self._problem, self._near, self._stretches = problem, near, stretches
         self._models: list[int] = problem.model_of.tolist()
         self._changed: dict[tuple[int, int], dict[tuple[int, int], int]] = {}
         self._add_operators()
@@ -115,28 +115,28 @@ class Spread:
         return [some]
 
     def _put(
-        self, columns: Iterable[int], variant: int, us: float, model: int, window: int = -1
+        self, columns: Iterable[int], variant: int, us: float, model: int, stretch: int = -1
     ) -> None:
         if us:
-            self.work += [Work(column, variant, us, model, window) for column in columns]
+            self.work += [Work(column, variant, us, model, stretch) for column in columns]
 
-    def _ending_window(self) -> list[int]:
-        """The window of each inner operator, and the one that ends with each gate."""
+    def _ending_stretch(self) -> list[int]:
+        """The stretch of each inner operator, and the one that ends with each gate."""
         found = [0] * self._problem.n_ops
-        for index, window in enumerate(self._windows):
-            for op in (*window.inner, window.after):
+        for index, stretch in enumerate(self._stretches):
+            for op in (*stretch.inner, stretch.after):
                 if op >= 0:
                     found[op] = index
         return found
 
     def _add_operators(self) -> None:
-        for index, window in enumerate(self._windows):
-            for op in (*window.inner, window.after):
-                # A gate's own time is in no window.
-                at = -1 if op == window.after else index
+        for index, stretch in enumerate(self._stretches):
+            for op in (*stretch.inner, stretch.after):
+                # A gate's own time is in no stretch.
+                at = -1 if op == stretch.after else index
                 for variant, column in self.share[op].items() if op >= 0 else ():
                     us = self._problem.costs[op][variant]
-                    self._put([column], variant, us, window.model, at)
+                    self._put([column], variant, us, stretch.model, at)
 
     def _add_ends(self) -> None:
         """What regions spend on the models' inputs and outputs."""
@@ -152,14 +152,14 @@ class Spread:
 
     def _add_borders(self) -> None:
         """What regions spend on tensors of others: once, however many operators read one."""
-        ending = self._ending_window()
+        ending = self._ending_stretch()
         beginning = list(ending)
-        for index, window in enumerate(self._windows):
-            if window.before >= 0:
-                beginning[window.before] = index
+        for index, stretch in enumerate(self._stretches):
+            if stretch.before >= 0:
+                beginning[stretch.before] = index
         for flow, table in zip(self._problem.flows, self._problem.transfer_us, strict=True):
             u, at = flow.producer, beginning[flow.producer]
-            # The region of a reader begins in any window from the producer's to the reader's.
+            # The region of a reader begins in any stretch from the producer's to the reader's.
             if any(ending[op] != at for op in flow.consumers):
                 at = -1
             for a in self.share[u]:
@@ -175,27 +175,27 @@ class Spread:
 
     def _add_gate_launches(self) -> None:
         """Launches of regions that hold gates, each by its first gate."""
-        for index, window in enumerate(self._windows):
-            for variant in self.share[window.after] if window.after >= 0 else ():
+        for index, stretch in enumerate(self._stretches):
+            for variant in self.share[stretch.after] if stretch.after >= 0 else ():
                 us = float(self._problem.launch_us[variant])
                 if us:
-                    begun = self._gate_begun(window, variant)
-                    self._put(begun, variant, us, window.model, index)
+                    begun = self._gate_begun(stretch, variant)
+                    self._put(begun, variant, us, stretch.model, index)
 
-    def _gate_begun(self, window: Window, variant: int) -> list[int]:
+    def _gate_begun(self, stretch: Stretch, variant: int) -> list[int]:
         """Columns whose sum says that a gate's region does not hold the gate before.
 
         If it did, it would hold all that lies between them as well.
         """
-        gate = self.share[window.after][variant]
-        if window.before < 0 or any(variant not in self.share[op] for op in window.inner):
+        gate = self.share[stretch.after][variant]
+        if stretch.before < 0 or any(variant not in self.share[op] for op in stretch.inner):
             return [gate]
-        if not window.inner:
-            return self._begun(window.before, window.after, variant)
-        if variant not in self.share[window.before]:
+        if not stretch.inner:
+            return self._begun(stretch.before, stretch.after, variant)
+        if variant not in self.share[stretch.before]:
             return [gate]
         begun = self.program.column()
-        for op in (window.before, *window.inner):
+        for op in (stretch.before, *stretch.inner):
             terms = [(begun, 1.0), (gate, -1.0), (self.share[op][variant], 1.0)]
             self.program.at_least(terms, 0.0)
         return [begun]
@@ -207,7 +207,7 @@ class Spread:
         begin on it. Those of them that are not wholly among the operators which the path was
         taken from hold one of the operators beside these.
         """
-        for way in ways_of(self._problem, self._near, self._windows):
+        for way in ways_of(self._problem, self._near, self._stretches):
             path = (way.before, *way.ops, way.after) if way.after >= 0 else (way.before, *way.ops)
             others = path[len(way.ops) + 1 :] + way.beside
             for variant, us in enumerate(self._problem.launch_us.tolist()):
@@ -220,7 +220,7 @@ class Spread:
                     terms = [(one, -1.0) for one in begun] + [(one, 1.0) for one in less]
                     self.program.at_least([(count, 1.0), *terms], 0.0)
                     begun = [count]
-                self._put(begun, variant, us, self._models[way.ops[0]], way.window)
+                self._put(begun, variant, us, self._models[way.ops[0]], way.stretch)
 
     def _demand_rules(self) -> None:
         problem, program = self._problem, self.program

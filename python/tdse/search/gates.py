@@ -2,7 +2,7 @@
 
 A gate is an operator that comes before or after every other one of its model. Whatever the
 schedule, all that lies between two gates runs between them; and a region that holds operators of
-both sides of a gate holds the gate, for regions are convex. So each window, from one gate to the
+both sides of a gate holds the gate, for regions are convex. So each stretch, from one gate to the
 next, can be looked at by itself.
 """
 
@@ -15,7 +15,7 @@ from tdse.search.problem import Problem
 
 
 @dataclass(frozen=True)
-class Window:
+class Stretch:
     """What lies between two gates of a model that follow one another.
 
     Attributes:
@@ -36,14 +36,14 @@ class Way:
     """A longest directed path through operators that are connected with each other.
 
     Attributes:
-        window: index of the window in which they are.
+        stretch: index of the stretch in which they are.
         before: an operator outside of them that the first one reads from, -1 if there is none.
         ops: the path.
         after: an operator outside of them that reads from the last one, -1 if there is none.
         beside: all other operators outside of them with a link to any of them.
     """
 
-    window: int
+    stretch: int
     before: int
     ops: tuple[int, ...]
     after: int
@@ -61,10 +61,10 @@ class Neighbours:
             self.after[u].append(v)
 
 
-def windows_of(problem: Problem, near: Neighbours) -> list[Window]:
-    """The windows of all models, each model's in order."""
+def stretches_of(problem: Problem, near: Neighbours) -> list[Stretch]:
+    """The stretches of all models, each model's in order."""
     gates = _gates(problem, near)
-    windows = []
+    stretches = []
     models: list[list[int]] = [[] for _ in problem.models]
     for op, model in enumerate(problem.model_of.tolist()):
         models[model].append(op)
@@ -74,20 +74,20 @@ def windows_of(problem: Problem, near: Neighbours) -> list[Window]:
             if op not in gates:
                 inner.append(op)
                 continue
-            windows.append(Window(model, before, op, tuple(inner)))
+            stretches.append(Stretch(model, before, op, tuple(inner)))
             before, inner = op, []
-        windows.append(Window(model, before, -1, tuple(inner)))
-    return windows
+        stretches.append(Stretch(model, before, -1, tuple(inner)))
+    return stretches
 
 
-def ways_of(problem: Problem, near: Neighbours, windows: Iterable[Window]) -> list[Way]:
-    """Ways through the inner operators of all windows, each operator in just one.
+def ways_of(problem: Problem, near: Neighbours, stretches: Iterable[Stretch]) -> list[Way]:
+    """Ways through the inner operators of all stretches, each operator in just one.
 
     A way is taken from each set of connected operators; what it leaves falls into smaller sets.
     """
     ways = []
-    for index, window in enumerate(windows):
-        left = [window.inner]
+    for index, stretch in enumerate(stretches):
+        left = [stretch.inner]
         while left:
             for ops in _connected(left.pop(), near):
                 way = _way(index, ops, near)
@@ -130,7 +130,7 @@ def _connected(ops: Iterable[int], near: Neighbours) -> list[list[int]]:
     return sorted(found)
 
 
-def _way(window: int, ops: list[int], near: Neighbours) -> Way:
+def _way(stretch: int, ops: list[int], near: Neighbours) -> Way:
     inside = set(ops)
     # Length of the longest path to each operator, and the one before it.
     longest: dict[int, tuple[int, int]] = {}
@@ -147,4 +147,4 @@ def _way(window: int, ops: list[int], near: Neighbours) -> Way:
     after = min(near.after[path[-1]], default=-1)
     outside = {other for op in ops for other in (*near.before[op], *near.after[op])} - inside
     beside = tuple(sorted(outside - {before, after}))
-    return Way(window, before, tuple(path), after, beside)
+    return Way(stretch, before, tuple(path), after, beside)
