@@ -21,13 +21,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tdse.candidates import SEARCH_S
 from tdse.child import Child
 from tdse.cost.library import NOTHING
 from tdse.graph.reader import read_tflite
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
-from tdse.place import SEARCH_S, cost_problem
-from tdse.search import evaluate, search
+from tdse.place import cost_problem
+from tdse.platform import discover_host
+from tdse.search import search
+from tdse.search.native import Evaluator
 from tdse.survey import survey
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -44,7 +47,7 @@ def main() -> int:
     arguments = parser.parse_args()
     graph = read_tflite(Path(arguments.model))
     rows = []
-    problems = []
+    found_by = []
     with tempfile.TemporaryDirectory() as scratch:
         for boards in (0, 1, 2):
             store = RecordStore(current_conditions(), Path(scratch) / f"{boards}.sqlite")
@@ -71,19 +74,21 @@ def main() -> int:
                     records=store.find(found.legality.signatures.values()),
                     models=dict.fromkeys(_TARGETS, NOTHING),
                     pins={},
+                    device=discover_host().devices[0],
                 )
-            best = search(problem, seed=0, budget_s=SEARCH_S, top=1)[0]
-            problems.append((problem, best.assignment))
+            best = search(problem, seed=0, seconds=SEARCH_S).candidates[0].genes
+            found_by.append((problem, best))
             # Whether another placement matters: what it costs by the times that were measured here.
-            here, at_home = problems[0]
-            cost = evaluate(here, best.assignment).total_us / evaluate(here, at_home).total_us
-            same = sum(a == b for a, b in zip(at_home, best.assignment, strict=True))
+            here, at_home = found_by[0]
+            evaluator = Evaluator(here)
+            cost = evaluator.outcome(best).makespan_us / evaluator.outcome(at_home).makespan_us
+            same = sum(a == b for a, b in zip(at_home.variants, best.variants, strict=True))
             rows.append(
                 {
                     "boards": boards,
                     "measured": found.measured,
                     "seconds": seconds,
-                    "same_ops": same / len(at_home),
+                    "same_ops": same / here.n_ops,
                     "cost_by_local_times": cost,
                 }
             )

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from cost_data import Network, Say
 
+from tdse.candidates import SEARCH_S, placed_regions
 from tdse.child import Child
 from tdse.contest import Contestant, run_contest
 from tdse.cost.library import VariantModels
-from tdse.graph.regions import form_regions
 from tdse.legality import Legality, find_legality
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.stats import ratio
-from tdse.place import SEARCH_S, cost_problem
+from tdse.place import cost_problem
+from tdse.platform import discover_host
 from tdse.search import search
 from tdse.targets import target_threads
 
@@ -97,13 +98,11 @@ def _best(
             records=records,
             models={t: models[variant] for t, variant in variants.items()},
             pins={},
+            device=discover_host().devices[0],
         )
-        best = search(problem, seed=0, budget_s=SEARCH_S, top=1)[0]
-        device = {
-            op: problem.variants[d] for op, d in zip(graph.placed_ops, best.assignment, strict=True)
-        }
-        regions = form_regions(graph, device)
-        candidates.append(Contestant(name, count, regions, best.predicted_us))
+        best = search(problem, seed=0, seconds=SEARCH_S).candidates[0]
+        regions = placed_regions(graph, problem, best.outcome)
+        candidates.append(Contestant(name, count, regions, best.values[0]))
     return min(candidates, key=lambda contestant: contestant.predicted_us or 0.0)
 
 

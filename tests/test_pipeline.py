@@ -139,18 +139,15 @@ def _platform(directory: Path) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("objective", ["throughput", "energy", "edp"])
-def test_the_winner_is_the_best_by_the_objective(
-    objective: str, tiny_conv_int8: Path, tmp_path: Path
-) -> None:
+def test_the_winner_is_the_best_by_the_objective(tiny_conv_int8: Path, tmp_path: Path) -> None:
     result = tdse.compile(
         tiny_conv_int8,
         out=tmp_path / "out",
         platform=_platform(tmp_path),
-        objective=objective,
-        budget_s=20,
+        objective="energy",
+        budget_s=5,
     )
-    assert result.metadata["objective"] == objective
+    assert result.metadata["objective"] == "energy"
     assert {row["threads"] for row in result.metadata["searches"]} == {1}
     assert all(0 <= row["gap"] < 1 for row in result.metadata["searches"])
     timed = [row for row in result.metadata["contest"] if "measured_us" in row]
@@ -167,7 +164,7 @@ def test_a_front_and_a_build_of_each_of_its_placements(
 ) -> None:
     out = tmp_path / "out"
     first = tdse.compile(
-        tiny_conv_int8, out=out, platform=_platform(tmp_path), objective="pareto", budget_s=20
+        tiny_conv_int8, out=out, platform=_platform(tmp_path), objective="pareto", budget_s=5
     )
     front = load_front(out / "front.json")
     assert front == first.front

@@ -10,8 +10,10 @@ import networkx
 import numpy as np
 from hypothesis import strategies as st
 
-from tdse.search import Problem
-from tdse.search.evaluate import evaluate
+from tdse.search import Objective, Problem
+from tdse.search.native import Evaluator
+from tdse.search.objectives import values
+from tdse.search.problem import Floats
 
 Links = list[tuple[int, int]]
 
@@ -107,12 +109,76 @@ def two_devices(
     )
 
 
-def brute_force(problem: Problem) -> float:
-    """The least total of all placements, inf if none is valid."""
-    return min(
-        (evaluate(problem, choice).total_us for choice in itertools.product(*problem.choices)),
-        default=math.inf,
+def brute_force(problem: Problem, objective: Objective = "latency") -> float:
+    """The least value of all variants and regions that obey the rules, inf if none does.
+
+    Of orders, it tries only the schedule's own: enough where everything runs on one lane.
+    """
+    evaluator, links = Evaluator(problem), len(problem.links)
+    cuts = np.array(list(itertools.product([0, 1], repeat=links)), np.uint8).reshape(
+        2**links, links
     )
+    best = math.inf
+    for variants in itertools.product(*problem.choices):
+        found = evaluator.evaluate(np.tile(variants, (len(cuts), 1)), cuts)
+        kept = values(found, [objective])[~found.violations.any(axis=1)]
+        best = min(best, float(kept.min(initial=math.inf)))
+    return best
+
+
+def best_of_all(problem: Problem, objective: Objective) -> float:
+    """The least value of all variants, regions and orders that obey the rules, inf if none does."""
+    points = all_values(problem, [objective])
+    return float(points.min(initial=math.inf))
+
+
+def all_values(problem: Problem, objectives: Sequence[Objective]) -> Floats:
+    """The values of all variants, regions and orders that obey the rules, [n, n_objectives]."""
+    evaluator = Evaluator(problem)
+    links, n_ops = len(problem.links), problem.n_ops
+    cuts = np.array(list(itertools.product([0, 1], repeat=links)), np.uint8).reshape(
+        2**links, links
+    )
+    # So large that nothing is left of what the schedule would do by itself.
+    orders = 1e6 * np.array(list(itertools.permutations(range(n_ops))), float)
+    points = [np.empty((0, len(objectives)))]
+    for variants in itertools.product(*problem.choices):
+        rows = evaluator.evaluate(np.tile(variants, (len(cuts), 1)), cuts, regions=True)
+        _, first = np.unique(rows.region_of, axis=0, return_index=True)
+        for cut in cuts[first]:
+            found = evaluator.evaluate(
+                np.tile(variants, (len(orders), 1)),
+                np.tile(cut, (len(orders), 1)),
+                orders,
+                strict=True,
+            )
+            points.append(values(found, objectives)[~found.violations.any(axis=1)])
+    return np.concatenate(points)
+
+
+def plain_total(
+    problem: Problem, assignment: Sequence[int], regions: Sequence[Sequence[int]]
+) -> float:
+    """Microseconds of regions one after the other, from the definition, looping over the arrays."""
+    region_of = {op: index for index, region in enumerate(regions) for op in region}
+    total = sum(problem.cost_us[op, device] for op, device in enumerate(assignment))
+    total += sum(problem.launch_us[assignment[region[0]]] for region in regions)
+    crossings = {
+        (producer, tensor, region_of[consumer])
+        for producer, consumer, tensor in problem.edges.tolist()
+        if region_of[producer] != region_of[consumer]
+    }
+    for producer, tensor, region in crossings:
+        pair = assignment[producer], assignment[regions[region][0]]
+        total += problem.border_us[pair]
+        total += problem.copy_us_per_byte[pair] * problem.tensor_bytes[tensor]
+    ends = {(region_of[op], tensor, "in") for op, tensor in problem.inputs.tolist()}
+    ends |= {(region_of[op], tensor, "out") for op, tensor in problem.outputs.tolist()}
+    for region, tensor, _ in ends:
+        device = assignment[regions[region][0]]
+        total += problem.host_border_us[device]
+        total += problem.host_copy_us_per_byte[device] * problem.tensor_bytes[tensor]
+    return float(total)
 
 
 def quotient(links: Links, regions: Sequence[Sequence[int]]) -> networkx.DiGraph:

@@ -13,8 +13,8 @@ from problems import dags, quotient, random_problem, simple_problem
 
 from tdse.errors import PlacementError
 from tdse.search.checker import check, faults
-from tdse.search.evaluate import regions_of
 from tdse.search.reference import assess
+from tdse.search.regions import regions_from
 from tdse.search.schedule import Genes
 
 
@@ -173,7 +173,7 @@ def test_formed_regions_are_valid(seed, n_ops, n_devices):
     problem = random_problem(seed, n_ops, n_devices)
     chance = np.random.default_rng(seed)
     assignment = [int(chance.choice(choices)) for choices in problem.choices]
-    check(problem, assignment, regions_of(problem, assignment))
+    check(problem, assignment, regions_from(problem, Genes(assignment)))
 
 
 def chain(**more):

@@ -1,48 +1,18 @@
 """The exact reference against trying everything."""
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
 import pytest
 from exact import solve, splits_freely
 from instances import SHAPES, make_instance
-from problems import simple_problem
+from problems import best_of_all, simple_problem
 
 from tdse.errors import TdseError
 from tdse.search import Problem
 from tdse.search.checker import faults
 from tdse.search.native import Evaluator
-
-
-def best_of_all(problem: Problem, objective: str) -> float:
-    """The least value of all variants, regions and orders that obey the rules, inf if none does."""
-    evaluator = Evaluator(problem)
-    links, n_ops = len(problem.links), problem.n_ops
-    cuts = np.array(list(itertools.product([0, 1], repeat=links)), np.uint8)
-    cuts = cuts.reshape(2**links, links)
-    # So large that nothing is left of what the schedule would do by itself.
-    orders = 1e6 * np.array(list(itertools.permutations(range(n_ops))), float)
-    best = math.inf
-    for variants in itertools.product(*problem.choices):
-        rows = evaluator.evaluate(np.tile(variants, (len(cuts), 1)), cuts, regions=True)
-        _, first = np.unique(rows.region_of, axis=0, return_index=True)
-        for cut in cuts[first]:
-            found = evaluator.evaluate(
-                np.tile(variants, (len(orders), 1)),
-                np.tile(cut, (len(orders), 1)),
-                orders,
-                strict=True,
-            )
-            values = {
-                "latency": found.makespan_us,
-                "throughput": found.period_us,
-                "energy": found.energy_uj,
-            }[objective]
-            values = values[~found.violations.any(axis=1)]
-            best = min(best, values.min(initial=math.inf))
-    return best
 
 
 def demand_exact(problem: Problem, objective: str) -> str:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from instances import SHAPES, make_genes, make_instance
-from problems import quotient, random_problem
+from problems import plain_total, quotient, random_problem
 
+from tdse.graph.merge import merge_regions
 from tdse.search import Problem
 from tdse.search.checker import faults
-from tdse.search.evaluate import evaluate, regions_of
 from tdse.search.reference import assess
 from tdse.search.regions import cuts_between, regions_from
 from tdse.search.schedule import Genes, Rule, Transfer
@@ -76,10 +76,10 @@ def test_one_device_takes_what_its_regions_take_one_after_the_other(seed, n_ops,
     problem = random_problem(seed, n_ops, n_variants)
     chance = np.random.default_rng(seed)
     assignment = [int(chance.choice(choices)) for choices in problem.choices]
-    merged = regions_of(problem, assignment)
+    merged = merge_regions(n_ops, problem.links, assignment)
     outcome = assess(problem, Genes(assignment, cuts_between(problem, merged)))
     assert sorted(map(list, (region.ops for region in outcome.schedule.regions))) == sorted(merged)
-    assert outcome.makespan_us == pytest.approx(evaluate(problem, assignment).total_us)
+    assert outcome.makespan_us == pytest.approx(plain_total(problem, assignment, merged))
     assert outcome.period_us == pytest.approx(outcome.makespan_us)
 
 

@@ -33,7 +33,7 @@ def check_artefact(
     metadata = read_metadata(directory, public_key=public_key)
     _check_versions(metadata, directory)
     _check_cpu(metadata.cpu, discover_host().devices[0], directory)
-    for name, digest in metadata.files.model_dump(by_alias=True).items():
+    for name, digest in metadata.files.model_dump(by_alias=True, exclude_none=True).items():
         _check_file(directory, name, digest)
     return metadata
 
