@@ -8,8 +8,8 @@ from exact import solve
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from listed import LATENCY, SEVERAL  # noqa: E402 - found on the path set above
-from optima import deadline_problems, stored_optima  # noqa: E402
+from listed import LATENCY, SEVERAL
+from optima import deadline_problems, stored_optima
 
 
 def test_all_have_a_proven_optimum():
