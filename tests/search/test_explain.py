@@ -196,7 +196,10 @@ def test_no_room_for_constants():
         conflict.why,
     )
     assert len(conflict.drop) == 5
-    alone = dataclasses.replace(problem, cost_us=[[math.inf, 1]] * 8, pins=[-1] * 8)
+    only = np.array([[math.inf, 1]] * 8)
+    alone = dataclasses.replace(
+        problem, cost_us=only, cost_low_us=only, cost_high_us=only, pins=[-1] * 8
+    )
     why, hint = words(alone)
     assert why.endswith("can run only on npu")
     # Within a hundredth, 800.
