@@ -15,7 +15,7 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 ModelPath = Callable[[str], Path]
-_BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(console|python|toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # This page speaks of a network of 224x224; a small one is enough for the others.
 _WITH_DEMO_MODEL = ("run-and-bench.md",)
 # Commands that install or that run this test suite itself.
@@ -27,6 +27,11 @@ def _steps(page: Path) -> list[tuple[str, str]]:
     for language, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
         if language == "python":
             steps.append(("python", text))
+            continue
+        if language == "toml":
+            # Other blocks are examples of what a file may hold.
+            name = re.match(r"# (\S+\.toml)\n", text)
+            steps += [(name[1], text)] if name else []
             continue
         commands = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
         steps += [("console", c) for c in commands if not c.startswith(_LEFT_OUT)]
@@ -55,6 +60,9 @@ def test_the_page_runs(page: Path, tmp_path: Path, cache: Path, model_path: Mode
         "XDG_CACHE_HOME": str(cache),
     }
     for language, text in _steps(page):
+        if language.endswith(".toml"):
+            (tmp_path / language).write_text(text)
+            continue
         command = [sys.executable, "-c", text] if language == "python" else ["bash", "-c", text]
         process = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

@@ -91,7 +91,7 @@ def test_pins_and_legality_against_brute_force(seed, n_ops, single):
     assert (explain(problem) is None) == bool(valid_variants(problem))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 12))
 def test_a_limit_that_is_too_little_is_only_just(seed, n_ops):
     problem = tight(seed, n_ops, 2, "branches")
@@ -172,10 +172,11 @@ def test_operators_that_must_part_and_cannot():
     problem = two_devices(
         [[1, math.inf], [1, 1]], [(0, 1)], forbidden_pairs=[(0, 1)], device_pins=[-1, 0]
     )
-    assert words(problem) == (
-        "op 0 and op 1 must not share a device, op 0 can run only on cpu, op 1 is pinned to cpu",
-        "change the pin of op 1",
+    why, hint = words(problem)
+    assert why == (
+        "op 0 and op 1 must not share a device, op 0 can run only on cpu, op 1 is pinned to cpu"
     )
+    assert hint in ("change the pin of op 1", "let op 0 and op 1 share a device")
 
 
 def test_no_room_for_constants():
@@ -196,7 +197,10 @@ def test_no_room_for_constants():
         conflict.why,
     )
     assert len(conflict.drop) == 5
-    alone = dataclasses.replace(problem, cost_us=[[math.inf, 1]] * 8, pins=[-1] * 8)
+    only = np.array([[math.inf, 1]] * 8)
+    alone = dataclasses.replace(
+        problem, cost_us=only, cost_low_us=only, cost_high_us=only, pins=[-1] * 8
+    )
     why, hint = words(alone)
     assert why.endswith("can run only on npu")
     # Within a hundredth, 800.

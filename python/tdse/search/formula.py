@@ -106,7 +106,7 @@ class Formula:
     ) -> None:
         """What operators weigh, if they run as some of the variants, is no more than a limit.
 
-        What an operator weighs at least, whatever it may run as, is taken off on both sides.
+        What an operator weighs at least, whatever it runs as, is taken off on both sides.
 
         Args:
             weights: [n_ops, n_variants], not negative.
@@ -118,10 +118,14 @@ class Formula:
         if math.isinf(limit):
             return
         counted = np.isin(np.arange(self.problem.n_variants), variants)
+        if counted.all():
+            # What an operator would weigh where it is not legal is no less than where it is.
+            highest = np.iinfo(np.int64).max if weights.dtype == np.int64 else np.inf
+            least = np.where(self.possible, weights, highest).min(axis=1, keepdims=True)
+            weights = np.maximum(weights, least)
         weights = np.where(counted, weights, np.zeros_like(weights))
-        highest = np.iinfo(np.int64).max if weights.dtype == np.int64 else np.inf
-        least = np.where(self.possible, weights, highest).min(axis=1, keepdims=True)
-        weights = np.maximum(weights - least, 0)
+        least = weights.min(axis=1, keepdims=True)
+        weights = weights - least
         room = limit + slack - least.sum()
         if weights.max(axis=1).sum() <= room:
             return

@@ -10,6 +10,9 @@ from tdse.search.demands import Demand
 from tdse.search.formula import Clause, Constraint
 from tdse.search.statement import Statement
 
+# Answers that are refused, each with a new constraint, before it is given up.
+_MOST_ROUNDS = 200
+
 
 class GaveUpError(Exception):
     """There is no answer after as many conflicts as were allowed."""
@@ -69,7 +72,7 @@ class Solver:
         """
         self._solver.set("max_conflicts", conflicts)
         assumed = [*(self._guard((demand,)) for demand in demands), *also]
-        while True:
+        for _ in range(_MOST_ROUNDS):
             self._read()
             answer = self._solver.check(*assumed)
             if answer == self._z3.unsat:
@@ -80,6 +83,7 @@ class Solver:
             variants = self._variants(model)
             if not self._statement.refine(variants, partial(self._is_made, model)):
                 return variants
+        raise GaveUpError(f"no answer among {_MOST_ROUNDS} kept to all rules")
 
     def core(self) -> set[Demand]:
         """Of the demands of the last ``solve``, which had no answer, some that have none."""
@@ -92,25 +96,56 @@ class Solver:
     ) -> list[Demand] | None:
         """The fewest of some tracked demands without which all others of both can be met.
 
-        None if that does not suffice. Where Z3 gives up, more are taken to be needed.
+        Where Z3 gives up, there may be fewer. None if it does not suffice to drop all of them.
         """
         z3, kept = self._z3, list(kept)
+        try:
+            found = self.solve(kept, conflicts=conflicts)
+        except GaveUpError:
+            return None
+        if found is None:
+            return None
         guards = [self._guard((demand,)) for demand in droppable]
-        for count in range(len(guards) + 1):
-            few = z3.Bool(f"drop {count} of {guards}")
-            terms = [(few, len(guards) - count), *((z3.Not(guard), 1) for guard in guards)]
+        dropped = self._some_dropped(kept, droppable, conflicts)
+        while dropped:
+            few = z3.FreshBool("few")
+            terms = [(few, len(guards) + 1 - len(dropped)), *((z3.Not(one), 1) for one in guards)]
             self._solver.add(z3.PbLe(terms, len(guards)))
             try:
                 found = self.solve(kept, also=[few], conflicts=conflicts)
             except GaveUpError:
-                continue
-            if found is not None:
-                model = self._solver.model()
-                made = [z3.is_true(model.eval(guard)) for guard in guards]
-                return [one for one, is_made in zip(droppable, made, strict=True) if not is_made]
-            if not any(one.eq(few) for one in self._solver.unsat_core()):
                 break
-        return None
+            if found is None:
+                break
+            dropped = self._not_made(droppable)
+        return dropped
+
+    def _some_dropped(
+        self, kept: Sequence[Demand], droppable: Sequence[Demand], conflicts: int
+    ) -> list[Demand]:
+        """Demands that must be dropped if all before them stay that can; after an answer."""
+        made, dropped = list(kept), []
+        left = self._not_made(droppable)
+        made += [demand for demand in droppable if demand not in left]
+        while left:
+            demand = left.pop(0)
+            try:
+                found = self.solve([*made, demand], conflicts=conflicts)
+            except GaveUpError:
+                found = None
+            if found is None:
+                dropped.append(demand)
+                continue
+            self.prefer(found)
+            met = {demand, *left} - set(self._not_made(left))
+            made += [one for one in (demand, *left) if one in met]
+            left = [one for one in left if one not in met]
+        return dropped
+
+    def _not_made(self, demands: Sequence[Demand]) -> list[Demand]:
+        """The demands that do not count in the last answer."""
+        model = self._solver.model()
+        return [demand for demand in demands if not self._is_made(model, demand)]
 
     def add(self, constraint: Constraint) -> None:
         """Takes in one more constraint."""

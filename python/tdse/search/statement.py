@@ -8,7 +8,7 @@ valid, what is allowed may still break one of those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -25,6 +25,10 @@ class Statement(Formula):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self._buses = Buses(self)
+        self._near: list[list[int]] = [[] for _ in range(problem.n_ops)]
+        for u, v in problem.links:
+            self._near[u].append(v)
+            self._near[v].append(u)
         self._state()
 
     def refine(self, variants: Sequence[int], is_demanded: Callable[[Demand], bool]) -> bool:
@@ -133,20 +137,29 @@ class Statement(Formula):
                         self.clause(through, *both, Demand(Kind.SINGLE_REGION, last))
 
     def _connect(self, variant: int, variants: Sequence[int]) -> None:
-        """If the region of a variant is in parts, says that one of the operators around joins."""
-        problem = self.problem
-        near: dict[int, set[int]] = {op: set() for op, v in enumerate(variants) if v == variant}
-        around: dict[int, set[int]] = {op: set() for op in near}
-        for u, v in problem.links:
-            for op, other in ((u, v), (v, u)):
-                if op in near:
-                    (near if other in near else around)[op].add(other)
-        parts = _components(near)
+        """If the region of a variant is in parts, says that an operator between them joins."""
+        inside = {op for op, one in enumerate(variants) if one == variant}
+        parts = []
+        while inside:
+            parts.append(self._reached(min(inside), inside))
+            inside -= parts[-1]
         for part, another in zip(parts, parts[1:] + parts[:1], strict=True) if parts[1:] else ():
-            apart = (-self.on(min(part), variant), -self.on(min(another), variant))
-            border = sorted({op for inside in part for op in around[inside]})
-            joins = (self.on(op, variant) for op in border)
-            self.clause((*apart, *joins), Demand(Kind.SINGLE_REGION, variant))
+            one, far = min(part), min(another)
+            around = {near for op in part for near in self._near[op]} - part
+            beyond = self._reached(far, set(range(self.problem.n_ops)) - around)
+            between = {near for op in beyond for near in self._near[op]} & around
+            joins = (self.on(op, variant) for op in sorted(between))
+            clause = (-self.on(one, variant), -self.on(far, variant), *joins)
+            self.clause(clause, Demand(Kind.SINGLE_REGION, variant))
+
+    def _reached(self, start: int, inside: Collection[int]) -> set[int]:
+        """The operators that links lead to from one of them, all within some."""
+        reached, stack = {start}, [start]
+        while stack:
+            new = [op for op in self._near[stack.pop()] if op in inside and op not in reached]
+            reached.update(new)
+            stack += new
+        return reached
 
     def _refuse_overfull(self, device: int, variants: Sequence[int]) -> None:
         """Says that not all of a device's operators stay if their constants do not fit.
@@ -158,19 +171,3 @@ class Statement(Formula):
         if held > self.problem.parameter_capacity_bytes[device]:
             away = (-self.among(op, self.devices[device]) for op in here)
             self.clause(tuple(away), Demand(Kind.PARAMETERS, device))
-
-
-def _components(near: Mapping[int, Collection[int]]) -> list[set[int]]:
-    """The connected components of a graph, given by each node's neighbours."""
-    left, parts = set(near), []
-    while left:
-        part: set[int] = set()
-        stack = [min(left)]
-        while stack:
-            op = stack.pop()
-            if op not in part:
-                part.add(op)
-                stack += near[op]
-        left -= part
-        parts.append(part)
-    return parts
