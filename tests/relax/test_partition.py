@@ -159,6 +159,9 @@ def test_a_model_that_is_not_cut_is_one_region(model_path: ModelPath) -> None:
         ({"platform": "rpi4"}, PlatformError, "cannot be compiled for on this machine"),
         ({"placement": "nowhere.json"}, TdseError, "nowhere.json"),
         ({"threads": 0}, UsageError, "0 threads"),
+        ({"objective": "speed"}, UsageError, "choose latency, throughput, energy, edp, pareto"),
+        ({"objective": "pareto"}, UsageError, "a pass gives one module, and no front"),
+        ({"objective": "energy"}, PlatformError, "no power figures"),
     ],
 )
 def test_wrong_options(

@@ -180,8 +180,8 @@ def _threads(count: int) -> str:
 def _front(result: CompileResult) -> Table:
     """The placements to choose from."""
     table = Table(
-        title="The front: no candidate is both faster and less energy than any of these; "
-        f"build one with --placement {result.out}/{FRONT}#NUMBER"
+        title="The front: none of these is beaten in both latency and energy; "
+        f"--placement {result.out}/{FRONT}#NUMBER builds another"
     )
     columns = ("number", "candidate", "threads", "regions", "measured ms", "modelled mJ")
     for name in columns:
