@@ -216,7 +216,10 @@ class _Watch(cp_model.CpSolverSolutionCallback):
 
 def _plain_genes(problem: Problem) -> Iterator[Genes]:
     """Something to begin with: one variant wherever it is legal, elsewhere the fastest."""
-    fastest = [min(choices, key=problem.costs[op].__getitem__) for op, choices in enumerate(problem.choices)]
+    fastest = [
+        min(choices, key=problem.costs[op].__getitem__)
+        for op, choices in enumerate(problem.choices)
+    ]
     for variant in range(problem.n_variants):
         variants = [
             variant if variant in choices else best
@@ -237,9 +240,7 @@ def splits_freely(problem: Problem) -> bool:
     if shared and (problem.border_us.any() or problem.copy_us_per_byte.any()):
         return False
     shared = any(len(value.consumers) > 1 for value in problem.input_flows)
-    return not (
-        shared and (problem.host_border_us.any() or problem.host_copy_us_per_byte.any())
-    )
+    return not (shared and (problem.host_border_us.any() or problem.host_copy_us_per_byte.any()))
 
 
 def _rounding(problem: Problem, objective: Objective) -> float:

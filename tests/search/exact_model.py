@@ -112,9 +112,7 @@ class PlacementModel:
         found = {}
         for root in range(problem.n_ops):
             for variant in problem.choices[root]:
-                fit = {
-                    op for op in range(root, problem.n_ops) if variant in problem.choices[op]
-                }
+                fit = {op for op in range(root, problem.n_ops) if variant in problem.choices[op]}
                 found[root, variant] = [root] if alone else sorted(self._reach(root, fit))
         return found
 
@@ -182,9 +180,7 @@ class PlacementModel:
             self.x[op, variant] = self._literal(literals, f"x{op},{variant}")
         for op in range(problem.n_ops):
             self.cp.add_exactly_one(
-                literal
-                for variant in problem.choices[op]
-                for literal in of_op[op, variant]
+                literal for variant in problem.choices[op] for literal in of_op[op, variant]
             )
         for (op, root, variant), literal in self.member.items():
             if op != root:
@@ -203,9 +199,7 @@ class PlacementModel:
         for op, root, variant in self.member:
             if not self._passes(root, op):
                 side[op].append((op, root, variant))
-        rank = {
-            op: self.cp.new_int_var(0, self.problem.n_ops, f"rank{op}") for op in side
-        }
+        rank = {op: self.cp.new_int_var(0, self.problem.n_ops, f"rank{op}") for op in side}
         for op, members in side.items():
             near = [*self._graph.predecessors(op), *self._graph.successors(op)]
             parent = {other: self._bool(f"parent{op},{other}") for other in near}
@@ -330,9 +324,7 @@ class PlacementModel:
     def _wanted(self, index: int, value: Flow) -> dict[tuple[int, int], dict[int, list[Any]]]:
         """(reader, target memory), with -1 for the host: the literals that ask, by source."""
         problem = self.problem
-        wanted: dict[tuple[int, int], dict[int, list[Any]]] = defaultdict(
-            lambda: defaultdict(list)
-        )
+        wanted: dict[tuple[int, int], dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))
         for op in value.consumers:
             if value.producer < 0:
                 for b in problem.choices[op]:
@@ -406,9 +398,7 @@ class PlacementModel:
             for root, variant in self._candidates:
                 self._read(index, value, root, variant, terms[root, variant])
         self._terms = terms
-        self.work = {
-            key: self.cp.new_int_var(0, self._horizon, f"work{key}") for key in terms
-        }
+        self.work = {key: self.cp.new_int_var(0, self._horizon, f"work{key}") for key in terms}
         for key, parts in terms.items():
             self.cp.add(self.work[key] == sum(parts))
         if self.timed:
@@ -422,9 +412,7 @@ class PlacementModel:
         copy_us = float(self.problem.copy_us_per_byte[a, b]) * value.size_bytes
         return units(float(self.problem.border_us[a, b]) + copy_us)
 
-    def _read(
-        self, index: int, value: Flow, root: int, variant: int, terms: list[Any]
-    ) -> None:
+    def _read(self, index: int, value: Flow, root: int, variant: int, terms: list[Any]) -> None:
         """Adds what it costs a region to read a tensor that it does not make."""
         producer = value.producer
         readers = [
@@ -439,9 +427,7 @@ class PlacementModel:
         if producer < 0:
             sizes = {-1: self._host_size(value, variant)}
         else:
-            sizes = {
-                a: self._pair_size(value, a, variant) for a in self.problem.choices[producer]
-            }
+            sizes = {a: self._pair_size(value, a, variant) for a in self.problem.choices[producer]}
         if not any(sizes.values()):
             return
         if made is None and len(readers) == 1:
@@ -583,9 +569,7 @@ class PlacementModel:
             self.cp.add_cumulative(regions, demands, cores)
             if not solid:
                 self.cp.add_cumulative(inner, inner_demands, cores)
-            loads = [
-                demand * self.work[key] for key, demand in zip(here, demands, strict=True)
-            ]
+            loads = [demand * self.work[key] for key, demand in zip(here, demands, strict=True)]
             self.cp.add(sum(loads) <= cores * self.makespan)
 
     def _fixed_size(self, root: int, variant: int) -> int:
@@ -606,7 +590,11 @@ class PlacementModel:
             for device in range(problem.n_devices):
                 self.cp.add(self._on(one, device) + self._on(other, device) <= 1)
         for variant in np.flatnonzero(problem.single_region).tolist():
-            roots = [literal for (op, root, v), literal in self.member.items() if op == root and v == variant]
+            roots = [
+                literal
+                for (op, root, v), literal in self.member.items()
+                if op == root and v == variant
+            ]
             self.cp.add_at_most_one(roots)
         for u, w in problem.links:
             for variant in problem.choices[w]:

@@ -78,5 +78,3 @@ def alone(problem: Problem) -> Problem:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_least_latency(shape, seed):
     demand_exact(tiny(seed, shape), "latency")
-
-

@@ -201,9 +201,7 @@ class _Mender:
         """
         evaluator = Evaluator(self._problem)
         violations = evaluator.assess(self._evolution.population[0].genes).violations[0]
-        broken = [
-            _BROKEN[rule].format(violations[rule]) for rule in Rule if violations[rule] > 0
-        ]
+        broken = [_BROKEN[rule].format(violations[rule]) for rule in Rule if violations[rule] > 0]
         raise PlacementError(
             "no valid placement was found",
             why=f"in the best of {self._evolution.evaluations}, {'; '.join(broken)}; "
@@ -248,8 +246,6 @@ def _line(evolution: Evolution, bounds: Sequence[float]) -> str:
         return f"{evolution.evaluations} placements evaluated, none valid yet"
     named = ", ".join(
         f"{objective} {value:.1f} {UNITS[objective]} (bound {bound:.1f})"
-        for objective, value, bound in zip(
-            evolution.objectives, best.values, bounds, strict=True
-        )
+        for objective, value, bound in zip(evolution.objectives, best.values, bounds, strict=True)
     )
     return f"{evolution.evaluations} placements evaluated, {named} in {best.n_regions} regions"
