@@ -199,10 +199,17 @@ def measured_like(
 
 
 def drawn(
-    seed: int, n_ops: int, n_devices: int, shape: Shape, *, regions: bool, tight: bool = False
+    seed: int,
+    n_ops: int,
+    n_devices: int,
+    shape: Shape,
+    *,
+    regions: bool,
+    tight: bool = False,
+    n_models: int = 1,
 ) -> Problem:
-    """A random graph with random costs, memories without limits."""
-    problem = make_instance(seed, n_ops, n_devices, shape=shape)
+    """Random graphs with random costs, memories without limits."""
+    problem = make_instance(seed, n_ops, n_devices, shape=shape, n_models=n_models)
     chance = np.random.default_rng(seed)
     total = float(problem.parameter_bytes.sum())
     if tight:
@@ -223,15 +230,15 @@ def _latency() -> dict[str, Callable[[], Problem]]:
         "mobilenet-26x5": lambda: measured_like(2, [mobilenet(6)]),
         "mobilenet-40x5-tight": lambda: measured_like(30, [mobilenet(10)], tight=True),
         "mobilenet-68x5": lambda: measured_like(3, [mobilenet(18)]),
-        "mobilenet-79x5": lambda: measured_like(31, [mobilenet(21)]),
-        "mobilenet-79x4-cores": lambda: measured_like(32, [mobilenet(21)], some, cores=2),
+        "mobilenet-78x5": lambda: measured_like(31, [mobilenet(21)]),
+        "mobilenet-78x4-cores": lambda: measured_like(32, [mobilenet(21)], some, cores=2),
         "inception-19x5": lambda: measured_like(5, [inception(2)]),
         "inception-27x3": lambda: measured_like(33, [inception(3)], few),
         "inception-27x3-cores": lambda: measured_like(34, [inception(3)], few, cores=2),
         "nasnet-14x5": lambda: measured_like(35, [nasnet(1)]),
         "nasnet-25x5": lambda: measured_like(8, [nasnet(2)]),
         "nasnet-25x3-tight": lambda: measured_like(36, [nasnet(2)], few, tight=True),
-        "detector-25x5": lambda: measured_like(37, [detector(2, 4)]),
+        "detector-27x5": lambda: measured_like(37, [detector(2, 4)]),
         "detector-35x5": lambda: measured_like(10, [detector(3, 4)]),
         "detector-35x3-tight": lambda: measured_like(38, [detector(3, 4)], few, tight=True),
         "chain-60x5": lambda: drawn(40, 60, 5, "chain", regions=False),
@@ -255,7 +262,7 @@ def _latency() -> dict[str, Callable[[], Problem]]:
         "mobilenet-26x5-regions": lambda: measured_like(4, [mobilenet(6)], regions=True),
         "inception-11x4-regions": lambda: measured_like(56, [inception(1)], some, regions=True),
         "nasnet-14x4-regions": lambda: measured_like(57, [nasnet(1)], some, regions=True),
-        "detector-14x4-regions": lambda: measured_like(58, [detector(1, 2)], some, regions=True),
+        "detector-15x4-regions": lambda: measured_like(58, [detector(1, 2)], some, regions=True),
         "chain-20x5-regions": lambda: drawn(59, 20, 5, "chain", regions=True),
         "chain-30x4-regions": lambda: drawn(21, 30, 4, "chain", regions=True),
         "branches-12x3-regions": lambda: drawn(12, 12, 3, "branches", regions=True),
@@ -269,3 +276,38 @@ def _latency() -> dict[str, Callable[[], Problem]]:
 
 
 LATENCY: Mapping[str, Callable[[], Problem]] = _latency()
+
+
+def _several() -> dict[str, Callable[[], Problem]]:
+    few, some = DEVICES[:3], DEVICES[:4]
+    return {
+        "mobilenet+inception-26x5": lambda: measured_like(70, [mobilenet(3), inception(1)]),
+        "mobilenet+mobilenet-24x4": lambda: measured_like(71, [mobilenet(2), mobilenet(2)], some),
+        "mobilenet+nasnet-29x3": lambda: measured_like(72, [mobilenet(3), nasnet(1)], few),
+        "inception+inception-22x4": lambda: measured_like(73, [inception(1), inception(1)], some),
+        "inception+nasnet-25x5": lambda: measured_like(74, [inception(1), nasnet(1)]),
+        "detector+mobilenet-27x5": lambda: measured_like(75, [detector(1, 2), mobilenet(2)]),
+        "detector+inception-26x3": lambda: measured_like(76, [detector(1, 2), inception(1)], few),
+        "detector+mobilenet-27x3-tight": lambda: measured_like(
+            77, [detector(1, 2), mobilenet(2)], few, tight=True
+        ),
+        "three-mobilenets-36x4": lambda: measured_like(78, [mobilenet(2)] * 3, some),
+        "three-mobilenets-24x5": lambda: measured_like(79, [mobilenet(1)] * 3, cores=2),
+        "mobilenet+inception-19x3-regions": lambda: measured_like(
+            80, [mobilenet(1), inception(1)], few, regions=True
+        ),
+        "mobilenet+mobilenet-16x4-regions": lambda: measured_like(
+            81, [mobilenet(1), mobilenet(1)], some, regions=True
+        ),
+        "two-chains-30x4": lambda: drawn(82, 30, 4, "chain", regions=False, n_models=2),
+        "three-chains-24x3": lambda: drawn(83, 24, 3, "chain", regions=False, n_models=3),
+        "two-branched-20x4": lambda: drawn(84, 20, 4, "branches", regions=False, n_models=2),
+        "three-branched-24x5": lambda: drawn(85, 24, 5, "branches", regions=False, n_models=3),
+        "two-layered-16x4": lambda: drawn(86, 16, 4, "layered", regions=False, n_models=2),
+        "two-random-18x4": lambda: drawn(87, 18, 4, "random", regions=False, n_models=2),
+        "two-chains-14x3-regions": lambda: drawn(88, 14, 3, "chain", regions=True, n_models=2),
+        "two-branched-12x3-regions": lambda: drawn(89, 12, 3, "branches", regions=True, n_models=2),
+    }
+
+
+SEVERAL: Mapping[str, Callable[[], Problem]] = _several()

@@ -25,8 +25,8 @@ from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
 from tdse.platform import Platform, discover_host, load_platform
 from tdse.search import Problem, evaluate, search
+from tdse.search.checker import check
 from tdse.search.placement import Placement, make_placement, parse_pins
-from tdse.search.validity import check
 from tdse.survey import Survey, survey
 from tdse.targets import target_threads, target_variants
 
@@ -346,7 +346,7 @@ def _decision(
 def _contestant(
     graph: Graph, problem: Problem, name: str, threads: int, assignment: Sequence[int]
 ) -> Contestant | None:
-    """The candidate as regions, checked by Z3, or None if a target cannot run an operator."""
+    """The candidate as regions, checked, or None if a target cannot run an operator."""
     if any(d not in problem.choices[op] for op, d in enumerate(assignment)):
         return None
     regions = form_regions(

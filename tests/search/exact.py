@@ -60,6 +60,7 @@ def solve(
     *,
     workers: int = 1,
     seed: int = 0,
+    first: bool = False,
 ) -> Exact:
     """The genes with the least makespan, period or energy that obey all rules.
 
@@ -73,6 +74,7 @@ def solve(
         hint: genes to begin with.
         workers: threads of CP-SAT.
         seed: CP-SAT's; with one worker, equal seeds give equal answers if time suffices.
+        first: stop at the first genes that obey all rules.
 
     Raises:
         TdseError: regions that run side by side slow each other down.
@@ -83,7 +85,7 @@ def solve(
             where="slowdown",
             why="regions that run side by side slow each other down, which the model leaves out",
         )
-    return _Solving(problem, objective, limit_s, hint, workers, seed).run()
+    return _Solving(problem, objective, limit_s, hint, workers, seed, first).run()
 
 
 class _Solving:
@@ -95,9 +97,10 @@ class _Solving:
         hint: Genes | None,
         workers: int,
         seed: int,
+        first: bool,
     ) -> None:
         self._problem, self._objective = problem, objective
-        self._workers, self._seed = workers, seed
+        self._workers, self._seed, self._first = workers, seed, first
         self._began = time.perf_counter()
         self._limit_s = limit_s
         self._evaluator = Evaluator(problem)
@@ -118,6 +121,8 @@ class _Solving:
         alone = splits_freely(problem)
         for genes in _plain_genes(problem):
             self.consider(genes)
+        if self.satisfied:
+            return self._result("feasible")
         status = self._refine(alone=alone)
         if alone and status == "stuck":
             # On a shared bus, it may pay to finish late.
@@ -125,6 +130,11 @@ class _Solving:
         if status == "infeasible":
             return self._result("infeasible")
         return self._result("feasible" if self._best else "unknown")
+
+    @property
+    def satisfied(self) -> bool:
+        """Any genes were asked for, and some are there."""
+        return self._first and self._best is not None
 
     def consider(self, genes: Genes) -> Outcome:
         """Keeps the genes if they obey the rules and are the best so far."""
@@ -163,8 +173,8 @@ class _Solving:
                 raise AssertionError(model.cp.validate())
             bound = solver.best_objective_bound / model.goal_units
             self._bound = max(self._bound, bound)
-            if self._closed():
-                return "proven"
+            if self._closed() or self.satisfied:
+                return "done"
             if watch.times is None or status != cp_model.OPTIMAL:
                 return "open"
             if not turns.add(watch.times):
@@ -212,6 +222,8 @@ class _Watch(cp_model.CpSolverSolutionCallback):
     def on_solution_callback(self) -> None:
         self.times = Times.read(self._model, self.value)
         self._solving.consider(self.times.genes(self._model.problem))
+        if self._solving.satisfied:
+            self.stop_search()
 
 
 def _plain_genes(problem: Problem) -> Iterator[Genes]:

@@ -10,7 +10,8 @@ import networkx
 import numpy as np
 from hypothesis import strategies as st
 
-from tdse.search import Problem, evaluate
+from tdse.search import Problem
+from tdse.search.evaluate import evaluate
 
 Links = list[tuple[int, int]]
 
@@ -82,6 +83,27 @@ def simple_problem(
         copy_us_per_byte=np.zeros((n, n)),
         border_us=np.full((n, n), border_us),
         **more,  # type: ignore[arg-type]
+    )
+
+
+def two_devices(
+    cost_us: Sequence[Sequence[float]], links: Sequence[tuple[int, int]], **more: object
+) -> Problem:
+    """Operators on ``cpu`` or ``npu``, which have a memory each; free but for the operators."""
+    return Problem(
+        n_ops=len(cost_us),
+        variants=("cpu", "npu"),
+        devices=("cpu", "npu"),
+        variant_device=[0, 1],
+        cost_us=np.array(cost_us, float).reshape(len(cost_us), 2),
+        edges=[(u, v, u) for u, v in links],
+        tensor_bytes=[100] * len(cost_us),
+        **{
+            "launch_us": [0, 0],
+            "copy_us_per_byte": np.zeros((2, 2)),
+            "border_us": np.zeros((2, 2)),
+            **more,
+        },  # type: ignore[arg-type]
     )
 
 

@@ -1,11 +1,19 @@
 """Schedules and figures that are wrong in one way each."""
 
 import dataclasses
+import math
 
+import networkx
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from instances import make_genes, make_instance
+from problems import dags, quotient, random_problem, simple_problem
 
-from tdse.search.checker import faults
+from tdse.errors import PlacementError
+from tdse.search.checker import check, faults
+from tdse.search.evaluate import regions_of
 from tdse.search.reference import assess
 from tdse.search.schedule import Genes
 
@@ -129,3 +137,86 @@ def test_regions_that_are_not_connected_or_wait_for_each_other():
     assert "region 0 is not connected" in text
     assert "regions wait for each other" in text
     assert third.ops == (2,)
+
+
+def why_invalid(problem, assignment, regions):
+    with pytest.raises(PlacementError) as caught:
+        check(problem, assignment, regions)
+    assert caught.value.what == "the placement is not valid"
+    return caught.value.why
+
+
+@settings(max_examples=80, deadline=None)
+@given(dags(max_ops=8, n_devices=2), st.data())
+def test_any_partition_is_checked_as_networkx_does(dag, data):
+    n_ops, links, devices = dag
+    problem = simple_problem([[1, 1]] * n_ops, links)
+    part = data.draw(st.lists(st.integers(0, 3), min_size=n_ops, max_size=n_ops))
+    groups = {}
+    for op, key in enumerate(part):
+        groups.setdefault((key, devices[op]), []).append(op)
+    regions = list(groups.values())
+    graph, whole = quotient(links, regions), networkx.Graph(links)
+    whole.add_nodes_from(range(n_ops))
+    connected = all(networkx.is_connected(whole.subgraph(region)) for region in regions)
+    if networkx.is_directed_acyclic_graph(graph) and connected:
+        check(problem, devices, regions)
+    else:
+        why = why_invalid(problem, devices, regions)
+        assert ("is not connected" in why) != connected
+        assert ("wait for each other" in why) != networkx.is_directed_acyclic_graph(graph)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(2, 3))
+def test_formed_regions_are_valid(seed, n_ops, n_devices):
+    problem = random_problem(seed, n_ops, n_devices)
+    chance = np.random.default_rng(seed)
+    assignment = [int(chance.choice(choices)) for choices in problem.choices]
+    check(problem, assignment, regions_of(problem, assignment))
+
+
+def chain(**more):
+    return simple_problem([[1, 1], [1, math.inf], [1, 1]], [(0, 1), (1, 2)], **more)
+
+
+def test_an_operator_where_it_cannot_run():
+    assert why_invalid(chain(), (1, 1, 0), [[0, 1], [2]]) == "op 1 cannot run as llvm"
+
+
+def test_a_pin_that_is_not_obeyed():
+    why = why_invalid(chain(pins=[1, -1, -1]), (0, 0, 0), [[0, 1, 2]])
+    assert why == "op 0 is pinned, but runs as litert"
+
+
+def test_a_region_on_two_devices():
+    why = why_invalid(chain(), (0, 0, 1), [[0, 1, 2]])
+    assert why == "op 0 is on litert and op 2 on llvm, both in region 0"
+
+
+def test_regions_that_wait_for_each_other():
+    why = why_invalid(chain(), (0, 0, 0), [[0, 2], [1]])
+    assert "region 0 is not connected" in why
+    assert "regions wait for each other: 0 -> 1 -> 0" in why or "1 -> 0 -> 1" in why
+
+
+def test_too_many_regions_on_a_device():
+    problem = chain(single_region=[False, True])
+    why = why_invalid(problem, (1, 0, 1), [[0], [1], [2]])
+    assert why == "2 regions run as llvm, which allows one"
+    check(problem, (1, 0, 0), [[0], [1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "regions", "why"),
+    [
+        ((0, 0), [[0, 1]], "it places 2 operators, not 3"),
+        ((0, 0, 0), [[0, 1]], "op 2 is in 0 regions"),
+        ((0, 0, 0), [[0, 1, 2], [2]], "op 2 is in 2 regions"),
+        ((0, 0, 0), [[0, 1, 2], [3]], "operator 3 does not exist"),
+        ((0, 0, 0), [[0, 1, 2], []], "region 1 is empty"),
+        ((0, 0, 7), [[0, 1], [2]], "region 1 runs as variant 7, which does not exist"),
+    ],
+)
+def test_what_is_not_a_partition(assignment, regions, why):
+    assert why_invalid(chain(), assignment, regions) == why

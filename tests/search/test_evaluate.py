@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import random_problem, simple_problem
 
-from tdse.search import Problem, evaluate, regions_of
-from tdse.search.evaluate import Estimator
+from tdse.search import Problem
+from tdse.search.evaluate import Estimator, evaluate, regions_of
 
 
 def slow_total(problem, assignment):

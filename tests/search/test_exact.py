@@ -6,11 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from exact import solve, splits_freely
+from exact import solve
 from instances import SHAPES, make_instance
-from problems import simple_problem
 
-from tdse.errors import TdseError
 from tdse.search import Problem
 from tdse.search.checker import faults
 from tdse.search.native import Evaluator

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from instances import SHAPES, make_genes, make_instance
 from problems import quotient, random_problem
 
-from tdse.search import Problem, evaluate, regions_of
+from tdse.search import Problem
 from tdse.search.checker import faults
+from tdse.search.evaluate import evaluate, regions_of
 from tdse.search.reference import assess
 from tdse.search.regions import cuts_between, regions_from
 from tdse.search.schedule import Genes, Rule, Transfer

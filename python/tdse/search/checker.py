@@ -12,7 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from tdse.search.problem import Flow, Problem
+from tdse.errors import PlacementError
+from tdse.search.problem import Flow, Problem, listed
 from tdse.search.schedule import Outcome, ScheduledRegion, Transfer
 
 # Differences by rounding, as a share of the schedule's length and of energies.
@@ -47,6 +48,42 @@ def faults(problem: Problem, outcome: Outcome) -> list[str]:
     ]
 
 
+def check(problem: Problem, assignment: Sequence[int], regions: Sequence[Sequence[int]]) -> None:
+    """Refuses a placement that breaks a rule which does not depend on time.
+
+    Each operator is in one region, legal and as pinned; regions are connected, of one variant, and
+    can run one after the other; pairs, single regions, prefixes and capacities are obeyed.
+
+    Args:
+        problem: the placement problem.
+        assignment: variant of each operator, length n_ops.
+        regions: operators of each region, in any order.
+
+    Raises:
+        PlacementError: it tells all faults.
+    """
+    if len(assignment) != problem.n_ops:
+        raise _invalid([f"it places {len(assignment)} operators, not {problem.n_ops}"])
+    scheduled = [
+        ScheduledRegion(tuple(ops), assignment[ops[0]] if _known(problem, ops) else 0, 0.0, 0.0)
+        for ops in regions
+    ]
+    found = [*_partition(problem, scheduled)]
+    if not found:
+        rules = _Rules(problem, scheduled)
+        found = [*rules.mixed(assignment), *rules.places(), *rules.circles()]
+    if found:
+        raise _invalid(found)
+
+
+def _known(problem: Problem, ops: Sequence[int]) -> bool:
+    return len(ops) > 0 and 0 <= ops[0] < problem.n_ops
+
+
+def _invalid(found: Sequence[str]) -> PlacementError:
+    return PlacementError("the placement is not valid", why=listed(found))
+
+
 def _partition(problem: Problem, regions: Sequence[ScheduledRegion]) -> Iterator[str]:
     held = Counter(op for region in regions for op in region.ops)
     for op in range(problem.n_ops):
@@ -61,35 +98,24 @@ def _partition(problem: Problem, regions: Sequence[ScheduledRegion]) -> Iterator
             yield f"region {index} runs as variant {region.variant}, which does not exist"
 
 
-class _Check:
-    def __init__(self, problem: Problem, outcome: Outcome) -> None:
+class _Rules:
+    def __init__(self, problem: Problem, regions: Sequence[ScheduledRegion]) -> None:
         self.problem = problem
-        self.outcome = outcome
-        self.regions = outcome.schedule.regions
-        self.region_of = {op: i for i, region in enumerate(self.regions) for op in region.ops}
-        self.slack_us = _TOLERANCE * max(1.0, outcome.makespan_us)
+        self.regions = regions
+        self.region_of = {op: i for i, region in enumerate(regions) for op in region.ops}
 
     def device(self, region: int) -> int:
         return int(self.problem.variant_device[self.regions[region].variant])
 
-    def memory(self, region: int) -> int:
-        return int(self.problem.device_memory[self.device(region)])
-
-    def home(self, value: Flow) -> int | None:
-        """The region that makes a tensor; None for an input of a model."""
-        return None if value.producer < 0 else self.region_of[value.producer]
-
-    def home_memory(self, value: Flow) -> int:
-        home = self.home(value)
-        return int(self.problem.device_memory[_HOST]) if home is None else self.memory(home)
-
-    def made_us(self, value: Flow) -> float:
-        home = self.home(value)
-        return 0.0 if home is None else self.regions[home].end_us
-
-    def reading(self, value: Flow) -> set[int]:
-        """The regions that read a tensor and did not make it."""
-        return {self.region_of[op] for op in value.consumers} - {self.home(value)}
+    def mixed(self, assignment: Sequence[int]) -> Iterator[str]:
+        """Regions whose operators are said to run as other variants than their first."""
+        for index, region in enumerate(self.regions):
+            first = region.ops[0]
+            for op in region.ops:
+                if assignment[op] != assignment[first]:
+                    one, other = (self.problem.variants[assignment[o]] for o in (first, op))
+                    texts = (self.problem.label(first), one, self.problem.label(op), other)
+                    yield "{} is on {} and {} on {}, both in region {}".format(*texts, index)
 
     def places(self) -> Iterator[str]:
         """Legality, pins, pairs, and the rules of variants and devices."""
@@ -144,7 +170,33 @@ class _Check:
         try:
             graphlib.TopologicalSorter(waits).prepare()
         except graphlib.CycleError as error:
-            yield f"regions wait for each other: {error.args[1]}"
+            yield f"regions wait for each other: {' -> '.join(map(str, error.args[1]))}"
+
+
+class _Check(_Rules):
+    def __init__(self, problem: Problem, outcome: Outcome) -> None:
+        super().__init__(problem, outcome.schedule.regions)
+        self.outcome = outcome
+        self.slack_us = _TOLERANCE * max(1.0, outcome.makespan_us)
+
+    def memory(self, region: int) -> int:
+        return int(self.problem.device_memory[self.device(region)])
+
+    def home(self, value: Flow) -> int | None:
+        """The region that makes a tensor; None for an input of a model."""
+        return None if value.producer < 0 else self.region_of[value.producer]
+
+    def home_memory(self, value: Flow) -> int:
+        home = self.home(value)
+        return int(self.problem.device_memory[_HOST]) if home is None else self.memory(home)
+
+    def made_us(self, value: Flow) -> float:
+        home = self.home(value)
+        return 0.0 if home is None else self.regions[home].end_us
+
+    def reading(self, value: Flow) -> set[int]:
+        """The regions that read a tensor and did not make it."""
+        return {self.region_of[op] for op in value.consumers} - {self.home(value)}
 
     def work_us(self, index: int) -> float:
         """What a region takes alone, from the definition of the costs."""

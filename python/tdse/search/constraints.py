@@ -6,12 +6,13 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
+from tdse.search.formula import Sum
 from tdse.search.native import Evaluator
 from tdse.search.problem import Problem
 from tdse.search.regions import cuts_keeping_whole
 from tdse.search.schedule import Genes, Rule
 from tdse.search.solver import GaveUpError, Solver
-from tdse.search.statement import Statement, Sum
+from tdse.search.statement import Statement
 
 # Dead ends after which a repair falls back on what is known, a few hundredths of a second;
 # and after which it is not known whether any placement is valid, a few seconds.

@@ -41,6 +41,14 @@ OF_USERS = (
     Kind.PERIOD,
     Kind.ENERGY,
 )
+# The fields of limits that can be raised.
+LIMITS = {
+    Kind.PARAMETERS: "parameter_capacity_bytes",
+    Kind.MEMORY: "memory_bytes",
+    Kind.DEADLINE: "deadline_us",
+    Kind.PERIOD: "period_us",
+    Kind.ENERGY: "energy_budget_uj",
+}
 
 
 @dataclass(frozen=True)
@@ -119,14 +127,24 @@ def without(problem: Problem, dropped: Iterable[Demand]) -> Problem:
     return dataclasses.replace(problem, **fields, **ends)
 
 
+def limit_of(problem: Problem, demand: Demand) -> float:
+    """The limit that a demand of ``LIMITS`` sets."""
+    return float(np.atleast_1d(getattr(problem, LIMITS[demand.kind]))[demand.index])
+
+
+def with_limit(problem: Problem, demand: Demand, limit: float) -> Problem:
+    """The problem with another limit for a demand of ``LIMITS``."""
+    limits: Any = np.array(getattr(problem, LIMITS[demand.kind]), float)
+    limits[demand.index if limits.ndim else ()] = limit
+    fields: dict[str, Any] = {LIMITS[demand.kind]: limits if limits.ndim else float(limits)}
+    return dataclasses.replace(problem, **fields)
+
+
 # The field that a demand is in, and the value that asks for nothing.
 _FIELDS = {
     Kind.PIN: ("pins", -1),
     Kind.DEVICE_PIN: ("device_pins", -1),
     Kind.SINGLE_REGION: ("single_region", False),
     Kind.PREFIX: ("prefix", False),
-    Kind.PARAMETERS: ("parameter_capacity_bytes", np.inf),
-    Kind.MEMORY: ("memory_bytes", np.inf),
-    Kind.DEADLINE: ("deadline_us", np.inf),
-    Kind.PERIOD: ("period_us", np.inf),
+    **{kind: (name, np.inf) for kind, name in LIMITS.items() if kind is not Kind.ENERGY},
 }

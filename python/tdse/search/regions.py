@@ -63,24 +63,24 @@ def cuts_keeping_whole(problem: Problem, genes: Genes) -> list[bool]:
     whole = [-1 - variant if single[variant] else op for op, variant in enumerate(variants)]
     given = [False] * len(problem.links) if genes.cuts is None else genes.cuts
     cuts = [cut and whole[u] != whole[v] for (u, v), cut in zip(problem.links, given, strict=True)]
-    joined = [
-        link
-        for link, cut in zip(problem.links, cuts, strict=True)
-        if not cut and variants[link[0]] == variants[link[1]]
+    joins = [
+        variants[u] == variants[v] and not cut
+        for (u, v), cut in zip(problem.links, cuts, strict=True)
     ]
-    regions = _components(problem.n_ops, joined)
-    knotted = {op for region in _knotted(regions, problem.links) for op in region}
+    joined = [link for link, join in zip(problem.links, joins, strict=True) if join]
+    circles = _circles(_components(problem.n_ops, joined), problem.links)
+    knotted = {op for op, circle in enumerate(circles) if len(circle) > 1}
     before: dict[int, set[tuple[int, bool]]] = {whole[op]: set() for op in knotted}
-    for (u, v), cut in zip(problem.links, cuts, strict=True):
+    for (u, v), join in zip(problem.links, joins, strict=True):
         if u in knotted and v in knotted and whole[u] != whole[v]:
-            before[whole[v]].add((whole[u], cut or variants[u] != variants[v]))
+            before[whole[v]].add((whole[u], not join))
     waits = {one: {other for other, _ in others} for one, others in before.items()}
     level: dict[int, int] = {}
     for one in graphlib.TopologicalSorter(waits).static_order():
         level[one] = max((level[other] + rise for other, rise in before[one]), default=0)
     return [
-        cut or (u in knotted and v in knotted and level[whole[u]] != level[whole[v]])
-        for (u, v), cut in zip(problem.links, cuts, strict=True)
+        cut or (join and u in knotted and level[whole[u]] != level[whole[v]])
+        for (u, v), cut, join in zip(problem.links, cuts, joins, strict=True)
     ]
 
 

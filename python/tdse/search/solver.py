@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from tdse.search.demands import Demand
-from tdse.search.statement import Clause, Constraint, Statement
+from tdse.search.formula import Clause, Constraint
+from tdse.search.statement import Statement
 
 
 class GaveUpError(Exception):
@@ -52,18 +54,21 @@ class Solver:
             self._begin_with(op, new, True)
         self._preferred = list(variants)
 
-    def solve(self, demands: Iterable[Demand] = (), *, conflicts: int) -> tuple[int, ...] | None:
+    def solve(
+        self, demands: Iterable[Demand] = (), *, also: Iterable[Any] = (), conflicts: int
+    ) -> tuple[int, ...] | None:
         """The variants of a placement that keeps to the statement, or None if there is none.
 
         Args:
             demands: what is demanded, if they are tracked.
+            also: further literals of Z3 that are to be true.
             conflicts: dead ends after which Z3 gives up; it may begin again after each refinement.
 
         Raises:
             GaveUpError: it did.
         """
         self._solver.set("max_conflicts", conflicts)
-        assumed = [self._guard((demand,)) for demand in demands]
+        assumed = [*(self._guard((demand,)) for demand in demands), *also]
         while True:
             self._read()
             answer = self._solver.check(*assumed)
@@ -71,8 +76,9 @@ class Solver:
                 return None
             if answer != self._z3.sat:
                 raise GaveUpError(self._solver.reason_unknown())
-            variants = self._variants()
-            if not self._statement.refine(variants):
+            model = self._solver.model()
+            variants = self._variants(model)
+            if not self._statement.refine(variants, partial(self._is_made, model)):
                 return variants
 
     def core(self) -> set[Demand]:
@@ -80,6 +86,31 @@ class Solver:
         core = {one.get_id() for one in self._solver.unsat_core()}
         singles = ((names[0], guard) for names, guard in self._guards.items() if len(names) == 1)
         return {demand for demand, guard in singles if guard.get_id() in core}
+
+    def fewest(
+        self, kept: Iterable[Demand], droppable: Sequence[Demand], *, conflicts: int
+    ) -> list[Demand] | None:
+        """The fewest of some tracked demands without which all others of both can be met.
+
+        None if that does not suffice. Where Z3 gives up, more are taken to be needed.
+        """
+        z3, kept = self._z3, list(kept)
+        guards = [self._guard((demand,)) for demand in droppable]
+        for count in range(len(guards) + 1):
+            few = z3.Bool(f"drop {count} of {guards}")
+            terms = [(few, len(guards) - count), *((z3.Not(guard), 1) for guard in guards)]
+            self._solver.add(z3.PbLe(terms, len(guards)))
+            try:
+                found = self.solve(kept, also=[few], conflicts=conflicts)
+            except GaveUpError:
+                continue
+            if found is not None:
+                model = self._solver.model()
+                made = [z3.is_true(model.eval(guard)) for guard in guards]
+                return [one for one, is_made in zip(droppable, made, strict=True) if not is_made]
+            if not any(one.eq(few) for one in self._solver.unsat_core()):
+                break
+        return None
 
     def add(self, constraint: Constraint) -> None:
         """Takes in one more constraint."""
@@ -109,6 +140,8 @@ class Solver:
         if demands not in self._guards:
             z3, guard = self._z3, self._z3.Bool(f"demand {len(self._guards)}")
             self._guards[demands] = guard
+            # What is not assumed is better not made: there is less to keep to.
+            self._solver.set_initial_value(guard, self._constants[False])
             if len(demands) > 1:
                 missing = [z3.Not(self._guard((demand,))) for demand in demands]
                 self._solver.add(z3.Or([guard, *missing]))
@@ -130,7 +163,12 @@ class Solver:
             self._constants[value].ast,
         )
 
-    def _variants(self) -> tuple[int, ...]:
+    def _is_made(self, model: Any, demand: Demand) -> bool:
+        """The demand counts in a model."""
+        guard = self._guards.get((demand,))
+        return not self._tracked or (guard is not None and self._z3.is_true(model.eval(guard)))
+
+    def _variants(self, model: Any) -> tuple[int, ...]:
         """The variants in the solver's model; the preferred one of each operator is tried first."""
         n_variants, n_ops = self._statement.problem.n_variants, self._statement.problem.n_ops
         if not self._declarations:
@@ -138,7 +176,7 @@ class Solver:
                 [self._literal(self._statement.on(op, v)).decl() for v in range(n_variants)]
                 for op in range(n_ops)
             ]
-        true, model = self._constants[True].ast.value, self._solver.model()
+        true = self._constants[True].ast.value
         interpretation, found = self._z3.Z3_model_get_const_interp, []
         for row, first in zip(self._declarations, self._preferred or [0] * n_ops, strict=True):
             for variant in (first, *range(first), *range(first + 1, n_variants)):

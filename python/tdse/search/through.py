@@ -24,9 +24,11 @@ def least_through_us(problem: Problem) -> Floats:
         problem: the placement problem. Pins are not looked at.
 
     Returns:
-        float64 [n_ops, n_variants], microseconds; inf where the variant is not legal.
+        float64 [n_ops, n_variants], microseconds; where the variant is not legal, what it would be
+        if the operator could run as it in the least of its times.
     """
-    costs = np.where(possible_variants(problem), known_costs(problem), np.inf)
+    costs = known_costs(problem)
+    barred = np.where(possible_variants(problem), 0.0, np.inf)
     memory = problem.device_memory[problem.variant_device]
     host = int(problem.device_memory[0])
     into: list[list[tuple[int, Floats]]] = [[] for _ in range(problem.n_ops)]
@@ -53,11 +55,13 @@ def least_through_us(problem: Problem) -> Floats:
     first_us += problem.launch_us + costs
     for op in range(problem.n_ops):
         for before, crossing_us in into[op]:
-            arrival_us = (first_us[before][:, None] + crossing_us).min(axis=0) + costs[op]
+            began_us = (first_us[before] + barred[before])[:, None]
+            arrival_us = (began_us + crossing_us).min(axis=0) + costs[op]
             first_us[op] = np.maximum(first_us[op], arrival_us)
     for op in reversed(range(problem.n_ops)):
         for after, crossing_us in out_of[op]:
-            left_us = (crossing_us + (costs[after] + last_us[after])).min(axis=1)
+            rest_us = costs[after] + last_us[after] + barred[after]
+            left_us = (crossing_us + rest_us).min(axis=1)
             last_us[op] = np.maximum(last_us[op], left_us)
     return first_us + last_us
 
