@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +41,11 @@ def deadline_problems() -> dict[str, Problem]:
         name: dataclasses.replace(SEVERAL[name](), deadline_us=one["deadline_us"])
         for name, one in _read()["deadlines"].items()
     }
+
+
+def stored_deadline_seconds() -> Mapping[str, float]:
+    """Problem of ``SEVERAL``: the seconds in which CP-SAT met the stored deadlines."""
+    return {name: one["seconds"] for name, one in _read()["deadlines"].items()}
 
 
 def main() -> None:

@@ -42,7 +42,9 @@ def main() -> None:
         "large": lambda: large(
             arguments.ops, arguments.shapes, arguments.large_seconds, cp=arguments.cp
         ),
-        "deadlines": lambda: deadlines(arguments.problems, arguments.seeds, arguments.seconds or 10.0),
+        "deadlines": lambda: deadlines(
+            arguments.problems, arguments.seeds, arguments.seconds or 10.0
+        ),
         "ablation": lambda: ablation(
             problems, arguments.seeds, arguments.evaluations, arguments.seconds or 1.0
         ),

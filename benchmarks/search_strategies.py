@@ -42,7 +42,8 @@ class Tally:
         value: the best valid latency, inf if there was none.
         evaluations: placements that were evaluated.
         evaluating_s: seconds spent on that, where they were asked for.
-        trail: (seconds, value) of each better one.
+        begun: on the processor's clock.
+        finished_s: seconds that it took, once it is finished.
     """
 
     most_evaluations: float
@@ -50,13 +51,20 @@ class Tally:
     value: float = math.inf
     evaluations: int = 0
     evaluating_s: float = 0.0
-    trail: list[tuple[float, float]] = field(default_factory=list)
     begun: float = field(default_factory=time.process_time)
+
+    finished_s: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Taken so far."""
+        """Taken so far, or until it was finished."""
+        if self.finished_s is not None:
+            return self.finished_s
         return time.process_time() - self.begun
+
+    def finish(self) -> None:
+        """Stops the clock."""
+        self.finished_s = self.seconds
 
     @property
     def left(self) -> int:
@@ -77,9 +85,7 @@ class Tally:
 
     def note(self, value: float) -> None:
         """Takes note of a valid placement's value."""
-        if value < self.value:
-            self.value = value
-            self.trail.append((self.seconds, value))
+        self.value = min(self.value, value)
 
 
 Strategy = Callable[[Problem, int, Tally], None]
@@ -137,7 +143,9 @@ def evolve_with_pymoo(problem: Problem, seed: int, tally: Tally) -> None:
     class Placing(Stated):  # type: ignore[misc]
         def __init__(self) -> None:
             top = choices.count - 1
-            super().__init__(n_var=problem.n_ops, n_obj=1, n_ieq_constr=1, xl=0 * top, xu=top, vtype=int)
+            super().__init__(
+                n_var=problem.n_ops, n_obj=1, n_ieq_constr=1, xl=0 * top, xu=top, vtype=int
+            )
 
         def _evaluate(self, x: Any, out: dict[str, Any], *_: Any, **__: Any) -> None:
             figures = tally.evaluate(evaluator, choices.named(x.astype(np.int64)))
