@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 from listed import LATENCY
 from rich.console import Console
 from rich.table import Table
-from search_ablation import ablation, parts
+from search_ablation import LARGER, ablation, parts
 from search_quality import deadlines, large, optima, tensordse
 
 from tdse.search.problem import Problem
@@ -36,7 +37,7 @@ def main() -> None:
     """Entry point."""
     arguments = _arguments()
     console = Console(width=None if Console().is_terminal else 160)
-    problems = _chosen(LATENCY, arguments.problems)
+    problems = _chosen({**LATENCY, **LARGER}, arguments.problems)
     makers: Mapping[str, Callable[[], Mapping[str, Rows]]] = {
         "optima": lambda: optima(problems, arguments.seeds, arguments.seconds or 10.0),
         "large": lambda: large(
@@ -59,7 +60,7 @@ def main() -> None:
             _show(console, title, rows)
             written[title] = rows
             if arguments.json:
-                arguments.json.write_text(json.dumps(written, indent=1) + "\n")
+                arguments.json.write_text(json.dumps(_plain(written), indent=1) + "\n")
 
 
 def _arguments() -> argparse.Namespace:
@@ -108,6 +109,15 @@ def _show(console: Console, title: str, rows: Rows) -> None:
     for row in rows:
         table.add_row(*[_text(row[column]) for column in columns])
     console.print(table)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has a notation for: null for what is not finite."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(value: Any) -> str:

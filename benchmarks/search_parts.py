@@ -7,7 +7,7 @@ annealing are edited in a copy of its C++ source, which is compiled into a libra
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from tdse.search.problem import Problem
 from tdse.search.schedule import Genes
 from tdse.search.seeds import earliest_finish, seed_genes
 
+_WHOLE = evolve()
 _SOURCES = Path(__file__).parent.parent / "cpp" / "evaluate"
 
 
@@ -50,7 +51,7 @@ class Part:
         edit: text of ``improve.cc``, and what it is replaced with.
     """
 
-    strategy: Strategy = field(default_factory=evolve)
+    strategy: Strategy = _WHOLE
     constants: Mapping[str, Any] = field(default_factory=dict)
     edit: tuple[str, str] | None = None
 
@@ -60,6 +61,7 @@ def _no_move(name: str, per_cent: int) -> Part:
 
 
 PARTS: Mapping[str, Part] = {
+    "nothing (seeds shifted)": Part(),
     "seeds (start at random)": Part(evolve(starts=start_at_random)),
     "seed by earliest finish": Part(evolve(starts=_without_earliest_finish)),
     "seeds of single operators": Part(evolve(starts=_without_cut_seeds)),
@@ -137,16 +139,3 @@ class Libraries:
             others += [compiled] if source.name != "improve.cc" else []
         subprocess.run(["c++", *flags, "-shared", improve, *others, "-o", library], check=True)
         return library
-
-
-def compare(
-    part: str,
-    libraries: Libraries,
-    run: Callable[[Strategy], float],
-) -> tuple[float, float]:
-    """The value with all parts, and the one without this; one right after the other."""
-    whole = Part()
-    with libraries.using(whole):
-        with_it = run(whole.strategy)
-    with libraries.using(PARTS[part]):
-        return with_it, run(PARTS[part].strategy)
