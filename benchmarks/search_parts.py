@@ -48,16 +48,28 @@ class Part:
     Attributes:
         strategy: what runs.
         constants: of ``evolution``, replaced.
-        edit: text of ``improve.cc``, and what it is replaced with.
+        edits: texts of ``improve.cc``, and what they are replaced with.
     """
 
     strategy: Strategy = _WHOLE
     constants: Mapping[str, Any] = field(default_factory=dict)
-    edit: tuple[str, str] | None = None
+    edits: tuple[tuple[str, str], ...] = ()
 
 
-def _no_move(name: str, per_cent: int) -> Part:
-    return Part(edit=(f"{name} = {per_cent};", f"{name} = 0;"))
+_MOVES = {
+    "border moves": "kBorderMoves = 25",
+    "cluster moves": "kClusterMoves = 12",
+    "moves of rows": "kWindowMoves = 13",
+    "swaps": "kSwaps = 12",
+    "cut moves": "kCutMoves = 8",
+    "priority moves": "kPriorityMoves = 10",
+}
+
+
+def _no(*moves: str) -> Part:
+    """Single operators are moved instead."""
+    texts = [_MOVES[move] for move in moves]
+    return Part(edits=tuple((text, text.split("=")[0] + "= 0") for text in texts))
 
 
 PARTS: Mapping[str, Part] = {
@@ -75,20 +87,19 @@ PARTS: Mapping[str, Part] = {
     "lower end temperature": Part(constants={"_ENDS": (1e-3,)}),
     "cooler children": Part(constants={"_CHILD": 0.03}),
     "a dozen kept (two)": Part(constants={"_KEPT": 2}),
-    "border moves": _no_move("kBorderMoves", 25),
-    "border moves by several": Part(edit=("kMostShifted = 6", "kMostShifted = 1")),
-    "cluster moves": _no_move("kClusterMoves", 12),
-    "moves of rows": _no_move("kWindowMoves", 13),
-    "swaps": _no_move("kSwaps", 12),
-    "swaps of several": Part(edit=("kMostSwapped = 4", "kMostSwapped = 1")),
-    "cut moves": _no_move("kCutMoves", 8),
-    "cuts around an operator": Part(
-        edit=("if (chance_.Below(2)) return SetCut(link, cut);", "return SetCut(link, cut);")
+    **{move: _no(move) for move in _MOVES},
+    "all of borders, clusters, rows": _no("border moves", "cluster moves", "moves of rows"),
+    "all but single, cuts, priority": _no(
+        "border moves", "cluster moves", "moves of rows", "swaps"
     ),
-    "priority moves": _no_move("kPriorityMoves", 10),
-    "strict order": Part(edit=("chance_.Below(16) == 0", "false")),
+    "border moves by several": Part(edits=(("kMostShifted = 6", "kMostShifted = 1"),)),
+    "swaps of several": Part(edits=(("kMostSwapped = 4", "kMostSwapped = 1"),)),
+    "cuts around an operator": Part(
+        edits=(("if (chance_.Below(2)) return SetCut(link, cut);", "return SetCut(link, cut);"),)
+    ),
+    "strict order": Part(edits=(("chance_.Below(16) == 0", "false"),)),
     "neighbours' variants": Part(
-        edit=("chance_.Below(2) ? NeighbourChoice(op) : AnyChoice(op)", "AnyChoice(op)")
+        edits=(("chance_.Below(2) ? NeighbourChoice(op) : AnyChoice(op)", "AnyChoice(op)"),)
     ),
 }
 """What is left out: the search without it."""
@@ -103,7 +114,7 @@ class Libraries:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._built: dict[tuple[str, str] | None, Path] = {}
+        self._built: dict[tuple[tuple[str, str], ...], Path] = {}
 
     @contextmanager
     def using(self, part: Part) -> Iterator[None]:
@@ -111,31 +122,30 @@ class Libraries:
         with ExitStack() as stack:
             for name, value in part.constants.items():
                 stack.enter_context(patch.object(evolution, name, value))
-            # Unedited ones are compiled in the same way, so that only the edit differs.
-            stack.enter_context(patch.object(native, "LIBRARY", self._library(part.edit)))
+            # Unedited ones are compiled in the same way, so that only the edits differ.
+            stack.enter_context(patch.object(native, "LIBRARY", self._library(part.edits)))
             native._library.cache_clear()
             stack.callback(native._library.cache_clear)
             yield
 
-    def _library(self, edit: tuple[str, str] | None) -> Path:
-        if edit not in self._built:
-            self._built[edit] = self._build(edit, self._folder / f"{len(self._built)}.so")
-        return self._built[edit]
+    def _library(self, edits: tuple[tuple[str, str], ...]) -> Path:
+        if edits not in self._built:
+            self._built[edits] = self._build(edits, self._folder / f"{len(self._built)}.so")
+        return self._built[edits]
 
-    def _build(self, edit: tuple[str, str] | None, library: Path) -> Path:
+    def _build(self, edits: tuple[tuple[str, str], ...], library: Path) -> Path:
         flags = ["-O3", "-DNDEBUG", "-std=c++17", "-fPIC", "-ffp-contract=off", f"-I{_SOURCES}"]
         text = (_SOURCES / "improve.cc").read_text()
-        if edit is not None:
-            if edit[0] not in text:
-                raise ValueError(f"improve.cc has no {edit[0]!r} any more")
-            text = text.replace(*edit)
+        for old, new in edits:
+            if old not in text:
+                raise ValueError(f"improve.cc has no {old!r} any more")
+            text = text.replace(old, new)
         improve = library.with_suffix(".cc")
         improve.write_text(text)
-        others = []
-        for source in sorted(_SOURCES.glob("*.cc")):
-            compiled = self._folder / f"{source.stem}.o"
-            if source.name != "improve.cc" and not compiled.exists():
-                subprocess.run(["c++", *flags, "-c", source, "-o", compiled], check=True)
-            others += [compiled] if source.name != "improve.cc" else []
-        subprocess.run(["c++", *flags, "-shared", improve, *others, "-o", library], check=True)
+        others = [one for one in sorted(_SOURCES.glob("*.cc")) if one.name != "improve.cc"]
+        compiled = [self._folder / f"{source.stem}.o" for source in others]
+        for source, target in zip(others, compiled, strict=True):
+            if not target.exists():
+                subprocess.run(["c++", *flags, "-c", source, "-o", target], check=True)
+        subprocess.run(["c++", *flags, "-shared", improve, *compiled, "-o", library], check=True)
         return library
