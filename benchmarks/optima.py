@@ -43,6 +43,11 @@ def deadline_problems() -> dict[str, Problem]:
     }
 
 
+def stored_deadline_seconds() -> Mapping[str, float]:
+    """Problem of ``SEVERAL``: the seconds in which CP-SAT met the stored deadlines."""
+    return {name: one["seconds"] for name, one in _read()["deadlines"].items()}
+
+
 def main() -> None:
     """Prints what is stored; with ``--solve``, finds it first."""
     parser = argparse.ArgumentParser(description=__doc__)
