@@ -60,7 +60,7 @@ _MOVES = {
     "border moves": "kBorderMoves = 25",
     "cluster moves": "kClusterMoves = 12",
     "moves of rows": "kWindowMoves = 13",
-    "swaps": "kSwaps = 12",
+    "room on full devices": "kRoomMoves = 10",
     "cut moves": "kCutMoves = 8",
     "priority moves": "kPriorityMoves = 10",
 }
@@ -90,10 +90,9 @@ PARTS: Mapping[str, Part] = {
     **{move: _no(move) for move in _MOVES},
     "all of borders, clusters, rows": _no("border moves", "cluster moves", "moves of rows"),
     "all but single, cuts, priority": _no(
-        "border moves", "cluster moves", "moves of rows", "swaps"
+        "border moves", "cluster moves", "moves of rows", "room on full devices"
     ),
     "border moves by several": Part(edits=(("kMostShifted = 6", "kMostShifted = 1"),)),
-    "swaps of several": Part(edits=(("kMostSwapped = 4", "kMostSwapped = 1"),)),
     "cuts around an operator": Part(
         edits=(("if (chance_.Below(2)) return SetCut(link, cut);", "return SetCut(link, cut);"),)
     ),

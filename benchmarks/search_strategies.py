@@ -185,7 +185,7 @@ def evolve(
             evolution = kind(problem, ("latency",), seed)
             evolution.start(starts(problem, seed))
             while (left := tally.left) > 0:
-                evolution.step(left if math.isfinite(tally.most_evaluations) else None)
+                evolution.step(left if math.isfinite(tally.most_evaluations) else math.inf)
                 if evolution.population[0].is_valid:
                     tally.note(evolution.population[0].values[0])
                 tally.evaluations = evolution.evaluations
@@ -203,9 +203,8 @@ class WithoutCrossover(Evolution):
 class WithoutWindows(Evolution):
     """Placements are always annealed as a whole."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._whole_rounds = 1
+    def _is_swept(self, number: int) -> bool:
+        return False
 
 
 class AnnealingAlone(WithoutCrossover, WithoutWindows):

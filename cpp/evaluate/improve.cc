@@ -11,7 +11,6 @@ namespace {
 constexpr int32_t kBorderMoves = 25;
 constexpr int32_t kClusterMoves = 12;
 constexpr int32_t kWindowMoves = 13;
-constexpr int32_t kSwaps = 8;
 constexpr int32_t kRoomMoves = 10;
 constexpr int32_t kCutMoves = 8;
 constexpr int32_t kPriorityMoves = 10;
@@ -21,8 +20,8 @@ constexpr int32_t kBorderTries = 8;
 constexpr int32_t kMostShifted = 6;
 // Tries for each operator to find some that make room.
 constexpr int32_t kRoomTries = 2;
-// Most operators of either group that changes places with another.
-constexpr int32_t kMostSwapped = 4;
+// Most operators that room is made for.
+constexpr int32_t kMostPlaced = 4;
 // Figures of empty problems are zero, which has no logarithm.
 constexpr double kLeastFigure = 1e-9;
 
@@ -150,7 +149,6 @@ void Improver::Move(double reach) {
   if ((kind -= kBorderMoves) < 0) return MoveBorder();
   if ((kind -= kClusterMoves) < 0) return MoveCluster();
   if ((kind -= kWindowMoves) < 0) return MoveWindow(reach);
-  if ((kind -= kSwaps) < 0) return Swap();
   if ((kind -= kRoomMoves) < 0 && has_capacity_) return MakeRoom();
   MoveOne();
 }
@@ -194,23 +192,11 @@ void Improver::MoveWindow(double reach) {
   for (int32_t one = op; one < std::min(n_ops, op + length); ++one) SetVariant(one, variant);
 }
 
-// Exchanges the variants of two groups of operators, which keeps full devices about as full.
-void Improver::Swap() {
-  const int32_t count = static_cast<int32_t>(movable_.size());
-  const int32_t one = movable_[chance_.Below(count)], other = movable_[chance_.Below(count)];
-  const int32_t variant = now_.variants[one], other_variant = now_.variants[other];
-  if (variant == other_variant) return MoveOne();
-  Collect(one, 1 + chance_.Below(kMostSwapped));
-  for (const int32_t op : cluster_) SetVariant(op, other_variant);
-  Collect(other, 1 + chance_.Below(kMostSwapped));
-  for (const int32_t op : cluster_) SetVariant(op, variant);
-}
-
 // Moves operators to a device that is full, and others away from it until it is not.
 void Improver::MakeRoom() {
   const int32_t op = movable_[chance_.Below(static_cast<int32_t>(movable_.size()))];
   const int32_t variant = AnyChoice(op), device = problem_.variant_device[variant];
-  Collect(op, 1 + chance_.Below(kMostSwapped));
+  Collect(op, 1 + chance_.Below(kMostPlaced));
   for (const int32_t one : cluster_) SetVariant(one, variant);
   double excess = -problem_.parameter_capacity_bytes[device];
   for (int32_t one = 0; one < problem_.n_ops; ++one) excess += BytesOn(device, one);

@@ -76,7 +76,6 @@ class Improver {
   void MoveBorder();
   void MoveCluster();
   void MoveWindow(double reach);
-  void Swap();
   void MakeRoom();
   void MoveCut();
   void MovePriority();

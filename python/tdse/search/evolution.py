@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,10 +33,9 @@ _FRESH, _CHILD = 0.03, 0.015
 _ENDS = (5e-4, 1e-3)
 # Share of annealings that start from a seed again.
 _FRESH_SHARE = 0.25
-# Problems of more operators than these are improved window by window in all rounds but every
-# second, or every sixth. The larger a problem, the less there is to gain from annealing it whole.
+# Problems of more operators than the first are improved window by window every other round, of
+# more than the second in all rounds: the larger, the less is gained by annealing them whole.
 _MEDIUM, _LARGE = 40, 150
-_WHOLE_ROUNDS_OF_MEDIUM, _WHOLE_ROUNDS_OF_LARGE = 2, 6
 # Operators of a window: a share of all, at most so many, in turns more and less; and evaluations
 # for each of them.
 _WINDOW_SHARE, _WINDOW = 0.35, 60
@@ -69,11 +69,6 @@ class Evolution:
         self._weights = np.stack([exponents(objective) for objective in self.objectives])
         self._evaluators = [Evaluator(problem) for _ in range(_ISLANDS)]
         self._starts: list[Genes] = []
-        self._whole_rounds = 1
-        if problem.n_ops > _MEDIUM:
-            self._whole_rounds = _WHOLE_ROUNDS_OF_MEDIUM
-        if problem.n_ops > _LARGE:
-            self._whole_rounds = _WHOLE_ROUNDS_OF_LARGE
         self._sources, self._targets = problem.link_array.T
 
     def start(self, seeds: Iterable[Genes]) -> None:
@@ -85,26 +80,32 @@ class Evolution:
         self._keep(found)
         self.evaluations += len(found)
 
-    def step(self, most_evaluations: int | None = None) -> None:
+    def step(self, evaluations: float = math.inf, deadline: float = math.inf) -> None:
         """One round.
 
         Args:
-            most_evaluations: how many there may be at most, None for as many as are usual.
+            evaluations: how many there may be at most.
+            deadline: when no further window is begun, as of ``time.monotonic``.
         """
-        most = math.inf if most_evaluations is None else max(most_evaluations, _ISLANDS)
+        most = max(evaluations, _ISLANDS)
         tasks = [self._task(island) for island in range(_ISLANDS)]
         with ThreadPoolExecutor(min(_ISLANDS, os.cpu_count() or 1)) as pool:
-            if (self.round + 1) % self._whole_rounds:
+            if self._is_swept(self.round):
                 best = min(self.population, key=lambda one: one.merit(tasks[0].mixture))
-                self._sweep(dataclasses.replace(tasks[0], genes=best.genes), most, pool)
+                task = dataclasses.replace(tasks[0], genes=best.genes)
+                self._sweep(task, most, deadline, pool)
             else:
                 usual = min(_EVALUATIONS_PER_OP * self.problem.n_ops, _MOST_EVALUATIONS)
-                growth = _GROWTH ** (self.round // self._whole_rounds)
-                count = int(min(usual * growth, most // _ISLANDS))
+                n_before = sum(not self._is_swept(before) for before in range(self.round))
+                count = int(min(usual * _GROWTH**n_before, most // _ISLANDS))
                 counts = [count] * _ISLANDS
                 self._keep(list(pool.map(self._anneal, self._evaluators, tasks, counts)))
                 self.evaluations += _ISLANDS * count
         self.round += 1
+
+    def _is_swept(self, number: int) -> bool:
+        """A round goes window by window."""
+        return self.problem.n_ops > (_MEDIUM if number % 2 == 0 else _LARGE)
 
     def _anneal(self, evaluator: Evaluator, task: _Task, evaluations: int) -> Individual:
         genes, figures = evaluator.improve(
@@ -117,7 +118,9 @@ class Evolution:
         )
         return self._individual(genes, figures)
 
-    def _sweep(self, task: _Task, most_evaluations: float, pool: ThreadPoolExecutor) -> None:
+    def _sweep(
+        self, task: _Task, evaluations: float, deadline: float, pool: ThreadPoolExecutor
+    ) -> None:
         """Anneals all windows of one placement; what is found is taken where the whole gains."""
         evaluator = self._evaluators[0]
         genes, best = task.genes, self._individual(task.genes, evaluator.assess(task.genes))
@@ -129,11 +132,11 @@ class Evolution:
         )
         starts = range(-(task.seed % length), self.problem.n_ops, length)
         windows = [np.sort(order[max(start, 0) : start + length]) for start in starts]
-        count = int(min(_WINDOW_EVALUATIONS_PER_OP * length, most_evaluations // len(windows)))
-        if count == 0:
-            return
+        count = int(min(_WINDOW_EVALUATIONS_PER_OP * length, evaluations // len(windows)))
 
-        def suggest(index: int) -> tuple[Window, Genes]:
+        def suggest(index: int) -> tuple[Window, Genes] | None:
+            if time.monotonic() > deadline:
+                return None
             window = cut_out(self.problem, genes, windows[index])
             found, _ = Evaluator(window.problem).improve(
                 window.genes,
@@ -145,7 +148,10 @@ class Evolution:
             )
             return window, found
 
-        for window, found in pool.map(suggest, range(len(windows))):
+        for suggestion in pool.map(suggest, range(len(windows))):
+            if suggestion is None:
+                break
+            window, found = suggestion
             changed = window.apply(found, best.genes)
             after = self._individual(changed, evaluator.assess(changed))
             if after.merit(task.mixture) < best.merit(task.mixture):

@@ -26,7 +26,7 @@ _EQUAL = 1e-9
 # ends of the intervals is preferred.
 _TIED = 1e-3
 # The search ends where this share of its rounds, and so many, led to nothing better.
-_SETTLED_SHARE, _SETTLED_ROUNDS = 0.5, 16
+_SETTLED_SHARE, _SETTLED_ROUNDS = 0.6, 24
 # Valid placements that Z3 is asked for where the rules leave few.
 _REPAIRED_SEEDS = 8
 
@@ -124,8 +124,7 @@ def search(
     best, improved = evolution.population, 0
     ended: Literal["optimal", "settled", "budget"] = "budget"
     while evolution.evaluations < evaluations and time.monotonic() - begun < seconds:
-        left = evaluations - evolution.evaluations
-        evolution.step(None if math.isinf(left) else int(left))
+        evolution.step(evaluations - evolution.evaluations, begun + seconds)
         mender.mend()
         if bounds is None:
             # After the first round, which is often shorter than this.
