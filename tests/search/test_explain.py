@@ -13,11 +13,10 @@ from instances import SHAPES, make_instance
 from problems import random_problem, simple_problem, two_devices
 from test_statement import untimed, valid_variants
 
-from tdse.errors import PlacementError
 from tdse.search import explain as explain_module
 from tdse.search.constraints import Constraints
 from tdse.search.demands import LIMITS, OF_USERS, Kind, demands_of, limit_of, with_limit, without
-from tdse.search.explain import explain
+from tdse.search.explain import UndecidedError, explain
 
 KIBI = 1024
 
@@ -296,5 +295,5 @@ def test_many_operators_of_which_the_same_is_said():
 
 def test_z3_gives_up_in_words(monkeypatch):
     monkeypatch.setattr(explain_module, "_FIRST_CONFLICTS", 1)
-    with pytest.raises(PlacementError, match="could not be decided: Z3 gave up: "):
+    with pytest.raises(UndecidedError, match="could not be decided: Z3 gave up: "):
         explain(make_instance(27, 200, shape="branches", tight=True))

@@ -115,6 +115,8 @@ def test_the_front_of_latency_and_energy(seed):
 @given(st.integers(0, 10**6), st.integers(1, 30), st.sampled_from(OBJECTIVES))
 def test_candidates_are_valid_and_sorted(seed, n_ops, objective):
     problem = make_instance(seed, n_ops, 3, shape=SHAPES[seed % 4], variants_per_cpu=2)
+    # Nothing may be able to keep up with a rate.
+    problem = dataclasses.replace(problem, period_us=[math.inf])
     found = search(problem, [objective], seed=seed, evaluations=4_000)
     assert found.objectives == (objective,)
     for candidate in found.candidates:

@@ -38,6 +38,10 @@ _OF_MODELS = (Kind.LEGALITY,)
 _OF_PLATFORMS = tuple(kind for kind in Kind if kind not in (*OF_USERS, *_OF_MODELS))
 
 
+class UndecidedError(PlacementError):
+    """It takes too long to find out whether the rules can be obeyed."""
+
+
 @dataclass(frozen=True)
 class Conflict:
     """Demands that cannot all be met.
@@ -69,7 +73,7 @@ def explain(problem: Problem) -> Conflict | None:
     with None, these may still not be met by any placement.
 
     Raises:
-        PlacementError: it takes too long to find out.
+        UndecidedError: it takes too long to find out.
     """
     solver = Solver(Statement(problem), 0, tracked=True)
     demands = demands_of(problem)
@@ -101,7 +105,7 @@ def _cores(problem: Problem, solver: Solver, demands: Sequence[Demand]) -> list[
         except GaveUpError as error:
             if cores:
                 break
-            raise PlacementError(
+            raise UndecidedError(
                 "the rules of the placement could not be decided",
                 why=f"Z3 gave up: {error}",
                 hint="pin fewer operators, or allow more targets",

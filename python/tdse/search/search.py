@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from tdse.errors import PlacementError
 from tdse.search.bounds import lower_bound
 from tdse.search.constraints import Constraints
 from tdse.search.evolution import Evolution
-from tdse.search.explain import explain
+from tdse.search.explain import UndecidedError, explain
 from tdse.search.individual import Individual, front, hypervolume, worst
 from tdse.search.native import Evaluator
 from tdse.search.objectives import UNITS, Objective
@@ -115,7 +116,7 @@ def search(
     """
     begun = time.monotonic()
     if not all(problem.choices):
-        raise_conflict(problem)
+        _demand_possible(problem)
     evolution = Evolution(problem, objectives, seed)
     evolution.start(seed_genes(problem))
     mender = _Mender(problem, seed, evolution)
@@ -156,15 +157,10 @@ def search(
     )
 
 
-def raise_conflict(problem: Problem) -> NoReturn:
-    """Says why no placement obeys the rules.
-
-    Raises:
-        PlacementError: always.
-    """
+def _demand_possible(problem: Problem) -> None:
     conflict = explain(problem)
-    assert conflict is not None, "an operator that can run nowhere is a conflict"
-    raise conflict.error()
+    if conflict is not None:
+        raise conflict.error()
 
 
 class _Mender:
@@ -186,9 +182,9 @@ class _Mender:
         if population[0].is_valid:
             return
         if self._constraints is None:
-            conflict = explain(self._problem)
-            if conflict is not None:
-                raise conflict.error()
+            # What Z3 cannot decide, the search may still find.
+            with contextlib.suppress(UndecidedError):
+                _demand_possible(self._problem)
             self._constraints = Constraints(self._problem, self._seed)
             self._evolution.start(self._constraints.seeds(_REPAIRED_SEEDS))
         repaired = [self._constraints.repair(one.genes) for one in population]
