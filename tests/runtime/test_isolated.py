@@ -110,7 +110,7 @@ def test_a_crash_during_a_call(model: Model) -> None:
 
     caller = threading.Thread(target=call)
     caller.start()
-    caller.join(0.1)
+    caller.join(1.0)
     assert caller.is_alive()
     os.kill(_child(model), signal.SIGSEGV)
     os.kill(_child(model), signal.SIGCONT)
