@@ -9,16 +9,14 @@ microsecond its price, and at these prices the borders along a tree of links are
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 
+from tdse.search.objectives import Objective
 from tdse.search.paths import Costs, Paths, costs_of, paths_of
 from tdse.search.problem import Floats, Problem
 from tdse.search.relaxation import Relaxation
 from tdse.search.spread import LOOSE
-
-Objective = Literal["latency", "throughput", "energy", "edp"]
 
 # Beyond so many columns for links and pairs of variants, the relaxation takes seconds.
 _MOST_CHANGES = 8_000

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from tdse.search.schedule import Rule
 
 Objective = Literal["latency", "throughput", "energy", "edp"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+Amount = TypeVar("Amount", float, Floats)
 
 UNITS: dict[Objective, str] = {
     "latency": "us",
@@ -50,14 +50,15 @@ def values(evaluations: Evaluations, objectives: Sequence[Objective]) -> Floats:
 
     Rules are not looked at.
     """
-    return np.stack([_value(evaluations, objective) for objective in objectives], axis=1)
+    figures = (evaluations.makespan_us, evaluations.period_us, evaluations.energy_uj)
+    return np.stack([value(objective, *figures) for objective in objectives], axis=1)
 
 
-def value(objective: Objective, latency_us: float, period_us: float, energy_uj: float) -> float:
-    """The same of one run with these figures."""
-    figures = (latency_us, period_us, energy_uj)
-    powers = [a**b for a, b in zip(figures, _EXPONENTS[objective], strict=True)]
-    return float(math.prod(powers))
+def value(objective: Objective, latency_us: Amount, period_us: Amount, energy_uj: Amount) -> Amount:
+    """What runs with these figures, one or an array of each, are worth for an objective."""
+    of_latency, of_period, of_energy = _EXPONENTS[objective]
+    worth: Amount = latency_us**of_latency * period_us**of_period * energy_uj**of_energy
+    return worth
 
 
 def penalties(problem: Problem) -> Floats:
@@ -71,14 +72,6 @@ def penalties(problem: Problem) -> Floats:
     units[Rule.DEADLINE] = _least(problem.deadline_us)
     units[Rule.ENERGY] = max(min(problem.energy_budget_uj, 1e300), 1e-9)
     return _PENALTY / units
-
-
-def _value(evaluations: Evaluations, objective: Objective) -> Floats:
-    figures = (evaluations.makespan_us, evaluations.period_us, evaluations.energy_uj)
-    value: Floats = np.ones(len(evaluations.makespan_us))
-    for figure, exponent in zip(figures, _EXPONENTS[objective], strict=True):
-        value = value * figure**exponent
-    return value
 
 
 def _least(limits: Floats) -> float:
