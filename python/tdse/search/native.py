@@ -313,10 +313,6 @@ def _arrays(problem: Problem) -> dict[str, NDArray[Any]]:
         "consumer_begin": [0, *accumulate(len(value.consumers) for value in values)],
         "consumers": [op for value in values for op in value.consumers],
         "cost_us": np.where(np.isinf(problem.cost_us), 0.0, problem.cost_us),
-        "allowed": [
-            [variant in choices for variant in range(problem.n_variants)]
-            for choices in problem.choices
-        ],
     }
     return {
         name: np.ascontiguousarray(

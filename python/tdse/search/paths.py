@@ -66,9 +66,7 @@ class Paths:
 def costs_of(problem: Problem) -> Costs:
     """The costs of a problem's operators and links."""
     each = (problem.n_ops, problem.n_variants)
-    ops = np.full(each, np.inf)
-    for op, choices in enumerate(problem.choices):
-        ops[op, choices] = problem.cost_us[op, choices]
+    ops = np.where(problem.allowed, problem.cost_us, np.inf)
     inputs, there, outputs, away = (np.zeros(each) for _ in range(4))
     costs = Costs(ops, inputs, there, outputs, away, border={}, carry={})
     memory = problem.device_memory[problem.variant_device]

@@ -303,13 +303,18 @@ class Problem:
         return rows
 
     @cached_property
-    def choices(self) -> tuple[tuple[int, ...], ...]:
-        """The variants each operator may run as: legal, and as pinned."""
+    def allowed(self) -> Flags:
+        """bool [n_ops, n_variants], what each operator may run as: legal, and as pinned."""
         pins, device_pins = self.pins[:, None], self.device_pins[:, None]
-        allowed = np.isfinite(self.cost_us)
+        allowed: Flags = np.isfinite(self.cost_us)
         allowed &= (pins == -1) | (pins == np.arange(self.n_variants))
         allowed &= (device_pins == -1) | (device_pins == self.variant_device)
-        return tuple(tuple(np.flatnonzero(row).tolist()) for row in allowed)
+        return allowed
+
+    @cached_property
+    def choices(self) -> tuple[tuple[int, ...], ...]:
+        """``allowed`` as the variants of each operator, ascending."""
+        return tuple(tuple(np.flatnonzero(row).tolist()) for row in self.allowed)
 
     @cached_property
     def links(self) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ def seed_genes(problem: Problem) -> list[Genes]:
     Each comes twice: with regions as large as possible, and with every operator a region. Every
     operator has a choice.
     """
-    cost_us = np.where(_allowed(problem), problem.cost_us, np.inf)
+    cost_us = np.where(problem.allowed, problem.cost_us, np.inf)
     cheapest = cost_us.argmin(axis=1)
     mostly = [
         np.where(np.isfinite(cost_us[:, variant]), variant, cheapest)
@@ -38,7 +38,7 @@ def earliest_finish(problem: Problem) -> np.ndarray[tuple[int], np.dtype[np.intp
     low-complexity task scheduling, IEEE TPDS 13(3), 2002), without insertion into gaps. A launch is
     counted where no operator before runs as the same variant. Buses are not looked at.
     """
-    allowed = _allowed(problem)
+    allowed = problem.allowed
     cost_us = np.where(allowed, problem.cost_us, 0.0)
     mean_us = cost_us.sum(axis=1) / np.maximum(allowed.sum(axis=1), 1)
     memory = problem.device_memory[problem.variant_device]
@@ -91,10 +91,3 @@ def earliest_finish(problem: Problem) -> np.ndarray[tuple[int], np.dtype[np.intp
 def _fewest_cores(problem: Problem, device: int) -> int:
     cores = problem.variant_cores[problem.variant_device == device]
     return int(cores.min()) if cores.size else 1
-
-
-def _allowed(problem: Problem) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    allowed = np.zeros((problem.n_ops, problem.n_variants), bool)
-    for op, choices in enumerate(problem.choices):
-        allowed[op, list(choices)] = True
-    return allowed
