@@ -73,7 +73,7 @@ class Evolution:
 
     def start(self, seeds: Iterable[Genes]) -> None:
         """Evaluates what the evolution starts from, and goes back to now and then."""
-        filled = [self._filled(genes) for genes in seeds]
+        filled = [genes.complete(len(self.problem.links)) for genes in seeds]
         found = [self._individual(one, self._evaluators[0].assess(one)) for one in filled]
         found.sort(key=lambda one: one.merit(np.ones(len(self.objectives))))
         self._starts += [one.genes for one in found]
@@ -213,12 +213,6 @@ class Evolution:
         # The population is in order of merit only for a single objective.
         pair: list[Individual] = [self.population[one], self.population[other]]
         return min(pair, key=lambda individual: individual.merit(mixture))
-
-    def _filled(self, genes: Genes) -> Genes:
-        n_ops, n_links = self.problem.n_ops, len(self.problem.links)
-        cuts = np.zeros(n_links, np.uint8) if genes.cuts is None else np.array(genes.cuts, np.uint8)
-        priority = np.zeros(n_ops) if genes.priority is None else np.array(genes.priority, float)
-        return Genes(np.array(genes.variants, np.uint8), cuts, priority, genes.strict)
 
     def _keep(self, found: Iterable[Individual]) -> None:
         most = _KEPT if len(self.objectives) == 1 else _KEPT_ON_FRONT

@@ -207,15 +207,9 @@ class Evaluator:
         Returns:
             The best placement seen, valid ones before all others, and its figures.
         """
-        problem = self.problem
-        variants = np.array(genes.variants, np.uint8)
-        cuts = np.zeros(len(problem.links), np.uint8)
-        priority = np.zeros(problem.n_ops)
-        strict = np.array([genes.strict], np.uint8)
-        if genes.cuts is not None:
-            cuts[:] = genes.cuts
-        if genes.priority is not None:
-            priority[:] = genes.priority
+        given = genes.complete(len(self.problem.links))
+        variants, cuts = np.asarray(given.variants), np.asarray(given.cuts)
+        priority, strict = np.asarray(given.priority), np.array([given.strict], np.uint8)
         figures = np.empty((1, self._n_figures))
         weights = np.ascontiguousarray(weights, np.float64)
         penalties = np.ascontiguousarray(penalties, np.float64)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 
@@ -54,6 +55,18 @@ class Genes:
     cuts: Sequence[bool] | NDArray[Any] | None = None
     priority: Sequence[float] | NDArray[Any] | None = None
     strict: bool = False
+
+    def complete(self, n_links: int) -> Genes:
+        """The same in arrays of its own, uint8, uint8 and float64, with what None stands for."""
+        n_ops = len(self.variants)
+        cuts = np.zeros(n_links) if self.cuts is None else self.cuts
+        priority = np.zeros(n_ops) if self.priority is None else self.priority
+        return Genes(
+            np.array(self.variants, np.uint8),
+            np.array(cuts, np.uint8),
+            np.array(priority, np.float64),
+            self.strict,
+        )
 
 
 @dataclass(frozen=True)
