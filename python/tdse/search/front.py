@@ -5,22 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from tdse.errors import PlacementError
-from tdse.faults import faults_of
-from tdse.search.placement import Placement
+from tdse.search.placement import Placement, Record, read_record
 
 SCHEMA: Literal["tdse.front/1"] = "tdse.front/1"
 
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
-
-
-class FrontEntry(_Record):
+class FrontEntry(Record):
     """A placement, and what it takes.
 
     Attributes:
@@ -42,7 +36,7 @@ class FrontEntry(_Record):
     predicted_mj: _Amount | None
 
 
-class Front(_Record):
+class Front(Record):
     """The placements of one model to choose from, the fastest first.
 
     Attributes:
@@ -71,18 +65,4 @@ def load_front(path: Path | str) -> Front:
     Raises:
         PlacementError: it cannot be read or is not a front; all faults are told at once.
     """
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise PlacementError(
-            "cannot read the front", where=str(path), why=error.strerror or str(error)
-        ) from error
-    try:
-        return Front.model_validate_json(text)
-    except ValidationError as error:
-        raise PlacementError(
-            "not a front that tdse can use",
-            where=str(path),
-            why="; ".join(faults_of(error, Front)),
-            hint="make one with tdsec --objective pareto",
-        ) from error
+    return read_record(path, Front, "front", "make one with tdsec --objective pareto")

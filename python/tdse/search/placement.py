@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,23 +23,29 @@ __all__ = [
     "PlacedOp",
     "PlacedRegion",
     "Placement",
+    "Record",
     "load_placement",
     "make_placement",
     "parse_pins",
+    "read_record",
 ]
 
 SCHEMA: Literal["tdse.placement/1"] = "tdse.placement/1"
+
+R = TypeVar("R", bound="Record")
 
 _Name = Annotated[str, Field(min_length=1)]
 _Index = Annotated[int, Field(ge=0)]
 _Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A part of a file that only has keys it knows."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
-class PlacedOp(_Record):
+class PlacedOp(Record):
     """Where one operator runs.
 
     Attributes:
@@ -55,7 +61,7 @@ class PlacedOp(_Record):
     target: _Name
 
 
-class PlacedRegion(_Record):
+class PlacedRegion(Record):
     """Operators that are compiled and launched as one.
 
     Attributes:
@@ -73,7 +79,7 @@ class PlacedRegion(_Record):
     predicted_us: _Time | None = None
 
 
-class Placement(_Record):
+class Placement(Record):
     """A placement of one model.
 
     Attributes:
@@ -199,21 +205,36 @@ def load_placement(path: Path | str) -> Placement:
     Raises:
         PlacementError: it cannot be read or is not a placement; all faults are told at once.
     """
-    path = Path(path)
+    hint = "correct the file, or leave it out and let tdse search again"
+    return read_record(path, Placement, "placement", hint)
+
+
+def read_record(path: Path | str, kind: type[R], what: str, hint: str) -> R:
+    """Reads a file that is one record.
+
+    Args:
+        path: the file.
+        kind: of record.
+        what: it is, for messages.
+        hint: what to do if it is not.
+
+    Raises:
+        PlacementError: it cannot be read or is no such record; all faults are told at once.
+    """
     try:
-        text = path.read_bytes()
+        text = Path(path).read_bytes()
     except OSError as error:
         raise PlacementError(
-            "cannot read the placement", where=str(path), why=error.strerror or str(error)
+            f"cannot read the {what}", where=str(path), why=error.strerror or str(error)
         ) from error
     try:
-        return Placement.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         raise PlacementError(
-            "not a placement that tdse can use",
+            f"not a {what} that tdse can use",
             where=str(path),
-            why="; ".join(faults_of(error, Placement)),
-            hint="correct the file, or leave it out and let tdse search again",
+            why="; ".join(faults_of(error, kind)),
+            hint=hint,
         ) from error
 
 
