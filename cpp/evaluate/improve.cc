@@ -154,8 +154,8 @@ void Improver::Move(double reach) {
 }
 
 void Improver::MoveOne() {
-  const int32_t op = movable_[chance_.Below(static_cast<int32_t>(movable_.size()))];
-  SetVariant(op, chance_.Below(2) ? NeighbourChoice(op) : AnyChoice(op));
+  const int32_t op = AnyMovable();
+  SetVariant(op, SomeChoice(op));
 }
 
 // Moves the border between two variants by a few operators.
@@ -175,8 +175,8 @@ void Improver::MoveBorder() {
 
 // Moves all operators that are joined to one.
 void Improver::MoveCluster() {
-  const int32_t op = movable_[chance_.Below(static_cast<int32_t>(movable_.size()))];
-  const int32_t variant = chance_.Below(2) ? NeighbourChoice(op) : AnyChoice(op);
+  const int32_t op = AnyMovable();
+  const int32_t variant = SomeChoice(op);
   Collect(op, problem_.n_ops);
   for (const int32_t one : cluster_) SetVariant(one, variant);
 }
@@ -184,7 +184,7 @@ void Improver::MoveCluster() {
 // Moves operators that follow one another in topological order.
 void Improver::MoveWindow(double reach) {
   const int32_t n_ops = problem_.n_ops;
-  const int32_t op = movable_[chance_.Below(static_cast<int32_t>(movable_.size()))];
+  const int32_t op = AnyMovable();
   // Log-uniform lengths: windows of all sizes are tried equally often, smaller ones later on.
   const double most = std::max(2.0, reach * n_ops);
   const auto length = static_cast<int32_t>(std::pow(most, chance_.Share())) + 1;
@@ -194,7 +194,7 @@ void Improver::MoveWindow(double reach) {
 
 // Moves operators to a device that is full, and others away from it until it is not.
 void Improver::MakeRoom() {
-  const int32_t op = movable_[chance_.Below(static_cast<int32_t>(movable_.size()))];
+  const int32_t op = AnyMovable();
   const int32_t variant = AnyChoice(op), device = problem_.variant_device[variant];
   Collect(op, 1 + chance_.Below(kMostPlaced));
   for (const int32_t one : cluster_) SetVariant(one, variant);
@@ -204,7 +204,7 @@ void Improver::MakeRoom() {
     const int32_t one = chance_.Below(problem_.n_ops);
     const double size_bytes = BytesOn(device, one);
     if (mark_[one] == marked_ || size_bytes == 0.0) continue;
-    SetVariant(one, chance_.Below(2) ? NeighbourChoice(one) : AnyChoice(one));
+    SetVariant(one, SomeChoice(one));
     excess += BytesOn(device, one) - size_bytes;
   }
 }
@@ -261,6 +261,14 @@ void Improver::Undo() {
         break;
     }
   }
+}
+
+int32_t Improver::AnyMovable() {
+  return movable_[chance_.Below(static_cast<int32_t>(movable_.size()))];
+}
+
+int32_t Improver::SomeChoice(int32_t op) {
+  return chance_.Below(2) ? NeighbourChoice(op) : AnyChoice(op);
 }
 
 int32_t Improver::AnyChoice(int32_t op) {

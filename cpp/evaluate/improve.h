@@ -82,6 +82,8 @@ class Improver {
   void SetVariant(int32_t op, int32_t variant);
   void SetCut(int32_t link, bool cut);
   void Undo();
+  int32_t AnyMovable();
+  int32_t SomeChoice(int32_t op);
   int32_t AnyChoice(int32_t op);
   int32_t NeighbourChoice(int32_t op);
   double BytesOn(int32_t device, int32_t op) const;
