@@ -8,9 +8,9 @@ from itertools import combinations
 from typing import Any
 
 from exact_model import Copy, PlacementModel
+from instances import cuts_between
 
 from tdse.search import Problem
-from tdse.search.regions import cuts_between
 from tdse.search.schedule import Genes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -135,6 +135,18 @@ def draw_variants(
         last = np.maximum.accumulate(np.where(fresh, np.arange(problem.n_ops), 0), axis=1)
         drawn = np.take_along_axis(drawn, last, axis=1)
     return drawn
+
+
+def cuts_between(problem: Problem, regions: Iterable[Sequence[int]]) -> list[bool]:
+    """The cuts with which ``regions_from`` gives just these regions.
+
+    Args:
+        problem: the placement problem.
+        regions: convex, each connected and of one variant, none waiting for each other in a
+            circle.
+    """
+    region_of = {op: index for index, region in enumerate(regions) for op in region}
+    return [region_of[u] != region_of[v] for u, v in problem.links]
 
 
 def _graph(

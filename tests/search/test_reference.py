@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instances import SHAPES, make_genes, make_instance
+from instances import SHAPES, cuts_between, make_genes, make_instance
 from problems import plain_total, quotient, random_problem
 
 from tdse.graph.merge import merge_regions
 from tdse.search import Problem
 from tdse.search.checker import faults
 from tdse.search.reference import assess
-from tdse.search.regions import cuts_between, regions_from
+from tdse.search.regions import regions_from
 from tdse.search.schedule import Genes, Rule, Transfer
 
 

@@ -1,7 +1,7 @@
 """Region forming on bare arrays: which operators of one device are compiled and launched as one.
 
-Both the graph layer, which cuts a model along the regions, and the search, which predicts what a
-placement costs, use this one implementation, so that what is predicted is what is built.
+For placements that name a device for each operator and nothing else. What the search finds has
+regions of its own.
 """
 
 from __future__ import annotations

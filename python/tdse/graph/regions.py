@@ -39,7 +39,7 @@ def form_regions(graph: Graph, assignment: Mapping[int, str]) -> tuple[Region, .
         Region(0, "x", (0, 1)), Region(1, "y", (2,)), Region(2, "x", (3,))
 
     Operators 1 and 3 stay apart, because 2 lies between them. How operators are merged is in
-    ``merge_regions``, which the search uses as well.
+    ``merge_regions``.
 
     Args:
         graph: the model.

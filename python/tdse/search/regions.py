@@ -35,18 +35,6 @@ def regions_from(problem: Problem, genes: Genes) -> list[list[int]]:
     return _components(problem.n_ops, [(u, v) for u, v in joined if level[u] == level[v]])
 
 
-def cuts_between(problem: Problem, regions: Iterable[Sequence[int]]) -> list[bool]:
-    """The cuts with which ``regions_from`` gives just these regions.
-
-    Args:
-        problem: the placement problem.
-        regions: convex, each connected and of one variant, none waiting for each other in a
-            circle.
-    """
-    region_of = {op: index for index, region in enumerate(regions) for op in region}
-    return [region_of[u] != region_of[v] for u, v in problem.links]
-
-
 def cuts_keeping_whole(problem: Problem, genes: Genes) -> list[bool]:
     """The genes' cuts, changed so that variants which may only have one region have one.
 

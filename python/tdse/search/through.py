@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tdse.search.demands import known_costs, no_way
-from tdse.search.problem import Flags, Floats, Flow, Problem
+from tdse.search.demands import known_costs
+from tdse.search.paths import carry_us
+from tdse.search.problem import Flags, Floats, Problem
 
 
 def possible_variants(problem: Problem) -> Flags:
@@ -36,21 +37,23 @@ def least_through_us(problem: Problem) -> Floats:
     first_us = np.zeros((problem.n_ops, problem.n_variants))
     last_us = np.zeros((problem.n_ops, problem.n_variants))
     for value in problem.values:
-        carry_us = _carry_us(problem, value)
+        between_us = carry_us(problem, value.size_bytes)
+        # A missing way is a demand of its own.
+        between_us = np.where(np.isinf(between_us), 0.0, between_us)
         host_us = problem.host_border_us + problem.host_copy_us_per_byte * value.size_bytes
         if value.producer < 0:
             for op in value.consumers:
-                arrival_us = carry_us[host, memory] + host_us
+                arrival_us = between_us[host, memory] + host_us
                 first_us[op] = np.maximum(first_us[op], arrival_us)
             continue
-        crossing_us = carry_us[memory[:, None], memory] + problem.launch_us
+        crossing_us = between_us[memory[:, None], memory] + problem.launch_us
         crossing_us += problem.border_us + problem.copy_us_per_byte * value.size_bytes
         np.fill_diagonal(crossing_us, 0.0)
         for op in value.consumers:
             into[op].append((value.producer, crossing_us))
             out_of[value.producer].append((op, crossing_us))
         if value.is_output:
-            done_us = host_us + carry_us[memory, host]
+            done_us = host_us + between_us[memory, host]
             last_us[value.producer] = np.maximum(last_us[value.producer], done_us)
     first_us += problem.launch_us + costs
     for op in range(problem.n_ops):
@@ -64,12 +67,3 @@ def least_through_us(problem: Problem) -> Floats:
             left_us = (crossing_us + rest_us).min(axis=1)
             last_us[op] = np.maximum(last_us[op], left_us)
     return first_us + last_us
-
-
-def _carry_us(problem: Problem, value: Flow) -> Floats:
-    """Microseconds of a tensor's way between memories; none where there is no way."""
-    carried = ~(no_way(problem) | np.eye(problem.n_memories, dtype=bool))
-    carry_us = np.zeros_like(problem.link_latency_us)
-    carry_us[carried] = problem.link_latency_us[carried]
-    carry_us[carried] += problem.link_us_per_byte[carried] * value.size_bytes
-    return carry_us
