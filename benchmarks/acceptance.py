@@ -1,11 +1,12 @@
 """Compile and time every model given, with the commands a user types, and judge the figures.
 
-    python benchmarks/acceptance.py MODEL_OR_DIRECTORY... [--budget 60] [--launches 5]
-        [--json FILE] [--demand NAME=SPEEDUP]...
+    python benchmarks/acceptance.py MODEL_OR_DIRECTORY... [--objective latency|throughput]
+        [--budget 60] [--launches 5] [--json FILE] [--demand NAME=SPEEDUP]...
 
 A model passes if ``tdsec`` and ``tdse bench`` work on it, its results are as near to LiteRT's as
 they must be, and it is not slower than LiteRT with the thread count that suits LiteRT best. A model
-that LiteRT itself cannot run passes if ``tdsec`` ends in one clear line.
+that LiteRT itself cannot run passes if ``tdsec`` ends in one clear line. For throughput, streams of
+tdse are held against calls of LiteRT.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Outcome:
     compile_s: float
     regions: int = 0
     ops: str = ""
+    lanes: int = 0
+    predicted_us: float | None = None
     ours_us: float = 0.0
     litert_us: float = 0.0
     litert: str = ""
@@ -63,7 +66,7 @@ def main() -> int:
     console = Console(stderr=True)
     for i, model in enumerate(models):
         least = float(demands.get(model.stem, LEAST_SPEEDUP))
-        outcome = judge(model, arguments.budget, arguments.launches, arguments.seconds, least)
+        outcome = judge(model, arguments, least)
         outcomes.append(outcome)
         verdict = "ok" if outcome.passed else f"FAILED: {outcome.why}"
         console.print(
@@ -77,28 +80,34 @@ def main() -> int:
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
 
-def judge(model: Path, budget: float, launches: int, seconds: float, least: float) -> Outcome:
+def judge(model: Path, arguments: argparse.Namespace, least: float) -> Outcome:
     """Compile and time one model."""
+    objective = arguments.objective
     with tempfile.TemporaryDirectory(prefix="tdse-acceptance-") as scratch:
         out = Path(scratch) / "out"
         begin = time.monotonic()
-        status, made, error = _command("tdsec", str(model), "-o", str(out), "--budget", str(budget))
+        status, made, error = _command(
+            *("tdsec", str(model), "-o", str(out)),
+            *("--objective", objective, "--budget", str(arguments.budget)),
+        )
         compile_s = time.monotonic() - begin
         if status != 0:
             return _refused(model, status, error, compile_s)
         status, timed, error = _command(
             *("tdse", "bench", str(out), "--against", "litert"),
-            *("--launches", str(launches), "--seconds", str(seconds)),
+            *("--launches", str(arguments.launches), "--seconds", str(arguments.seconds)),
+            *(["--stream"] if objective == "throughput" else []),
         )
         if status != 0:
             return Outcome(model.stem, False, f"tdse bench: {error.splitlines()[-1]}", compile_s)
         placement = json.loads((out / "placement.json").read_text())
-    return _outcome(model, compile_s, least, made, timed, placement)
+    return _outcome(model, compile_s, objective, least, made, timed, placement)
 
 
 def _outcome(
     model: Path,
     compile_s: float,
+    objective: str,
     least: float,
     made: dict[str, Any],
     timed: dict[str, Any],
@@ -133,6 +142,8 @@ def _outcome(
         compile_s=compile_s,
         regions=len(placement["regions"]),
         ops=", ".join(f"{n} {target}" for target, n in counts.items()),
+        lanes=made["lanes"],
+        predicted_us=made["predicted_period_us" if objective == "throughput" else "predicted_us"],
         ours_us=ours,
         litert_us=theirs,
         litert=best["name"],
@@ -190,7 +201,8 @@ def _models(given: Sequence[str]) -> list[Path]:
 
 def _print(outcomes: Sequence[Outcome]) -> None:
     table = Table(title="Time of LiteRT at its best over tdse's, medians over process launches")
-    for name in ("model", "compile s", "ops", "regions", "tdse ms", "LiteRT ms", "speedup [95 %]"):
+    columns = ("model", "compile s", "ops", "regions", "lanes", "predicted ms", "tdse ms")
+    for name in (*columns, "LiteRT ms", "speedup [95 %]"):
         table.add_column(name, justify="left" if name in ("model", "ops") else "right")
     for name in ("region diff", "output diff", "LiteRT itself", "argmax", ""):
         table.add_column(name)
@@ -200,6 +212,8 @@ def _print(outcomes: Sequence[Outcome]) -> None:
             f"{o.compile_s:.0f}",
             o.ops,
             str(o.regions),
+            str(o.lanes),
+            "-" if o.predicted_us is None else f"{o.predicted_us / 1000:.3f}",
             f"{o.ours_us / 1000:.3f}",
             f"{o.litert_us / 1000:.3f} ({o.litert[-2:]})",
             f"{o.speedup:.2f} [{o.low:.2f}, {o.high:.2f}]",
@@ -215,6 +229,9 @@ def _print(outcomes: Sequence[Outcome]) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", help=".tflite files, or directories of them")
+    parser.add_argument(
+        "--objective", choices=("latency", "throughput"), default="latency", help="of tdsec"
+    )
     parser.add_argument("--budget", type=float, default=60.0, help="of tdsec, seconds")
     parser.add_argument("--launches", type=int, default=5, help="of tdse bench")
     parser.add_argument("--seconds", type=float, default=2.0, help="timed in each launch")

@@ -17,7 +17,7 @@ def _result(name: str, *medians_us: float) -> Result:
 
 
 def _wins(**medians: tuple[float, ...]) -> str:
-    contestants = [Contestant("whole", 1, ONE, 10.0), Contestant("split", 1, THREE, 9.0)]
+    contestants = [Contestant("whole", 1, ONE, 10.0, 10.0), Contestant("split", 1, THREE, 9.0, 9.0)]
     results = {name: _result(name, *medians[name]) for name in ("whole", "split")}
     return _winner(contestants, results, "latency").name
 
@@ -38,29 +38,29 @@ def test_noise_is_no_tie() -> None:
 
 def test_equal_contestants_are_timed_once_under_the_plain_name() -> None:
     found = distinct(
-        [Contestant("placed x1 #1", 1, ONE, 1.0), Contestant("litert x1", 1, ONE, 1.0)]
+        [Contestant("placed x1 #1", 1, ONE, 1.0, 1.0), Contestant("litert x1", 1, ONE, 1.0, 1.0)]
     )
     assert [c.name for c in found] == ["litert x1"]
-    other_threads = [Contestant("a", 1, THREE, 1.0), Contestant("b", 2, THREE, 1.0)]
+    other_threads = [Contestant("a", 1, THREE, 1.0, 1.0), Contestant("b", 2, THREE, 1.0, 1.0)]
     assert distinct(other_threads) == other_threads
 
 
 def test_only_a_single_other_target_can_be_hopeless() -> None:
     llvm = (Region(0, "llvm", (0, 1, 2)),)
-    best = Contestant("placed x2", 1, THREE, 10.0)
+    best = Contestant("placed x2", 1, THREE, 10.0, 10.0)
 
     def why(contestant: Contestant) -> str:
         return _hopeless(contestant, [best, contestant], ["latency"])
 
-    assert "3.0 times" in why(Contestant("llvm x1", 1, llvm, 30.0))
-    assert why(Contestant("llvm x1", 1, llvm, 15.0)) == ""
-    assert why(Contestant("litert x1", 1, ONE, 30.0)) == ""
-    assert why(Contestant("placed", 1, THREE, 30.0)) == ""
+    assert "3.0 times" in why(Contestant("llvm x1", 1, llvm, 30.0, 30.0))
+    assert why(Contestant("llvm x1", 1, llvm, 15.0, 15.0)) == ""
+    assert why(Contestant("litert x1", 1, ONE, 30.0, 30.0)) == ""
+    assert why(Contestant("placed", 1, THREE, 30.0, 30.0)) == ""
 
 
 def test_what_is_slow_may_take_little_energy() -> None:
-    fast = Contestant("placed x2", 2, THREE, 10.0, power_w=5.0)
-    slow = Contestant("llvm x1", 1, (Region(0, "llvm", (0, 1, 2)),), 30.0, power_w=2.0)
+    fast = Contestant("placed x2", 2, THREE, 10.0, 10.0, power_w=5.0)
+    slow = Contestant("llvm x1", 1, (Region(0, "llvm", (0, 1, 2)),), 30.0, 30.0, power_w=2.0)
     assert "3.0 times as long" in _hopeless(slow, [fast, slow], ["throughput"])
     assert _hopeless(slow, [fast, slow], ["energy"]) == ""
     assert _hopeless(slow, [fast, slow], ["latency", "energy"]) == ""
@@ -68,9 +68,9 @@ def test_what_is_slow_may_take_little_energy() -> None:
     assert "at least 3.6 times" in _hopeless(slow, [fast, slow], ["edp"])
 
 
-TWO_CORES = Contestant("litert x2", 2, ONE, 10.0, power_w=6.0)
-ONE_CORE = Contestant("litert x1", 1, ONE, 15.0, power_w=3.0)
-SPLIT = Contestant("placed x1", 1, THREE, 14.0, power_w=3.5)
+TWO_CORES = Contestant("litert x2", 2, ONE, 10.0, 10.0, power_w=6.0)
+ONE_CORE = Contestant("litert x1", 1, ONE, 15.0, 15.0, power_w=3.0)
+SPLIT = Contestant("placed x1", 1, THREE, 14.0, 14.0, power_w=3.5)
 MEDIANS_US = {"litert x2": 10.0, "litert x1": 16.0, "placed x1": 16.5}
 
 
@@ -102,4 +102,4 @@ def test_the_front_is_of_measured_times() -> None:
 
 def test_energy_is_power_times_time() -> None:
     assert TWO_CORES.energy_mj(1000.0) == pytest.approx(6.0)
-    assert Contestant("litert x1", 1, ONE, 1.0).energy_mj(1000.0) is None
+    assert Contestant("litert x1", 1, ONE, 1.0, 1.0).energy_mj(1000.0) is None

@@ -165,6 +165,7 @@ def _plan(
                 inputs=region_inputs,
                 outputs=region_outputs,
                 steps=steps,
+                lanes=region.lanes,
             )
         )
     missing = [graph.tensors[i].name for i in outputs if i not in position]

@@ -88,13 +88,24 @@ class Correctness:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that ``tdse bench`` prints."""
+    """Everything that ``tdse bench`` prints.
+
+    Attributes:
+        rows: the contenders, ours first.
+        regions: of the artefact.
+        correctness: of its results.
+        model: name of the model.
+        launches: processes in which it was timed.
+        streamed: times are between two results of a stream, and of calls where a contender has
+            no streams; else they are of calls.
+    """
 
     rows: tuple[Row, ...]
     regions: tuple[RegionTime, ...]
     correctness: Correctness
     model: str
     launches: int
+    streamed: bool = False
 
     @property
     def best_litert(self) -> Row | None:
@@ -109,6 +120,7 @@ def bench(
     model: str | os.PathLike[str] | None = None,
     inputs: str | os.PathLike[str] | None = None,
     against: Sequence[str] = PEERS,
+    stream: bool = False,
     launches: int = 5,
     seconds: float = 2.0,
     seed: int = 0,
@@ -122,6 +134,7 @@ def bench(
         inputs: an ``.npz`` with an array for each input, by name or in order, each either one
             input or a stack of them along a new first axis; random inputs and zeros if None.
         against: peers among ``litert``, ``tvm`` and ``openvino``.
+        stream: time a stream of runs, not one after the other.
         launches: processes to start, one after the other.
         seconds: timed seconds of each.
         seed: of random inputs and of the order.
@@ -148,7 +161,7 @@ def bench(
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
     ):
         correctness = _check(graph, artefact, child, cases)
-        entries, absent = _entries(directory, against, child, say)
+        entries, absent = _entries(directory, against, child, say, stream=stream)
         results = race(
             entries,
             cases[0],
@@ -171,7 +184,7 @@ def bench(
     rows += [Row(name, None, None, None, why) for name, why in absent.items()]
     runs = max(1, int(_PROFILE_S * 1e6 / results[OURS].median_us))
     regions = _regions(artefact, cases[0], directory, runs)
-    return Report(tuple(rows), regions, correctness, graph.name, launches)
+    return Report(tuple(rows), regions, correctness, graph.name, launches, stream)
 
 
 def _model_of(compiled: SourceModel, given: str | os.PathLike[str] | None) -> Graph:
@@ -257,16 +270,24 @@ def _litert_outputs(
 
 
 def _entries(
-    directory: str | os.PathLike[str], against: Sequence[str], child: Child, say: Progress
+    directory: str | os.PathLike[str],
+    against: Sequence[str],
+    child: Child,
+    say: Progress,
+    *,
+    stream: bool,
 ) -> tuple[list[Entry], dict[str, str]]:
-    entries = [Entry(OURS, "artefact", {"directory": str(Path(directory).absolute())})]
+    ours = {"directory": str(Path(directory).absolute()), "streamed": stream}
+    entries = [Entry(OURS, "artefact", ours)]
     absent: dict[str, str] = {}
-    counts = thread_counts(None, discover_host().devices[0].cores)
+    cores = discover_host().devices[0].cores
+    counts = thread_counts(None, cores)
     if "litert" in against:
-        entries += [
-            Entry(f"litert x{n}", "litert", {"model": str(child.model), "threads": n})
-            for n in counts
-        ]
+        litert = {"model": str(child.model), "copies": 1}
+        entries += [Entry(f"litert x{n}", "litert", {**litert, "threads": n}) for n in counts]
+        if stream and cores > 1:
+            copies = {**litert, "copies": cores, "threads": 1}
+            entries.append(Entry(f"{cores} copies of litert x1", "litert", copies))
     if "tvm" in against:
         say("build", 0, 1, "TVM's default build")
         library = child.directory / "tvm_default.so"

@@ -18,7 +18,7 @@ from tdse.search import Candidate, Found, Problem, search
 from tdse.search.checker import check
 from tdse.search.native import Evaluator
 from tdse.search.objectives import Objective
-from tdse.search.schedule import Genes, Outcome
+from tdse.search.schedule import Genes, Outcome, ScheduledRegion
 from tdse.targets import target_threads
 
 # Most searches settle earlier, or reach the bound.
@@ -109,25 +109,54 @@ def find_candidates(
             if threads in target_threads(name, list(problems))
             and all(column in choices for choices in problem.choices)
         ]
-    return [_contestant(graph, problems[pick.threads], pick) for pick in picks], searched
+    contestants = [
+        contestant_of(graph, problems[pick.threads], pick.name, pick.threads, pick.genes)
+        for pick in picks
+    ]
+    return contestants, searched
 
 
 def placed_regions(graph: Graph, problem: Problem, outcome: Outcome) -> tuple[Region, ...]:
-    """The regions of a schedule in an order in which they can run, for the graph's operators.
+    """The regions of a schedule for the graph's operators, in the order in which they start.
 
-    Among regions that may run next, the one with the lowest operator comes first.
+    Each is on the lane of a core that is free then; a core that has just made what the region
+    reads is taken first.
     """
-    variant = {region.ops[0]: region.variant for region in outcome.schedule.regions}
-    ordered = topological([list(region.ops) for region in outcome.schedule.regions], problem.links)
+    scheduled = {region.ops[0]: region for region in outcome.schedule.regions}
+    # Regions that take no time start together with what they read.
+    ordered = topological([list(region.ops) for region in scheduled.values()], problem.links)
     assert ordered is not None, "the evaluation makes no circles"
+    regions = sorted((scheduled[rows[0]] for rows in ordered), key=lambda one: one.start_us)
+    lanes = _lanes(problem, regions)
     return tuple(
         Region(
             index,
-            problem.variants[variant[rows[0]]],
-            tuple(graph.placed_ops[row] for row in rows),
+            problem.variants[region.variant],
+            tuple(graph.placed_ops[row] for row in region.ops),
+            (lane,),
         )
-        for index, rows in enumerate(ordered)
+        for index, (region, lane) in enumerate(zip(regions, lanes, strict=True))
     )
+
+
+def _lanes(problem: Problem, regions: Sequence[ScheduledRegion]) -> list[int]:
+    """The lane of each region; regions that overlap have different ones, numbered from 0 on."""
+    region_of = {op: region for region, one in enumerate(regions) for op in one.ops}
+    reads: list[set[int]] = [set() for _ in regions]
+    for u, v in problem.links:
+        if region_of[u] != region_of[v]:
+            reads[region_of[v]].add(region_of[u])
+    lane_of: list[int] = []
+    last: list[int] = []
+    for region, one in enumerate(regions):
+        free = [
+            lane for lane, before in enumerate(last) if regions[before].end_us <= one.start_us
+        ]
+        near = [lane for lane in free if last[lane] in reads[region]]
+        lane = min(near or free, default=len(last))
+        last[lane : lane + 1] = [region]
+        lane_of.append(lane)
+    return lane_of
 
 
 def _of_fronts(found: Mapping[int, Found]) -> list[tuple[int, Candidate]]:
@@ -153,17 +182,28 @@ def _searched(threads: int, scale: float, found: Found) -> Searched:
     )
 
 
-def _contestant(graph: Graph, problem: Problem, pick: _Pick) -> Contestant:
-    """The candidate with its regions, checked."""
-    outcome = Evaluator(problem).outcome(pick.genes)
-    variants = [int(variant) for variant in pick.genes.variants]
+def contestant_of(
+    graph: Graph, problem: Problem, name: str, threads: int, genes: Genes
+) -> Contestant:
+    """What the genes make of the model, checked.
+
+    Args:
+        graph: the model.
+        problem: of placing it.
+        name: of the contestant.
+        threads: of its regions.
+        genes: valid ones.
+    """
+    outcome = Evaluator(problem).outcome(genes)
+    variants = [int(variant) for variant in genes.variants]
     check(problem, variants, [region.ops for region in outcome.schedule.regions])
     latency_us = outcome.makespan_us
     has_power = bool(problem.active_w.any()) and latency_us > 0
     return Contestant(
-        pick.name,
-        pick.threads,
+        name,
+        threads,
         placed_regions(graph, problem, outcome),
+        latency_us,
         latency_us,
         # A microjoule in a microsecond is a watt.
         outcome.energy_uj / latency_us if has_power else None,

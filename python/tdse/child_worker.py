@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
 from tdse.targets.litert import demand_as_said, demand_runs
-from tdse.verify import check_against_litert, verified_regions
+from tdse.verify import Verified, check_against_litert, verified_regions
 from tdse.worker import end_with_parent
 
 
@@ -86,6 +86,21 @@ class _Worker:
         self._values: dict[int, Array] = {}
         # Where kernels were written, which several candidates may share.
         self.libraries: dict[Any, Path] = {}
+        # Candidates that differ in their lanes only are compiled once.
+        self._verified: dict[Any, Verified] = {}
+
+    def verified(self, regions: Sequence[Region], threads: int, seed: int) -> Verified:
+        """Regions compiled and checked.
+
+        Raises:
+            TargetError: they cannot be compiled, or their results are off.
+        """
+        key = threads, tuple((region.device, region.ops) for region in regions)
+        if key not in self._verified:
+            self._verified[key] = verified_regions(
+                self.graph, regions, threads=threads, values=self.values(seed)
+            )
+        return self._verified[key].on_lanes_of(regions)
 
     def at(self, stage: str, target: str, keys: Sequence[str]) -> None:
         """Say what is begun, and with which operators; none for the model as a whole."""
@@ -236,7 +251,7 @@ def _measure_regions(
     patience_s: float,
     boards: tuple[str, str] | None,
 ) -> None:
-    given = [Region(index, device, tuple(ops)) for index, device, ops in regions]
+    given = list(map(Region.from_json, regions))
 
     def begin(region: Region) -> None:
         worker.at("measuring", region.device, [])
@@ -265,13 +280,13 @@ def _build(
         TargetError: they cannot be compiled, or their results are off.
     """
     worker.at("building", "", [])
-    given = [Region(index, device, tuple(ops)) for index, device, ops in regions]
-    verified = verified_regions(worker.graph, given, threads=threads, values=worker.values(seed))
+    given = list(map(Region.from_json, regions))
+    verified = worker.verified(given, threads, seed)
     plan, libraries = verified.compiled.whole().save(Path(directory), worker.libraries)
     return {
         "plan": str(plan),
         "libraries": [str(path) for path in libraries],
-        "regions": [[region.index, region.device, region.ops] for region in verified.regions],
+        "regions": [astuple(region) for region in verified.regions],
         "difference": asdict(verified.difference),
     }
 

@@ -43,6 +43,7 @@ class Contestant:
         threads: thread count of its regions.
         regions: in the order they run.
         predicted_us: microseconds of one run; None where nothing is known of its operators.
+        predicted_period_us: microseconds between two results of a stream, likewise.
         power_w: watts that it draws on average while it runs, modelled; None where the platform
             has no power figures.
         difference: largest difference of a region from LiteRT's; None if it was not built.
@@ -53,6 +54,7 @@ class Contestant:
     threads: int
     regions: tuple[Region, ...]
     predicted_us: float | None
+    predicted_period_us: float | None
     power_w: float | None = None
     difference: Difference | None = None
     not_timed: str = ""
@@ -62,16 +64,33 @@ class Contestant:
         """The targets it uses, in order of first use."""
         return tuple(dict.fromkeys(region.device for region in self.regions))
 
+    @property
+    def lanes(self) -> int:
+        """The number of lanes that it uses."""
+        return len({lane for region in self.regions for lane in region.lanes})
+
     def energy_mj(self, latency_us: float) -> float | None:
         """Millijoules of a run that takes so long, modelled; None without power figures."""
         # A microsecond of a watt is a thousandth of a millijoule.
         return None if self.power_w is None else self.power_w * latency_us / 1e3
 
-    def worth(self, goal: Objective, latency_us: float) -> float:
-        """What a run that takes so long is worth for an objective; small is good."""
-        # A run has the processor from its start to its end, so its period is its latency.
-        energy_uj = (self.power_w or 0.0) * latency_us
-        return value(goal, latency_us, latency_us, energy_uj)
+    def worth(self, goal: Objective, time_us: float) -> float:
+        """What a time is worth for an objective; small is good.
+
+        Args:
+            goal: the objective.
+            time_us: what counts for it: the time between two results of a stream for throughput,
+                the time of one run for the others.
+        """
+        return value(goal, time_us, time_us, (self.power_w or 0.0) * time_us)
+
+    def expected_us(self, goal: Objective) -> float | None:
+        """The predicted time that counts for an objective; None where it is not known."""
+        return self.predicted_period_us if goal == "throughput" else self.predicted_us
+
+    def expected_worth(self, goal: Objective) -> float:
+        """What is predicted for an objective; 0 where nothing is known."""
+        return self.worth(goal, self.expected_us(goal) or 0.0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +101,7 @@ class Contest:
         winner: the best.
         contestants: all, also those that were not timed.
         results: name of a contestant to what it measured.
+        goals: what was to be small.
         front: for several objectives, those that no other beats in all of them, by what was
             measured, the best for the first objective first; empty for one objective.
     """
@@ -89,6 +109,7 @@ class Contest:
     winner: Contestant
     contestants: tuple[Contestant, ...]
     results: Mapping[str, Result]
+    goals: tuple[Objective, ...]
     front: tuple[Contestant, ...] = ()
 
 
@@ -134,7 +155,7 @@ def run_contest(
     # What users run today is always timed; then the most promising come first.
     order = sorted(
         contestants,
-        key=lambda c: (c.targets != ("litert",), c.worth(goals[0], c.predicted_us or 0.0)),
+        key=lambda c: (c.targets != ("litert",), c.expected_worth(goals[0])),
     )
     for i, contestant in enumerate(order):
         say("build", i, len(order), contestant.name)
@@ -148,7 +169,7 @@ def run_contest(
             made = child.ask(
                 "build",
                 silent_s=BUILD_SILENT_S,
-                regions=[[r.index, r.device, r.ops] for r in contestant.regions],
+                regions=[dataclasses.astuple(region) for region in contestant.regions],
                 threads=contestant.threads,
                 seed=seed,
                 directory=str(child.directory / f"contestant{i}"),
@@ -159,11 +180,11 @@ def run_contest(
         except CrashError as crash:
             entered.append(dataclasses.replace(contestant, not_timed=f"building it {crash.why}"))
             continue
-        built.append(_entry(contestant.name, made))
+        built.append(plan_entry(contestant.name, made, streamed=is_streamed(goals)))
         entered.append(
             dataclasses.replace(
                 contestant,
-                regions=tuple(Region(i, device, tuple(ops)) for i, device, ops in made["regions"]),
+                regions=tuple(map(Region.from_json, made["regions"])),
                 difference=Difference(**made["difference"]),
             )
         )
@@ -181,20 +202,32 @@ def run_contest(
     if not graph.whole_reason:
         for contestant in {one.name: one for one in (winner, *front)}.values():
             check_regions(graph, contestant.regions)
-    return Contest(winner, tuple(entered), results, front)
+    return Contest(winner, tuple(entered), results, tuple(goals), front)
+
+
+def plan_entry(name: str, made: Mapping[str, Any], *, streamed: bool) -> Entry:
+    """What the child has built, to be timed; as a stream, or one run after the other."""
+    plan = {"plan": made["plan"], "libraries": made["libraries"]}
+    return Entry(name, "plan", {**plan, "streamed": streamed})
+
+
+def is_streamed(goals: Sequence[Objective]) -> bool:
+    """Whether a stream of runs is timed, and not one after the other."""
+    return tuple(goals) == ("throughput",)
 
 
 def _hopeless(
     contestant: Contestant, contestants: Sequence[Contestant], goals: Sequence[Objective]
 ) -> str:
     """Why it is not built: it is far behind for each of the objectives; empty if it may win."""
-    predicted_us = contestant.predicted_us
-    if predicted_us is None or contestant.targets == ("litert",) or len(contestant.targets) > 1:
+    if contestant.targets == ("litert",) or len(contestant.targets) > 1:
         return ""
     behind = []
     for goal in goals:
-        worths = [c.worth(goal, c.predicted_us) for c in contestants if c.predicted_us is not None]
-        behind.append(contestant.worth(goal, predicted_us) / (min(worths) or math.inf))
+        if contestant.expected_us(goal) is None:
+            return ""
+        worths = [c.expected_worth(goal) for c in contestants if c.expected_us(goal) is not None]
+        behind.append(contestant.expected_worth(goal) / (min(worths) or math.inf))
     if min(behind) <= _HOPELESS:
         return ""
     if not any(map(uses_energy, goals)):
@@ -236,10 +269,6 @@ def _race(
         return run(left, _LAUNCHES, seconds), failed
 
 
-def _entry(name: str, made: Mapping[str, Any]) -> Entry:
-    return Entry(name, "plan", {"plan": made["plan"], "libraries": made["libraries"]})
-
-
 def _winner(
     contestants: Sequence[Contestant], results: Mapping[str, Result], goal: Objective
 ) -> Contestant:
@@ -255,7 +284,7 @@ def _winner(
         against = ratio(worths[contestant.name], worths[best.name])
         if against.low <= 1.0 and against.value <= _TIE:
             tied.append(contestant)
-    return min(tied, key=lambda c: (len(c.regions), c.threads, merit[c.name]))
+    return min(tied, key=lambda c: (c.lanes, len(c.regions), c.threads, merit[c.name]))
 
 
 def _front(

@@ -82,6 +82,7 @@ def check_fit(
         model=model,
         inputs=inputs,
         against=("litert",),
+        stream=metadata.objective == "throughput",
         launches=launches,
         seconds=seconds,
         seed=seed,

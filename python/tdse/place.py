@@ -18,6 +18,7 @@ from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.goals import active_w, demand_power, goals_of, idle_w
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
+from tdse.lanes import lane_contestants
 from tdse.legality import Legality, chosen_targets, demand_all_supported
 from tdse.measure.conditions import current_conditions
 from tdse.measure.launch import measure_launch
@@ -290,6 +291,9 @@ def _search_and_race(
     contestants, searches = find_candidates(
         graph, problems, options.goals, seed=options.seed, say=say
     )
+    contestants += lane_contestants(
+        graph, problems, contestants, options.goals, device.cores, child, seed=options.seed, say=say
+    )
     contest = run_contest(
         graph,
         distinct(contestants),
@@ -343,6 +347,7 @@ def _race_whole(
             n,
             whole,
             None,
+            None,
             idle_w(device) + active_w(device, n) if has_power else None,
         )
         for n in counts
@@ -363,5 +368,10 @@ def _race_whole(
 def contestant_placement(graph: Graph, contestant: Contestant, seed: int) -> Placement:
     """The placement of a contestant of a contest with that seed."""
     return make_placement(
-        graph, contestant.regions, contestant.threads, contestant.predicted_us, seed
+        graph,
+        contestant.regions,
+        contestant.threads,
+        contestant.predicted_us,
+        seed,
+        predicted_period_us=contestant.predicted_period_us,
     )

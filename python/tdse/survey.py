@@ -6,6 +6,7 @@ another child goes on with the rest.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def time_regions(
             "measure_regions",
             store=str(store.path),
             regions=[
-                [region.index, region.device, region.ops]
+                dataclasses.astuple(region)
                 for region in regions
                 if all(supported[region.device][op].ok for op in region.ops)
             ],

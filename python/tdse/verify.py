@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,15 @@ class Verified:
     def regions(self) -> tuple[Region, ...]:
         """The regions in the order they run."""
         return self.compiled.regions
+
+    def on_lanes_of(self, regions: Sequence[Region]) -> Verified:
+        """The same with the lanes of ``regions``, of which these are or were cut."""
+        lanes = {op: region.lanes for region in regions for op in region.ops}
+        placed = tuple(
+            dataclasses.replace(region, lanes=lanes[region.ops[0]]) for region in self.regions
+        )
+        compiled = dataclasses.replace(self.compiled, regions=placed)
+        return dataclasses.replace(self, compiled=compiled)
 
     @property
     def difference(self) -> Difference:
@@ -91,8 +101,10 @@ def _region_difference(
 
 def _split(regions: Sequence[Region], off: set[int]) -> list[Region]:
     pieces = [
-        (region.device, ops)
+        (region, ops)
         for i, region in enumerate(regions)
         for ops in ([(op,) for op in region.ops] if i in off else [region.ops])
     ]
-    return [Region(i, device, ops) for i, (device, ops) in enumerate(pieces)]
+    return [
+        dataclasses.replace(region, index=i, ops=ops) for i, (region, ops) in enumerate(pieces)
+    ]

@@ -36,9 +36,9 @@ def test_how_a_search_ended(searched: Searched, line: str) -> None:
 
 @pytest.mark.parametrize("power_w", [None, 4.0])
 def test_energy_is_shown_where_it_is_known_and_called_modelled(power_w: float | None) -> None:
-    one = Contestant("litert x1", 1, (Region(0, "litert", (0,)),), 900.0, power_w)
+    one = Contestant("litert x1", 1, (Region(0, "litert", (0,)),), 900.0, 900.0, power_w)
     results = {one.name: Result(one.name, (Lap((1000.0,) * 3, 0.0, 0.0, 0),))}
-    table = _candidates(Contest(one, (one,), results))
+    table = _candidates(Contest(one, (one,), results, ("latency",)))
     headers = [column.header for column in table.columns]
     assert ("modelled mJ" in headers) == (power_w is not None)
     assert next(iter(table.columns[-1].cells)) == ("4" if power_w else "1.00 [1.00, 1.00]")

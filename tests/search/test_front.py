@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from tdse.errors import PlacementError
+from tdse.graph.regions import Region
 from tdse.search.front import Front, FrontEntry, load_front
 from tdse.search.given import given_placement
 from tdse.search.placement import Placement, make_placement
@@ -19,7 +20,7 @@ GRAPH = SimpleNamespace(
 
 
 def placement(threads: int, *targets: str) -> Placement:
-    regions = [SimpleNamespace(device=one, ops=(op,)) for op, one in enumerate(targets)]
+    regions = [Region(op, one, (op,)) for op, one in enumerate(targets)]
     return make_placement(GRAPH, regions, threads, 5.0, 0)
 
 

@@ -7,6 +7,7 @@ import pydantic
 import pytest
 
 from tdse.errors import PlacementError
+from tdse.graph.regions import Region
 from tdse.search.placement import Placement, load_placement, make_placement
 
 GRAPH = SimpleNamespace(
@@ -15,8 +16,8 @@ GRAPH = SimpleNamespace(
     ops=[SimpleNamespace(label=f"{op}:relu") for op in range(4)],
 )
 REGIONS = [
-    SimpleNamespace(device="litert", ops=(0, 1)),
-    SimpleNamespace(device="llvm", ops=(3,)),
+    Region(0, "litert", (0, 1)),
+    Region(1, "llvm", (3,), (0, 1)),
 ]
 
 
@@ -57,7 +58,7 @@ def test_the_form_of_the_file(placement, tmp_path):
     assert table["tdse_version"]
     del table["tdse_version"]
     assert table == {
-        "schema": "tdse.placement/1",
+        "schema": "tdse.placement/2",
         "model_sha256": "ab" * 32,
         "model_name": "net",
         "threads": 2,
@@ -67,10 +68,25 @@ def test_the_form_of_the_file(placement, tmp_path):
             {"index": 3, "label": "3:relu", "device": "cpu", "target": "llvm"},
         ],
         "regions": [
-            {"index": 0, "device": "cpu", "target": "litert", "ops": [0, 1], "predicted_us": None},
-            {"index": 1, "device": "cpu", "target": "llvm", "ops": [3], "predicted_us": None},
+            {
+                "index": 0,
+                "device": "cpu",
+                "target": "litert",
+                "ops": [0, 1],
+                "lanes": [0],
+                "predicted_us": None,
+            },
+            {
+                "index": 1,
+                "device": "cpu",
+                "target": "llvm",
+                "ops": [3],
+                "lanes": [0, 1],
+                "predicted_us": None,
+            },
         ],
         "predicted_us": 123.5,
+        "predicted_period_us": None,
         "seed": 7,
     }
 
@@ -133,7 +149,7 @@ def test_keys_that_are_wrong(wrong):
         "thread: is not a known key, did you mean threads?"
     )
     assert wrong(lambda table: table.update(schema="tdse.placement/9")) == (
-        "schema: must be 'tdse.placement/1', not 'tdse.placement/9'"
+        "schema: must be 'tdse.placement/2', not 'tdse.placement/9'"
     )
     assert wrong(lambda table: table.update(seed="x")) == "seed: must be a whole number, not 'x'"
     assert wrong(lambda table: table["ops"][1].update(target="")) == (
@@ -141,6 +157,16 @@ def test_keys_that_are_wrong(wrong):
     )
     assert wrong(lambda table: table.update(model_sha256="12")).startswith(
         "model_sha256: string should match pattern"
+    )
+
+
+def test_lanes(placement, wrong):
+    assert placement.lanes == 2
+    assert "the lanes of region 1 do not ascend" in wrong(
+        lambda table: table["regions"][1].update(lanes=[1, 0])
+    )
+    assert "no region is on lane 1" in wrong(
+        lambda table: table["regions"][1].update(lanes=[0, 2])
     )
 
 

@@ -159,6 +159,7 @@ def _bench(arguments: argparse.Namespace) -> None:
             model=arguments.model,
             inputs=arguments.inputs,
             against=arguments.against or PEERS,
+            stream=arguments.stream,
             launches=arguments.launches,
             seconds=arguments.seconds,
             seed=arguments.seed,
@@ -173,8 +174,11 @@ def _bench(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     from tdse.fit import check_fit
 
-    if arguments.against:
-        raise UsageError("--check compares with LiteRT only", hint="leave out --against")
+    if arguments.against or arguments.stream:
+        raise UsageError(
+            "--check compares with LiteRT only, as the artefact's objective says",
+            hint="leave out --against and --stream",
+        )
     with progress_bar(quiet=arguments.json) as report:
         fit = check_fit(
             arguments.out,
@@ -299,6 +303,9 @@ def _parser() -> Parser:
         type=names,
         metavar="P,P",
         help="peers among litert, tvm, openvino (default: all there are)",
+    )
+    timed.add_argument(
+        "--stream", action="store_true", help="time a stream of runs, from one result to the next"
     )
     timed.add_argument(
         "--launches", type=int, default=5, metavar="N", help="processes to time in (default: 5)"

@@ -14,7 +14,7 @@ from rich.table import Table
 from tdse.bench import Report, Row
 from tdse.candidates import Searched
 from tdse.cli.common import console, print_json, say
-from tdse.contest import Contest
+from tdse.contest import Contest, is_streamed
 from tdse.cost.table import MEASURED, CostTable
 from tdse.measure.exchange import Exchange
 from tdse.measure.race import Result
@@ -133,17 +133,19 @@ def compiled(result: CompileResult) -> None:
 
 
 def _candidates(contest: Contest) -> Table:
-    table = Table(title="Candidates on 1 thread (x1) or more, timed in turns in several processes")
+    streamed = is_streamed(contest.goals)
+    what = "streams, ms from one result to the next" if streamed else "ms of a run"
+    table = Table(title=f"Candidates on 1 thread (x1) or more, timed in several processes: {what}")
     # Without power figures, nothing is known of energy.
     has_energy = any(contestant.power_w is not None for contestant in contest.contestants)
-    columns = ["candidate", "regions", "predicted ms", "measured ms", "time / winner's"]
+    columns = ["candidate", "regions", "predicted", "measured", "time / winner's"]
     columns += ["modelled mJ"] * has_energy
     for name in columns:
         table.add_column(name, justify="left" if name == "candidate" else "right")
     best = contest.results[contest.winner.name].medians_us
     for contestant in contest.contestants:
         timed = contest.results.get(contestant.name)
-        predicted = contestant.predicted_us
+        predicted = contestant.expected_us(contest.goals[0])
         cells = [
             ("* " if contestant.name == contest.winner.name else "  ") + contestant.name,
             str(len(contestant.regions)),
@@ -238,9 +240,8 @@ def _print_kinds(placement: Placement, costs: CostTable) -> None:
 def bench(report: Report) -> None:
     """Print times, regions and correctness."""
     out = console()
-    table = Table(
-        title=f"{report.model}: whole calls, in turns, {report.launches} process launches"
-    )
+    what = "streams, from one result to the next" if report.streamed else "whole calls"
+    table = Table(title=f"{report.model}: {what}, in turns, {report.launches} process launches")
     for name in ("", "median ms", "p90", "p99", "time / tdse", "load ms", "first ms", "memory MB"):
         table.add_column(name, justify="left" if not name else "right")
     for row in report.rows:
@@ -288,6 +289,7 @@ def bench_json(report: Report) -> dict[str, Any]:
     check = report.correctness
     return {
         "model": report.model,
+        "streamed": report.streamed,
         "launches": report.launches,
         "contenders": [_row_json(row) for row in report.rows],
         "best_litert": None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import PlacementError
 from .merge import merge_regions
@@ -20,11 +21,20 @@ class Region:
         index: position in the order in which regions can run.
         device: the device of all its operators.
         ops: operator indices, ascending; constant operators are in no region.
+        lanes: lanes of the executor that each have a copy of it, ascending; the runs of a stream
+            take the copies in turns.
     """
 
     index: int
     device: str
     ops: tuple[int, ...]
+    lanes: tuple[int, ...] = (0,)
+
+    @classmethod
+    def from_json(cls, value: Sequence[Any]) -> Region:
+        """What ``dataclasses.astuple`` made a JSON list of."""
+        index, device, ops, lanes = value
+        return cls(index, device, tuple(ops), tuple(lanes))
 
 
 def form_regions(graph: Graph, assignment: Mapping[int, str]) -> tuple[Region, ...]:

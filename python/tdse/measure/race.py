@@ -38,7 +38,7 @@ class Lap:
     """What one entry did in one launch; all times in microseconds.
 
     Attributes:
-        times_us: of whole calls, numpy arrays in and out.
+        times_us: of whole calls, numpy arrays in and out; or of a stream, between two results.
         load_us: from nothing to ready.
         first_us: the first call.
         resident_bytes: growth of the resident memory while loading and calling once.

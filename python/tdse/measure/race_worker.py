@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ import numpy.typing as npt
 
 # Nothing of LiteRT or TVM is imported before it is timed: loading includes it.
 Array = npt.NDArray[Any]
-Call = Callable[[], Any]
+# Runs a contender, once or a few times, and gives the microseconds of a run.
+Call = Callable[[], float]
 
 _BLOCK_S = 0.04
 _TURNS = 6
 _MINIMUM_CALLS = 3
+# Of a stream: times that each lane runs in a call.
+_ROUNDS = 4
 
 
 def main() -> None:
@@ -41,12 +45,10 @@ def main() -> None:
         start = time.perf_counter()
         calls[name] = _MAKERS[kind](arguments, inputs)
         load_us = (time.perf_counter() - start) * 1e6
-        start = time.perf_counter()
-        calls[name]()
         laps[name] = {
             "times_us": [],
             "load_us": load_us,
-            "first_us": (time.perf_counter() - start) * 1e6,
+            "first_us": calls[name](),
             "resident_bytes": _resident_bytes() - before,
         }
         # TVM's thread pool pins the thread that first uses it, also for the other entries.
@@ -77,15 +79,21 @@ def _block(call: Call, block_s: float) -> list[float]:
     start = time.perf_counter()
     call()
     warm_until = start + block_s / 4
-    while (begin := time.perf_counter()) < warm_until:
+    while time.perf_counter() < warm_until:
         call()
-    end = begin + block_s * 3 / 4
-    while len(times) < _MINIMUM_CALLS or begin < end:
-        call()
-        now = time.perf_counter()
-        times.append((now - begin) * 1e6)
-        begin = now
+    end = time.perf_counter() + block_s * 3 / 4
+    while len(times) < _MINIMUM_CALLS or time.perf_counter() < end:
+        times.append(call())
     return times
+
+
+def _timed(run: Callable[[], Any]) -> Call:
+    def call() -> float:
+        begin = time.perf_counter()
+        run()
+        return (time.perf_counter() - begin) * 1e6
+
+    return call
 
 
 def _plan(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
@@ -96,24 +104,46 @@ def _plan(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
     module = native.create_executor(Path(arguments["plan"]).read_bytes())
     for path in arguments["libraries"]:
         module.import_module(native.load_library(path))
-    model = model_by_position(module)
-    return lambda: model.run(inputs)
+    return _runs(model_by_position(module), arguments["streamed"], inputs)
 
 
 def _artefact(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
     from tdse.runtime.model import load
 
-    model = load(arguments["directory"])
-    return lambda: model.run(inputs)
+    return _runs(load(arguments["directory"]), arguments["streamed"], inputs)
+
+
+def _runs(model: Any, streamed: bool, inputs: Sequence[Array]) -> Call:
+    """Calls of a model, one after the other, or as a stream."""
+    if not streamed:
+        return _timed(lambda: model.run(inputs))
+    # Lanes work on the first runs before any has ended, so those of a first round do not count.
+    first = len(model.lanes)
+
+    def call() -> float:
+        ends_us = model.time_stream(inputs, first * (1 + _ROUNDS))
+        return float(ends_us[-1] - ends_us[first - 1]) / (first * _ROUNDS)
+
+    return call
 
 
 def _litert(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
     from tdse.runtime.litert import invoke, make_interpreter
 
-    interpreter = make_interpreter(
-        Path(arguments["model"]).read_bytes(), threads=arguments["threads"]
-    )
-    return lambda: invoke(interpreter, inputs)
+    data = Path(arguments["model"]).read_bytes()
+    interpreters = [
+        make_interpreter(data, threads=arguments["threads"]) for _ in range(arguments["copies"])
+    ]
+    if len(interpreters) == 1:
+        return _timed(lambda: invoke(interpreters[0], inputs))
+
+    def rounds(interpreter: Any) -> None:
+        for _ in range(_ROUNDS):
+            invoke(interpreter, inputs)
+
+    pool = ThreadPoolExecutor(len(interpreters))
+    together = _timed(lambda: list(pool.map(rounds, interpreters)))
+    return lambda: together() / (len(interpreters) * _ROUNDS)
 
 
 def _tvm(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
@@ -123,12 +153,12 @@ def _tvm(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
     machine = relax.VirtualMachine(tvm.runtime.load_module(arguments["library"]), tvm.cpu())
     function = machine["main"]
 
-    def call() -> Any:
+    def run() -> Any:
         result = function(*(tvm.runtime.tensor(array) for array in inputs))
         outputs = [result] if hasattr(result, "numpy") else list(result)
         return [output.numpy() for output in outputs]
 
-    return call
+    return _timed(run)
 
 
 def _openvino(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
@@ -140,7 +170,7 @@ def _openvino(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
         {"INFERENCE_NUM_THREADS": arguments["threads"], "PERFORMANCE_HINT": "LATENCY"},
     )
     request = compiled.create_infer_request()
-    return lambda: [np.array(value) for value in request.infer(list(inputs)).values()]
+    return _timed(lambda: [np.array(value) for value in request.infer(list(inputs)).values()])
 
 
 def _resident_bytes() -> int:

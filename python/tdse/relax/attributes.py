@@ -30,6 +30,7 @@ Of the function of a region:
 ``tdse.target``       the target's name
 ``tdse.device``       the platform's device
 ``tdse.threads``      threads that it may use
+``tdse.lanes``        lanes of the executor that each have a copy of it, ascending
 ``tdse.ops``          indices of its operators, ascending
 ===================== ========================================================================
 """
@@ -62,6 +63,7 @@ REGION = "tdse.region"
 TARGET = "tdse.target"
 DEVICE = "tdse.device"
 THREADS = "tdse.threads"
+LANES = "tdse.lanes"
 
 
 def attribute(owner: Any, name: str) -> Any:

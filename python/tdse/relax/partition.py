@@ -73,8 +73,9 @@ class Partition(_ModulePass):
             x: R.Tensor((1, 3), dtype="float32")
         ) -> R.Tensor((1, 4), dtype="float32"):
             R.func_attr({
-                "Codegen": "litert", "tdse.device": "cpu", "tdse.ops": [0, 1],
-                "tdse.region": 0, "tdse.target": "litert", "tdse.threads": 1
+                "Codegen": "litert", "tdse.device": "cpu", "tdse.lanes": [0],
+                "tdse.ops": [0, 1], "tdse.region": 0, "tdse.target": "litert",
+                "tdse.threads": 1
             })
             cls = Module
             with R.dataflow():
@@ -88,8 +89,9 @@ class Partition(_ModulePass):
             t5: R.Tensor((1, 4), dtype="float32")
         ) -> R.Tensor((1, 4), dtype="float32"):
             R.func_attr({
-                "Codegen": "llvm", "tdse.device": "cpu", "tdse.ops": [2],
-                "tdse.region": 1, "tdse.target": "llvm", "tdse.threads": 1
+                "Codegen": "llvm", "tdse.device": "cpu", "tdse.lanes": [0],
+                "tdse.ops": [2], "tdse.region": 1, "tdse.target": "llvm",
+                "tdse.threads": 1
             })
             cls = Module
             with R.dataflow():

@@ -95,7 +95,8 @@ class _Reader:
         if ops != tuple(int(op) for op in self._attribute(function, attributes.OPS, name)):
             raise self._changed(f"{name} does not compute the operators in its {attributes.OPS}")
         target = str(self._attribute(function, attributes.TARGET, name))
-        self.regions.append(Region(len(self.regions), target, ops))
+        lanes = tuple(int(lane) for lane in self._attribute(function, attributes.LANES, name))
+        self.regions.append(Region(len(self.regions), target, ops, lanes))
         self.threads.add(int(self._attribute(function, attributes.THREADS, name)))
         return returned
 

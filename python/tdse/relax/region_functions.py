@@ -45,6 +45,7 @@ def with_regions(
             attributes.TARGET: region.target,
             attributes.DEVICE: region.device,
             attributes.THREADS: placement.threads,
+            attributes.LANES: list(region.lanes),
             attributes.OPS: list(region.ops),
         }
         function = _region(calls, members, inputs, outputs, name, given)

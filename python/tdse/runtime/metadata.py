@@ -97,14 +97,17 @@ class MadeUnder(_Record):
 class ContestRow(_Record):
     """A contestant: either what was measured, or why it was not timed.
 
-    ``power_w`` is modelled, and with it ``modelled_mj``: that power times the measured latency.
+    ``measured_us`` is of one run, or from one result of a stream to the next where the objective is
+    throughput. ``power_w`` is modelled, and with it ``modelled_mj``: that power times this time.
     """
 
     name: str
     threads: _Count
+    lanes: _Count
     regions: _Count
     targets: tuple[str, ...]
     predicted_us: float | None
+    predicted_period_us: float | None
     power_w: float | None
     won: bool
     not_timed: str = ""
@@ -137,7 +140,7 @@ class Metadata(_Record):
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
 
-    schema_: Annotated[Literal["tdse.metadata/3"], Field(alias="schema")]
+    schema_: Annotated[Literal["tdse.metadata/4"], Field(alias="schema")]
     tdse: str
     made_at: str
     model: SourceModel
@@ -146,11 +149,13 @@ class Metadata(_Record):
     platform: str
     objective: str | None
     threads: _Count
+    lanes: _Count
     seed: int
     budget_s: float
     pins: tuple[str, ...]
     region_kinds: tuple[str, ...]
     predicted_us: float | None
+    predicted_period_us: float | None
     difference_from_litert: LargestDifference
     conditions: MadeUnder
     cpu: Cpu

@@ -30,7 +30,7 @@ __all__ = [
     "read_record",
 ]
 
-SCHEMA: Literal["tdse.placement/1"] = "tdse.placement/1"
+SCHEMA: Literal["tdse.placement/2"] = "tdse.placement/2"
 
 R = TypeVar("R", bound="Record")
 
@@ -69,6 +69,7 @@ class PlacedRegion(Record):
         device: the platform's device.
         target: the way it is compiled.
         ops: indices of its operators, ascending.
+        lanes: lanes of the executor that each have a copy of it, ascending.
         predicted_us: microseconds of one launch, null where it is not known.
     """
 
@@ -76,6 +77,7 @@ class PlacedRegion(Record):
     device: _Name
     target: _Name
     ops: Annotated[tuple[_Index, ...], Field(min_length=1, strict=False)]
+    lanes: Annotated[tuple[_Index, ...], Field(min_length=1, strict=False)] = (0,)
     predicted_us: _Time | None = None
 
 
@@ -90,17 +92,19 @@ class Placement(Record):
         ops: one entry for each placed operator.
         regions: in the order in which they run; each operator is in one.
         predicted_us: microseconds of one run, null where it is not known.
+        predicted_period_us: microseconds between two results of a stream, likewise.
         seed: of the search.
         tdse_version: version that wrote the file.
     """
 
-    schema_: Literal["tdse.placement/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["tdse.placement/2"] = Field(default=SCHEMA, alias="schema")
     model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     model_name: str
     threads: Annotated[int, Field(ge=1)]
     ops: Annotated[tuple[PlacedOp, ...], Field(strict=False)]
     regions: Annotated[tuple[PlacedRegion, ...], Field(strict=False)]
     predicted_us: _Time | None = None
+    predicted_period_us: _Time | None = None
     seed: int
     tdse_version: str
 
@@ -114,7 +118,12 @@ class Placement(Record):
         """The regions as the graph knows them, in the order in which they run."""
         from tdse.graph.regions import Region
 
-        return tuple(Region(r.index, r.target, tuple(r.ops)) for r in self.regions)
+        return tuple(Region(r.index, r.target, r.ops, r.lanes) for r in self.regions)
+
+    @property
+    def lanes(self) -> int:
+        """The number of lanes of the executor."""
+        return len({lane for region in self.regions for lane in region.lanes})
 
     @model_validator(mode="after")
     def _agree(self) -> Placement:
@@ -136,6 +145,11 @@ class Placement(Record):
                         f"operator {op} for {places[op][1]} on {places[op][0]}"
                     )
                 seen.add(op)
+            if list(region.lanes) != sorted(set(region.lanes)):
+                raise ValueError(f"the lanes of region {position} do not ascend")
+        lanes = {lane for region in self.regions for lane in region.lanes}
+        if lanes != set(range(len(lanes))):
+            raise ValueError(f"no region is on lane {min(set(range(max(lanes))) - lanes)}")
         if len(seen) != len(places):
             raise ValueError(f"operator {min(set(places) - seen)} is in no region")
         return self
@@ -166,6 +180,7 @@ def make_placement(
     predicted_us: float | None,
     seed: int,
     *,
+    predicted_period_us: float | None = None,
     device: str = "cpu",
 ) -> Placement:
     """The placement that puts the operators of ``graph`` into ``regions``.
@@ -176,6 +191,7 @@ def make_placement(
         threads: threads of a region that runs on the CPU.
         predicted_us: microseconds of one run, None where it is not known.
         seed: of the search.
+        predicted_period_us: microseconds between two results of a stream, likewise.
         device: the platform's device that all targets are for.
     """
     from tdse import __version__
@@ -190,10 +206,17 @@ def make_placement(
             for op in sorted(target)
         ),
         regions=tuple(
-            PlacedRegion(index=index, device=device, target=region.device, ops=tuple(region.ops))
+            PlacedRegion(
+                index=index,
+                device=device,
+                target=region.device,
+                ops=region.ops,
+                lanes=region.lanes,
+            )
             for index, region in enumerate(regions)
         ),
         predicted_us=predicted_us,
+        predicted_period_us=predicted_period_us,
         seed=seed,
         tdse_version=__version__,
     )
