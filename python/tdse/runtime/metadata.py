@@ -137,7 +137,7 @@ class Metadata(_Record):
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
 
-    schema_: Annotated[Literal["tdse.metadata/3"], Field(alias="schema")]
+    schema_: Annotated[Literal["tdse.metadata/4"], Field(alias="schema")]
     tdse: str
     made_at: str
     model: SourceModel
