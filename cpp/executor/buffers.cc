@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "region_order.h"
+
 namespace tdse {
 namespace {
 
@@ -13,50 +15,77 @@ constexpr size_t RoundUp(size_t size) {
   return (size + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
 }
 
-// A tensor's life, in calls of kernels or regions: first written at `begin`, last used at `end`.
+// A call of a kernel, or of a region without steps, which reads and writes in an order of its own.
+struct Call {
+  uint32_t region;
+  uint32_t step;
+};
+
+// A tensor's life: from the first call that uses it to the last ones. Where regions run side by
+// side there may be several of these, each in another region.
 struct Life {
   TensorId id = 0;
-  size_t begin = SIZE_MAX;
-  size_t end = 0;
+  Call first{};
+  std::vector<Call> last;
   size_t bytes = 0;
   size_t offset = 0;
 
-  bool is_used() const { return begin != SIZE_MAX; }
-  bool Overlaps(const Life& other) const { return begin <= other.end && other.begin <= end; }
+  bool is_used() const { return !last.empty(); }
 };
 
-std::vector<Life> FindLives(const Plan& plan) {
-  std::vector<Life> lives(plan.tensors.size());
-  for (TensorId id = 0; id < lives.size(); ++id) {
-    lives[id].id = id;
-    lives[id].bytes = RoundUp(plan.tensors[id].size_bytes + kBufferPadding);
-  }
-  const auto use = [&lives](TensorId id, size_t time) {
-    lives[id].begin = std::min(lives[id].begin, time);
-    lives[id].end = std::max(lives[id].end, time);
-  };
-  size_t time = 0;
-  for (const PlanRegion& region : plan.regions) {
-    const size_t begin = time;
-    for (const PlanStep& step : region.steps) {
-      for (TensorId id : step.arguments) use(id, time);
-      ++time;
+class Lives {
+ public:
+  explicit Lives(const Plan& plan) : order_(plan), lives_(plan.tensors.size()) {
+    for (TensorId id = 0; id < lives_.size(); ++id) {
+      lives_[id].id = id;
+      lives_[id].bytes = RoundUp(plan.tensors[id].size_bytes + kBufferPadding);
     }
-    // A region without steps is one call, which reads and writes in an order of its own.
-    if (region.steps.empty()) {
-      for (TensorId id : region.inputs) use(id, begin);
-      for (TensorId id : region.outputs) use(id, begin);
-      ++time;
+    for (uint32_t r = 0; r < plan.regions.size(); ++r) {
+      const PlanRegion& region = plan.regions[r];
+      for (uint32_t s = 0; s < region.steps.size(); ++s) {
+        for (TensorId id : region.steps[s].arguments) Use(id, {r, s});
+      }
+      if (region.steps.empty()) {
+        for (TensorId id : region.inputs) Use(id, {r, 0});
+        for (TensorId id : region.outputs) Use(id, {r, 0});
+      }
     }
   }
-  return lives;
-}
+
+  const std::vector<Life>& all() const { return lives_; }
+
+  bool EndsBefore(const Life& one, const Life& other) const {
+    return std::all_of(one.last.begin(), one.last.end(), [&](const Call& call) {
+      return call.region == other.first.region ? call.step < other.first.step
+                                               : order_.Precedes(call.region, other.first.region);
+    });
+  }
+
+  bool Overlap(const Life& one, const Life& other) const {
+    return !EndsBefore(one, other) && !EndsBefore(other, one);
+  }
+
+ private:
+  // Calls come in the plan's order, so the first one writes the tensor, or it is not in the arena.
+  void Use(TensorId id, Call call) {
+    Life& life = lives_[id];
+    if (life.last.empty()) life.first = call;
+    const auto is_over = [&](const Call& earlier) {
+      return earlier.region == call.region || order_.Precedes(earlier.region, call.region);
+    };
+    life.last.erase(std::remove_if(life.last.begin(), life.last.end(), is_over), life.last.end());
+    life.last.push_back(call);
+  }
+
+  const RegionOrder order_;
+  std::vector<Life> lives_;
+};
 
 // The lowest place in the arena where no placed tensor with an overlapping life is.
-size_t FindOffset(const Life& life, const std::vector<Life>& placed_by_offset) {
+size_t FindOffset(const Life& life, const Lives& lives, const std::vector<Life>& placed_by_offset) {
   size_t offset = 0;
   for (const Life& other : placed_by_offset) {
-    if (!life.Overlaps(other)) continue;
+    if (!lives.Overlap(life, other)) continue;
     if (offset + life.bytes <= other.offset) break;
     offset = std::max(offset, other.offset + other.bytes);
   }
@@ -92,8 +121,9 @@ BufferPlan PlanBuffers(const Plan& plan) {
   for (TensorId id : plan.inputs) has_own_buffer[id] = true;
   for (TensorId id : plan.outputs) has_own_buffer[id] = true;
 
+  const Lives lives(plan);
   std::vector<Life> to_place;
-  for (const Life& life : FindLives(plan)) {
+  for (const Life& life : lives.all()) {
     const bool in_arena = !has_own_buffer[life.id] && !plan.tensors[life.id].is_constant();
     if (in_arena && life.is_used()) to_place.push_back(life);
     if (in_arena && !life.is_used()) result.survives[life.id] = false;
@@ -106,7 +136,7 @@ BufferPlan PlanBuffers(const Plan& plan) {
 
   std::vector<Life> placed;
   for (Life& life : to_place) {
-    life.offset = FindOffset(life, placed);
+    life.offset = FindOffset(life, lives, placed);
     const auto place =
         std::upper_bound(placed.begin(), placed.end(), life,
                          [](const Life& a, const Life& b) { return a.offset < b.offset; });
@@ -118,7 +148,7 @@ BufferPlan PlanBuffers(const Plan& plan) {
     for (const Life& later : placed) {
       const bool shares_bytes =
           later.offset < life.offset + life.bytes && life.offset < later.offset + later.bytes;
-      if (later.begin > life.end && shares_bytes) result.survives[life.id] = false;
+      if (shares_bytes && lives.EndsBefore(life, later)) result.survives[life.id] = false;
     }
   }
   return result;

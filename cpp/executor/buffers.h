@@ -44,7 +44,7 @@ class AlignedBuffer {
 //
 // Model inputs and outputs have memory of their own, constants stay where the plan has them, and
 // all other tensors share an arena: two of them overlap only if one is read for the last time
-// before the other is written.
+// before the other is written, whichever regions run side by side.
 struct BufferPlan {
   // Offset from the start of the arena, or kNotInArena.
   std::vector<size_t> offset;

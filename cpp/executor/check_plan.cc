@@ -1,5 +1,8 @@
 #include "check_plan.h"
 
+#include <sched.h>
+
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -7,6 +10,8 @@ namespace tdse {
 namespace {
 
 constexpr uint32_t kMaxThreads = 1024;
+constexpr uint32_t kMaxLanes = 1024;
+constexpr uint32_t kMaxSpinUs = 1000000;
 
 [[noreturn]] void Malformed(const std::string& why) {
   throw std::runtime_error("the executor plan is malformed: " + why);
@@ -26,6 +31,8 @@ class Checker {
       if (state_[id] != State::kUnwritten) Malformed(Quoted(id) + " is an input twice or constant");
       state_[id] = State::kWritten;
     }
+    if (plan_.lanes.size() > kMaxLanes) Malformed("it has too many lanes");
+    for (const PlanLane& lane : plan_.lanes) CheckLane(lane);
     for (const PlanRegion& region : plan_.regions) CheckRegion(region);
     for (TensorId id : plan_.outputs) {
       RequireInRange(id, "an output of the plan");
@@ -62,6 +69,14 @@ class Checker {
     }
   }
 
+  void CheckLane(const PlanLane& lane) {
+    const std::string where = "lane '" + lane.name + "': ";
+    for (const uint32_t cpu : lane.cpus) {
+      if (cpu >= CPU_SETSIZE) Malformed(where + "there is no CPU " + std::to_string(cpu));
+    }
+    if (lane.spin_us > kMaxSpinUs) Malformed(where + "it spins for more than a second");
+  }
+
   void CheckRegion(const PlanRegion& region) {
     const std::string where = "region '" + region.name + "': ";
     if (region.threads < 1 || region.threads > kMaxThreads) {
@@ -72,6 +87,13 @@ class Checker {
     }
     if (region.blob >= 0 && !region.steps.empty()) {
       Malformed(where + "it has both a model and steps");
+    }
+    if (region.lanes.empty()) Malformed(where + "it is on no lane");
+    for (const LaneId lane : region.lanes) {
+      if (lane >= plan_.lanes.size()) Malformed(where + "it is on a lane that does not exist");
+    }
+    if (std::set(region.lanes.begin(), region.lanes.end()).size() != region.lanes.size()) {
+      Malformed(where + "it is on a lane twice");
     }
     for (TensorId id : region.inputs) {
       RequireInRange(id, where + "an input");

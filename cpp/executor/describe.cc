@@ -50,11 +50,16 @@ std::string DescribePlan(const Plan& plan) {
   };
   const auto region = [](const PlanRegion& r) {
     return "{\"name\":" + Quote(r.name) + ",\"kind\":" + Quote(r.kind) +
-           ",\"threads\":" + std::to_string(r.threads) + ",\"inputs\":" + Numbers(r.inputs) +
-           ",\"outputs\":" + Numbers(r.outputs) + "}";
+           ",\"threads\":" + std::to_string(r.threads) + ",\"lanes\":" + Numbers(r.lanes) +
+           ",\"inputs\":" + Numbers(r.inputs) + ",\"outputs\":" + Numbers(r.outputs) + "}";
+  };
+  const auto lane = [](const PlanLane& l) {
+    return "{\"name\":" + Quote(l.name) + ",\"cpus\":" + Numbers(l.cpus) +
+           ",\"spin_us\":" + std::to_string(l.spin_us) +
+           ",\"timeout_ms\":" + std::to_string(l.timeout_ms) + "}";
   };
   return "{\"inputs\":" + Array(plan.inputs, tensor) +
-         ",\"outputs\":" + Array(plan.outputs, tensor) +
+         ",\"outputs\":" + Array(plan.outputs, tensor) + ",\"lanes\":" + Array(plan.lanes, lane) +
          ",\"regions\":" + Array(plan.regions, region) +
          ",\"arena_bytes\":" + std::to_string(PlanBuffers(plan).arena_bytes) + "}";
 }

@@ -1,149 +1,203 @@
 #include "executor.h"
 
-#include <chrono>
-#include <cstring>
 #include <stdexcept>
+#include <utility>
 
 namespace tdse {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 double MicrosecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
 }
 
-std::vector<int64_t> CompactStrides(const std::vector<int64_t>& shape) {
-  std::vector<int64_t> strides(shape.size());
-  int64_t stride = 1;
-  for (size_t i = shape.size(); i-- > 0;) {
-    strides[i] = stride;
-    stride *= shape[i];
-  }
-  return strides;
-}
-
-[[noreturn]] void RethrowNaming(const PlanRegion& region, const std::exception& error) {
-  throw std::runtime_error("region " + region.name + ": " + error.what());
-}
-
 }  // namespace
 
-Executor::Executor(const Plan& plan, const RegionFactories& factories)
-    : plan_(plan), buffer_plan_(PlanBuffers(plan)), arena_(buffer_plan_.arena_bytes) {
-  std::vector<uint8_t*> address(plan.tensors.size(), nullptr);
-  const auto give_own_buffer = [&](TensorId id) {
-    if (address[id] != nullptr || plan.tensors[id].is_constant()) return;
-    own_buffers_.emplace_back(plan.tensors[id].size_bytes);
-    address[id] = own_buffers_.back().data();
-  };
-  for (TensorId id : plan.inputs) give_own_buffer(id);
-  for (TensorId id : plan.outputs) give_own_buffer(id);
-
-  tensors_.resize(plan.tensors.size());
-  strides_.resize(plan.tensors.size());
-  for (TensorId id = 0; id < plan.tensors.size(); ++id) {
-    const PlanTensor& tensor = plan.tensors[id];
-    if (tensor.is_constant()) {
-      // The plan's memory is aligned and belongs to the executor's owner; DLPack has no type for
-      // data that is only read.
-      address[id] = const_cast<uint8_t*>(plan.blobs[tensor.constant_blob].data);
-    } else if (address[id] == nullptr && buffer_plan_.offset[id] != BufferPlan::kNotInArena) {
-      address[id] = arena_.data() + buffer_plan_.offset[id];
-    }
-    strides_[id] = CompactStrides(tensor.shape);
-    DLTensor& view = tensors_[id];
-    view.data = address[id];
-    view.device = {kDLCPU, 0};
-    view.ndim = static_cast<int32_t>(tensor.shape.size());
-    view.dtype = tensor.dtype;
-    view.shape = const_cast<int64_t*>(tensor.shape.data());
-    view.strides = strides_[id].data();
-    view.byte_offset = 0;
-  }
-
-  for (const PlanRegion& region : plan.regions) {
-    const auto factory = factories.find(region.kind);
-    if (factory == factories.end()) {
-      throw std::runtime_error("region " + region.name +
-                               ": this library cannot run regions of kind '" + region.kind + "'");
-    }
+// A caller who has a frame; others wait while there are too many of them.
+class Executor::Call {
+ public:
+  explicit Call(Executor* executor) : executor_(*executor) {
+    std::unique_lock<std::mutex> lock(executor_.mutex_);
+    const size_t limit = executor_.plan().MaxItems();
+    executor_.call_ended_.wait(lock, [&] { return executor_.calls_ < limit; });
+    ++executor_.calls_;
+    lock.unlock();
     try {
-      regions_.push_back(factory->second(plan, region, &tensors_));
-    } catch (const std::exception& error) {
-      RethrowNaming(region, error);
+      frame_ = executor_.TakeFrame();
+    } catch (...) {
+      End();
+      throw;
     }
   }
+  ~Call() {
+    executor_.GiveBack(frame_);
+    End();
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  Frame* frame() const { return frame_; }
+
+  // Runs all regions. Throws what the item failed with.
+  void Run() {
+    executor_.Start(frame_);
+    executor_.Wait(frame_);
+    frame_->ThrowIfFailed();
+  }
+
+ private:
+  void End() {
+    {
+      const std::lock_guard<std::mutex> lock(executor_.mutex_);
+      --executor_.calls_;
+    }
+    executor_.call_ended_.notify_one();
+  }
+
+  Executor& executor_;
+  Frame* frame_ = nullptr;
+};
+
+Executor::Executor(std::shared_ptr<const Plan> plan, const RegionFactories& factories)
+    : loaded_(std::make_shared<LoadedPlan>(std::move(plan), factories)) {
+  GiveBack(loaded_->NewFrame());
+  if (!this->plan().RunsOnCaller()) lanes_ = std::make_unique<Lanes>(loaded_);
 }
 
 void Executor::Run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs) {
-  if (outputs.size() != plan_.outputs.size()) {
-    throw std::runtime_error("the plan has " + std::to_string(plan_.outputs.size()) +
-                             " outputs, not " + std::to_string(outputs.size()));
-  }
-  CopyIn(inputs);
-  for (size_t i = 0; i < regions_.size(); ++i) RunRegion(i);
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    const TensorId id = plan_.outputs[i];
-    const size_t bytes = plan_.tensors[id].size_bytes;
-    if (bytes > 0) std::memcpy(outputs[i], tensors_[id].data, bytes);
-  }
+  Call call(this);
+  call.frame()->CopyIn(inputs);
+  call.Run();
+  call.frame()->CopyOut(outputs);
 }
 
 std::vector<double> Executor::TimeRuns(size_t count, const std::vector<const void*>& inputs) {
-  CopyIn(inputs);
+  Call call(this);
+  call.frame()->CopyIn(inputs);
   std::vector<double> times_us(count);
   for (double& time_us : times_us) {
     const Clock::time_point start = Clock::now();
-    for (size_t i = 0; i < regions_.size(); ++i) RunRegion(i);
+    call.Run();
     time_us = MicrosecondsSince(start);
   }
   return times_us;
 }
 
 std::vector<double> Executor::Profile(size_t count, const std::vector<const void*>& inputs) {
-  CopyIn(inputs);
-  std::vector<double> times_us(count * regions_.size());
-  double* time_us = times_us.data();
+  Call call(this);
+  call.frame()->CopyIn(inputs);
+  const size_t regions = plan().regions.size();
+  std::vector<double> times_us(count * regions);
   for (size_t run = 0; run < count; ++run) {
-    for (size_t i = 0; i < regions_.size(); ++i) {
-      const Clock::time_point start = Clock::now();
-      RunRegion(i);
-      *time_us++ = MicrosecondsSince(start);
-    }
+    call.frame()->region_us = times_us.data() + run * regions;
+    call.Run();
   }
   return times_us;
 }
 
-const DLTensor& Executor::ReadTensor(TensorId id) const {
-  if (id >= tensors_.size()) {
+std::vector<double> Executor::TimeStream(size_t count, const std::vector<const void*>& inputs) {
+  std::vector<std::vector<uint8_t>> values;
+  std::vector<void*> outputs;
+  for (const TensorId id : plan().outputs) values.emplace_back(plan().tensors[id].size_bytes);
+  for (std::vector<uint8_t>& value : values) outputs.push_back(value.data());
+  std::vector<double> times_us;
+  Stream stream(this);
+  const Clock::time_point start = Clock::now();
+  for (size_t pushed = 0; times_us.size() < count;) {
+    if (pushed < count && stream.TryPush(inputs)) {
+      ++pushed;
+      continue;
+    }
+    stream.Pop(outputs);
+    times_us.push_back(MicrosecondsSince(start));
+  }
+  return times_us;
+}
+
+std::vector<uint8_t> Executor::ReadTensor(TensorId id) {
+  if (id >= plan().tensors.size()) {
     throw std::runtime_error("the plan has no tensor " + std::to_string(id));
   }
-  if (!buffer_plan_.survives[id]) {
-    throw std::runtime_error("tensor '" + plan_.tensors[id].name +
+  const PlanTensor& tensor = plan().tensors[id];
+  if (!loaded_->layout().buffers.survives[id]) {
+    throw std::runtime_error("tensor '" + tensor.name +
                              "' cannot be read: its memory is reused during a run");
   }
-  return tensors_[id];
+  const Call call(this);
+  const auto* data = static_cast<const uint8_t*>(call.frame()->tensors()[id].data);
+  return {data, data + tensor.size_bytes};
 }
 
-void Executor::CopyIn(const std::vector<const void*>& inputs) {
-  if (inputs.size() != plan_.inputs.size()) {
-    throw std::runtime_error("the plan has " + std::to_string(plan_.inputs.size()) +
-                             " inputs, not " + std::to_string(inputs.size()));
+Frame* Executor::TakeFrame() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!idle_frames_.empty()) {
+      Frame* frame = idle_frames_.back();
+      idle_frames_.pop_back();
+      return frame;
+    }
   }
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const TensorId id = plan_.inputs[i];
-    const size_t bytes = plan_.tensors[id].size_bytes;
-    if (bytes > 0) std::memcpy(tensors_[id].data, inputs[i], bytes);
-  }
+  return loaded_->NewFrame();
 }
 
-void Executor::RunRegion(size_t index) {
+void Executor::GiveBack(Frame* frame) {
+  if (frame->IsAbandoned()) return;
+  frame->region_us = nullptr;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  idle_frames_.push_back(frame);
+}
+
+void Executor::Start(Frame* frame) {
+  frame->Begin(items_.fetch_add(1, std::memory_order_relaxed));
+  if (lanes_ != nullptr) {
+    lanes_->Start(frame);
+    return;
+  }
+  const std::lock_guard<std::mutex> lock(running_);
+  for (uint32_t r = 0; r < plan().regions.size(); ++r) loaded_->RunRegion(frame, r);
+  frame->Finish();
+}
+
+void Executor::Wait(Frame* frame) {
+  if (lanes_ != nullptr) lanes_->Wait(frame);
+}
+
+bool Stream::TryPush(const std::vector<const void*>& inputs) {
+  if (in_flight_.size() >= executor_.plan().MaxItems()) return false;
+  Frame* frame = executor_.TakeFrame();
   try {
-    regions_[index]->Run();
-  } catch (const std::exception& error) {
-    RethrowNaming(plan_.regions[index], error);
+    frame->CopyIn(inputs);
+    in_flight_.push_back(frame);
+  } catch (...) {
+    executor_.GiveBack(frame);
+    throw;
   }
+  executor_.Start(frame);
+  return true;
+}
+
+bool Stream::IsOldestDone() const { return !in_flight_.empty() && in_flight_.front()->IsDone(); }
+
+void Stream::Pop(const std::vector<void*>& outputs) {
+  if (in_flight_.empty()) throw std::runtime_error("nothing is in the stream");
+  Frame* frame = in_flight_.front();
+  executor_.Wait(frame);
+  in_flight_.pop_front();
+  try {
+    frame->CopyOut(outputs);
+  } catch (...) {
+    executor_.GiveBack(frame);
+    throw;
+  }
+  executor_.GiveBack(frame);
+}
+
+void Stream::Cancel() {
+  for (Frame* frame : in_flight_) frame->Fail("the stream was cancelled");
+  for (Frame* frame : in_flight_) {
+    executor_.Wait(frame);
+    executor_.GiveBack(frame);
+  }
+  in_flight_.clear();
 }
 
 }  // namespace tdse

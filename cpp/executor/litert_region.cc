@@ -69,9 +69,42 @@ struct Role {
   decltype(litert::Api::GetCompiledModelInputBufferRequirements) requirements;
 };
 
+using Buffers = std::vector<Handle<litert::TensorBuffer>>;
+
+std::vector<litert::TensorBuffer> HandlesOf(const Buffers& buffers) {
+  std::vector<litert::TensorBuffer> handles;
+  for (const auto& buffer : buffers) handles.push_back(buffer.get());
+  return handles;
+}
+
+class BoundLiteRtRegion final : public BoundRegion {
+ public:
+  BoundLiteRtRegion(litert::CompiledModel compiled, Buffers inputs, Buffers outputs)
+      : api_(litert::GetApi()),
+        compiled_(compiled),
+        inputs_(std::move(inputs)),
+        outputs_(std::move(outputs)),
+        input_handles_(HandlesOf(inputs_)),
+        output_handles_(HandlesOf(outputs_)) {}
+
+  void Run() override {
+    Check(api_.RunCompiledModel(compiled_, 0, input_handles_.size(), input_handles_.data(),
+                                output_handles_.size(), output_handles_.data()),
+          "run the region");
+  }
+
+ private:
+  const litert::Api& api_;
+  const litert::CompiledModel compiled_;
+  const Buffers inputs_;
+  const Buffers outputs_;
+  std::vector<litert::TensorBuffer> input_handles_;
+  std::vector<litert::TensorBuffer> output_handles_;
+};
+
 class LiteRtRegion final : public Region {
  public:
-  LiteRtRegion(const Plan& plan, const PlanRegion& region, const TensorViews& tensors)
+  LiteRtRegion(const Plan& plan, const PlanRegion& region)
       : api_(litert::GetApi()),
         model_(nullptr, api_.DestroyModel),
         compiled_(nullptr, api_.DestroyCompiledModel) {
@@ -84,20 +117,24 @@ class LiteRtRegion final : public Region {
     const Role output = {"output", api_.GetNumSignatureOutputs, api_.GetSignatureOutputName,
                          api_.GetSignatureOutputTensorByIndex,
                          api_.GetCompiledModelOutputBufferRequirements};
-    inputs_ = Bind(plan, region.inputs, tensors, signature, input);
-    outputs_ = Bind(plan, region.outputs, tensors, signature, output);
-    for (const auto& buffer : inputs_) input_handles_.push_back(buffer.get());
-    for (const auto& buffer : outputs_) output_handles_.push_back(buffer.get());
+    std::set<litert::Tensor> seen;
+    inputs_ = Match(plan, region.inputs, signature, input, &seen);
+    outputs_ = Match(plan, region.outputs, signature, output, &seen);
   }
 
-  void Run() override {
-    Check(api_.RunCompiledModel(compiled_.get(), 0, input_handles_.size(), input_handles_.data(),
-                                output_handles_.size(), output_handles_.data()),
-          "run the region");
+  std::unique_ptr<BoundRegion> Bind(const TensorViews& tensors) override {
+    return std::make_unique<BoundLiteRtRegion>(compiled_.get(), BuffersOf(inputs_, tensors),
+                                               BuffersOf(outputs_, tensors));
   }
 
  private:
-  using Buffers = std::vector<Handle<litert::TensorBuffer>>;
+  // An input or output as LiteRT wants to be told of it.
+  struct Border {
+    TensorId id;
+    std::string what;
+    litert::RankedTensorType type;
+    size_t bytes;
+  };
 
   void Compile(const Blob& slice, uint32_t threads) {
     litert::Environment environment = litert::GetEnvironment();
@@ -114,9 +151,23 @@ class LiteRtRegion final : public Region {
     Check(status, "compile the region", capture.Errors());
   }
 
-  // Makes one tensor buffer, at the plan's address, for each input or output.
-  Buffers Bind(const Plan& plan, const std::vector<TensorId>& ids, const TensorViews& tensors,
-               litert::Signature signature, const Role& role) {
+  // Tensor buffers at the frame's addresses.
+  Buffers BuffersOf(const std::vector<Border>& borders, const TensorViews& tensors) const {
+    Buffers buffers;
+    for (const Border& border : borders) {
+      litert::TensorBuffer buffer = nullptr;
+      Check(api_.CreateTensorBufferFromHostMemory(&border.type, tensors[border.id].data,
+                                                  border.bytes, nullptr, &buffer),
+            "use the plan's buffer for " + border.what);
+      buffers.emplace_back(buffer, api_.DestroyTensorBuffer);
+    }
+    return buffers;
+  }
+
+  // The plan's inputs or outputs, once they are known to be the slice's. `seen` takes the slice's.
+  std::vector<Border> Match(const Plan& plan, const std::vector<TensorId>& ids,
+                            litert::Signature signature, const Role& role,
+                            std::set<litert::Tensor>* seen) const {
     size_t count = 0;
     Check(role.count(signature, &count), "describe the region");
     if (count != ids.size()) {
@@ -124,14 +175,14 @@ class LiteRtRegion final : public Region {
            std::to_string(ids.size()));
     }
     RequireDistinctNames(signature, count, role);
-    Buffers buffers;
+    std::vector<Border> borders;
     for (size_t i = 0; i < count; ++i) {
       const PlanTensor& planned = plan.tensors[ids[i]];
       const std::string what = std::string(role.name) + " '" + planned.name + "'";
       litert::Tensor tensor = nullptr;
       Check(role.tensor(signature, i, &tensor), "describe " + what);
       // LiteRT would write one of two buffers of the same tensor.
-      if (!bound_.insert(tensor).second) {
+      if (!seen->insert(tensor).second) {
         Fail("cannot take " + what + ": it is an input or output of the slice twice");
       }
       const litert::RankedTensorType type = TypeOf(tensor, planned, what);
@@ -144,17 +195,13 @@ class LiteRtRegion final : public Region {
         Fail("cannot use the plan's buffer for " + what + ": it wants " + std::to_string(bytes) +
              " bytes, not " + std::to_string(planned.size_bytes));
       }
-      litert::TensorBuffer buffer = nullptr;
-      Check(api_.CreateTensorBufferFromHostMemory(&type, tensors[ids[i]].data, bytes, nullptr,
-                                                  &buffer),
-            "use the plan's buffer for " + what);
-      buffers.emplace_back(buffer, api_.DestroyTensorBuffer);
+      borders.push_back({ids[i], what, type, bytes});
     }
-    return buffers;
+    return borders;
   }
 
   // LiteRT looks tensors up by name, and fails badly where two have the same.
-  void RequireDistinctNames(litert::Signature signature, size_t count, const Role& role) {
+  void RequireDistinctNames(litert::Signature signature, size_t count, const Role& role) const {
     std::set<std::string> names;
     for (size_t i = 0; i < count; ++i) {
       const char* name = nullptr;
@@ -192,19 +239,15 @@ class LiteRtRegion final : public Region {
   const litert::Api& api_;
   Handle<litert::Model> model_;
   Handle<litert::CompiledModel> compiled_;
-  std::set<litert::Tensor> bound_;
-  Buffers inputs_;
-  Buffers outputs_;
-  std::vector<litert::TensorBuffer> input_handles_;
-  std::vector<litert::TensorBuffer> output_handles_;
+  std::vector<Border> inputs_;
+  std::vector<Border> outputs_;
 };
 
 }  // namespace
 
-std::unique_ptr<Region> MakeLiteRtRegion(const Plan& plan, const PlanRegion& region,
-                                         TensorViews* tensors) {
+std::unique_ptr<Region> MakeLiteRtRegion(const Plan& plan, const PlanRegion& region) {
   if (region.blob < 0) Fail("the region has no model");
-  return std::make_unique<LiteRtRegion>(plan, region, *tensors);
+  return std::make_unique<LiteRtRegion>(plan, region);
 }
 
 }  // namespace tdse

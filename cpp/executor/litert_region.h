@@ -8,13 +8,12 @@
 
 namespace tdse {
 
-// Compiles the region's slice for the region's number of threads and lets it work in place on
-// `tensors`. Inputs and outputs are matched with the slice's by position.
+// Compiles the region's slice for the region's number of threads; it works in place on what it is
+// bound to. Inputs and outputs are matched with the slice's by position.
 //
 // Throws std::runtime_error "litert: ..." if LiteRT refuses the model, or if its tensors are not
 // those of the plan.
-std::unique_ptr<Region> MakeLiteRtRegion(const Plan& plan, const PlanRegion& region,
-                                         TensorViews* tensors);
+std::unique_ptr<Region> MakeLiteRtRegion(const Plan& plan, const PlanRegion& region);
 
 }  // namespace tdse
 

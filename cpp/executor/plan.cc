@@ -11,7 +11,7 @@ namespace tdse {
 namespace {
 
 constexpr char kMagic[] = "TDSEPLAN";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr uint32_t kMaxRank = 64;
 // Far above any real tensor, far below what could overflow when buffers are added up.
 constexpr uint64_t kMaxTensorBytes = uint64_t{1} << 40;
@@ -71,9 +71,10 @@ class Reader {
     return count;
   }
 
-  std::vector<TensorId> Ids() {
-    std::vector<TensorId> ids(Count(sizeof(TensorId)));
-    for (TensorId& id : ids) id = Number<TensorId>();
+  // Of tensors, lanes or CPUs.
+  std::vector<uint32_t> Ids() {
+    std::vector<uint32_t> ids(Count(sizeof(uint32_t)));
+    for (uint32_t& id : ids) id = Number<uint32_t>();
     return ids;
   }
 
@@ -130,12 +131,22 @@ PlanTensor ReadTensor(Reader* reader) {
   return tensor;
 }
 
+PlanLane ReadLane(Reader* reader) {
+  PlanLane lane;
+  lane.name = reader->String();
+  lane.cpus = reader->Ids();
+  lane.spin_us = reader->Number<uint32_t>();
+  lane.timeout_ms = reader->Number<uint32_t>();
+  return lane;
+}
+
 PlanRegion ReadRegion(Reader* reader) {
   PlanRegion region;
   region.name = reader->String();
   region.kind = reader->String();
   region.threads = reader->Number<uint32_t>();
   region.blob = reader->Number<int32_t>();
+  region.lanes = reader->Ids();
   region.inputs = reader->Ids();
   region.outputs = reader->Ids();
   region.steps.resize(reader->Count(2 * sizeof(uint32_t)));
@@ -171,7 +182,10 @@ Plan ParsePlan(const uint8_t* data, size_t size) {
   for (PlanTensor& tensor : plan.tensors) tensor = ReadTensor(&reader);
   plan.inputs = reader.Ids();
   plan.outputs = reader.Ids();
-  constexpr size_t kSmallestRegion = 28;  // seven 32-bit fields
+  constexpr size_t kSmallestLane = 16;  // four 32-bit fields
+  plan.lanes.resize(reader.Count(kSmallestLane));
+  for (PlanLane& lane : plan.lanes) lane = ReadLane(&reader);
+  constexpr size_t kSmallestRegion = 32;  // eight 32-bit fields
   plan.regions.resize(reader.Count(kSmallestRegion));
   for (PlanRegion& region : plan.regions) region = ReadRegion(&reader);
   if (reader.remaining() != 0) Malformed("bytes follow its end");

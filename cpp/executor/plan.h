@@ -15,6 +15,7 @@
 namespace tdse {
 
 using TensorId = uint32_t;
+using LaneId = uint32_t;
 
 // Bytes inside the plan, at a multiple of 64 from its start.
 struct Blob {
@@ -46,6 +47,19 @@ struct PlanRegion {
   std::vector<TensorId> inputs;
   std::vector<TensorId> outputs;
   std::vector<PlanStep> steps;
+  // Each has a copy of the region; items take turns among them.
+  std::vector<LaneId> lanes = {0};
+};
+
+// A thread that runs regions one after the other.
+struct PlanLane {
+  std::string name;
+  std::vector<uint32_t> cpus;  // that the thread is pinned to; empty: any
+  uint32_t spin_us = 0;        // how long it looks for work before it sleeps
+  uint32_t timeout_ms = 0;     // after which a region counts as hung; 0: never
+
+  // Whether a thread that calls the executor can stand in for the lane's own.
+  bool IsPlain() const { return cpus.empty() && timeout_ms == 0; }
 };
 
 // Blobs point into the bytes the plan was parsed from, which must outlive it.
@@ -54,7 +68,14 @@ struct Plan {
   std::vector<PlanTensor> tensors;
   std::vector<TensorId> inputs;
   std::vector<TensorId> outputs;
+  std::vector<PlanLane> lanes;
   std::vector<PlanRegion> regions;
+
+  // One lane needs no thread: the caller's runs the regions, and nobody has to be woken.
+  bool RunsOnCaller() const { return lanes.empty() || (lanes.size() == 1 && lanes[0].IsPlain()); }
+
+  // How many items may be in flight: one on each lane, and one that is handed over.
+  size_t MaxItems() const { return RunsOnCaller() ? 1 : lanes.size() + 1; }
 };
 
 // Blobs start at multiples of this, so that they can be used in place.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fake_region.h"
+#include "plans.h"
 
 namespace {
 
@@ -12,7 +13,7 @@ namespace {
 // fill the memory.
 constexpr size_t kMaxBytes = size_t{1} << 20;
 
-void RunOnce(const tdse::Plan& plan) {
+void RunOnce(tdse::Plan plan) {
   size_t bytes = 0;
   for (const tdse::PlanTensor& tensor : plan.tensors) bytes += tensor.size_bytes;
   if (bytes > kMaxBytes) return;
@@ -31,7 +32,10 @@ void RunOnce(const tdse::Plan& plan) {
     buffers.emplace_back(plan.tensors[id].size_bytes);
     outputs.push_back(buffers.back().data());
   }
-  tdse::Executor executor(plan, tdse::FakeFactories(plan));
+  // Without threads, of which a plan may want a thousand.
+  plan.lanes = {tdse::PlanLane()};
+  for (tdse::PlanRegion& region : plan.regions) region.lanes = {0};
+  tdse::Executor executor(tdse::Shared(plan), tdse::FakeFactories(plan));
   executor.Run(inputs, outputs);
 }
 

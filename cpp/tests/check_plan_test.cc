@@ -90,5 +90,18 @@ TEST(RefusesNumbersOfThreadsThatMakeNoSense) {
   }
 }
 
+TEST(RefusesLanesThatMakeNoSense) {
+  CheckRefused("lane 'cpu': there is no CPU 1024",
+               [](Plan* plan) { plan->lanes[0].cpus = {1024}; });
+  CheckRefused("lane 'cpu': it spins for more than a second",
+               [](Plan* plan) { plan->lanes[0].spin_us = 1000001; });
+  CheckRefused("it has too many lanes", [](Plan* plan) { plan->lanes.resize(1025); });
+  CheckRefused("region 'first': it is on no lane", [](Plan* plan) { plan->regions[0].lanes = {}; });
+  CheckRefused("region 'second': it is on a lane that does not exist",
+               [](Plan* plan) { plan->regions[1].lanes = {0, 1}; });
+  CheckRefused("region 'first': it is on a lane twice",
+               [](Plan* plan) { plan->regions[0].lanes = {0, 0}; });
+}
+
 }  // namespace
 }  // namespace tdse

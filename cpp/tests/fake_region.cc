@@ -6,10 +6,10 @@
 namespace tdse {
 namespace {
 
-class FakeRegion final : public Region {
+class BoundFakeRegion final : public BoundRegion {
  public:
-  FakeRegion(const Plan& plan, const PlanRegion& region, const TensorViews& tensors)
-      : plan_(plan), calls_(FakeCalls(plan, region)), tensors_(tensors) {}
+  BoundFakeRegion(const Plan& plan, const std::vector<FakeCall>& calls, const TensorViews& tensors)
+      : plan_(plan), calls_(calls), tensors_(tensors) {}
 
   void Run() override {
     for (const FakeCall& call : calls_) {
@@ -23,11 +23,53 @@ class FakeRegion final : public Region {
   uint8_t* Data(TensorId id) const { return static_cast<uint8_t*>(tensors_[id].data); }
 
   const Plan& plan_;
-  const std::vector<FakeCall> calls_;
+  const std::vector<FakeCall>& calls_;
   const TensorViews& tensors_;
 };
 
+class FakeRegion final : public Region {
+ public:
+  FakeRegion(const Plan& plan, const PlanRegion& region)
+      : plan_(plan), calls_(FakeCalls(plan, region)) {}
+
+  std::unique_ptr<BoundRegion> Bind(const TensorViews& tensors) override {
+    return std::make_unique<BoundFakeRegion>(plan_, calls_, tensors);
+  }
+
+ private:
+  const Plan& plan_;
+  const std::vector<FakeCall> calls_;
+};
+
+class BoundFunction final : public BoundRegion {
+ public:
+  BoundFunction(const std::function<void(const TensorViews&)>& run, const TensorViews& tensors)
+      : run_(run), tensors_(tensors) {}
+
+  void Run() override { run_(tensors_); }
+
+ private:
+  const std::function<void(const TensorViews&)>& run_;
+  const TensorViews& tensors_;
+};
+
+class FunctionRegion final : public Region {
+ public:
+  explicit FunctionRegion(std::function<void(const TensorViews&)> run) : run_(std::move(run)) {}
+
+  std::unique_ptr<BoundRegion> Bind(const TensorViews& tensors) override {
+    return std::make_unique<BoundFunction>(run_, tensors);
+  }
+
+ private:
+  const std::function<void(const TensorViews&)> run_;
+};
+
 }  // namespace
+
+std::unique_ptr<Region> RegionOf(std::function<void(const TensorViews&)> run) {
+  return std::make_unique<FunctionRegion>(std::move(run));
+}
 
 void FakeKernel::Read(const uint8_t* data, size_t size) {
   for (size_t i = 0; i < size; ++i) hash_ = (hash_ ^ data[i]) * 16777619u;
@@ -54,8 +96,8 @@ std::vector<FakeCall> FakeCalls(const Plan& plan, const PlanRegion& region) {
 RegionFactories FakeFactories(const Plan& plan) {
   RegionFactories factories;
   for (const PlanRegion& region : plan.regions) {
-    factories[region.kind] = [](const Plan& whole, const PlanRegion& part, TensorViews* tensors) {
-      return std::make_unique<FakeRegion>(whole, part, *tensors);
+    factories[region.kind] = [](const Plan& whole, const PlanRegion& part) {
+      return std::make_unique<FakeRegion>(whole, part);
     };
   }
   return factories;

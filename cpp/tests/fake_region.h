@@ -3,6 +3,8 @@
 #define TDSE_TESTS_FAKE_REGION_H_
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "executor.h"
@@ -28,6 +30,9 @@ struct FakeCall {
 // The calls of a region: one for each step, which writes its last argument unless that is constant;
 // or one for the whole region, if it has no steps.
 std::vector<FakeCall> FakeCalls(const Plan& plan, const PlanRegion& region);
+
+// A region that calls `run` with the tensors that it is bound to.
+std::unique_ptr<Region> RegionOf(std::function<void(const TensorViews&)> run);
 
 // A factory of fake regions for each kind in the plan.
 RegionFactories FakeFactories(const Plan& plan);

@@ -105,7 +105,7 @@ TEST(LiteRtRunsInPlace) {
   RequireLiteRt();
   for (const uint32_t threads : {1u, 2u}) {
     const Plan plan = Negations(3, threads);
-    Executor executor(plan, LiteRt());
+    Executor executor(Shared(plan), LiteRt());
     for (uint32_t seed = 0; seed < 3; ++seed) {
       const Values inputs = Inputs(plan, seed);
       CHECK(RunExecutor(&executor, plan, inputs) == Negated(inputs));
@@ -116,19 +116,17 @@ TEST(LiteRtRunsInPlace) {
 TEST(LiteRtIsCalledFromEightThreads) {
   RequireLiteRt();
   const Plan plan = Negations(2, 2);
-  SharedExecutor shared(plan, LiteRt());
+  SharedExecutor shared(Shared(plan), LiteRt());
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
   for (uint32_t i = 0; i < 8; ++i) {
     threads.emplace_back([&, i] {
       // One that all threads share, and one of this thread's own, made meanwhile.
-      SharedExecutor own(plan, LiteRt());
+      SharedExecutor own(Shared(plan), LiteRt());
       const Values inputs = Inputs(plan, i);
       for (int k = 0; k < 5; ++k) {
         for (SharedExecutor* executor : {&shared, &own}) {
-          executor->Use([&](Executor& made) {
-            if (RunExecutor(&made, plan, inputs) != inputs) ++wrong;
-          });
+          if (RunExecutor(&executor->Get(), plan, inputs) != inputs) ++wrong;
         }
       }
     });
@@ -142,7 +140,7 @@ TEST(LiteRtRegionsAreMadeAndDropped) {
   const Plan plan = Negations(1, 2);
   const Values inputs = Inputs(plan, 0);
   for (int i = 0; i < 30; ++i) {
-    Executor executor(plan, LiteRt());
+    Executor executor(Shared(plan), LiteRt());
     CHECK(RunExecutor(&executor, plan, inputs) == Negated(inputs));
   }
 }
@@ -151,13 +149,10 @@ TEST(LiteRtIsRefusedAfterForkAndWorksAnew) {
   RequireLiteRt();
   const Plan plan = Negations(1, 2);
   const Values inputs = Inputs(plan, 0);
-  SharedExecutor shared(plan, LiteRt());
+  SharedExecutor shared(Shared(plan), LiteRt());
   const auto run = [&](SharedExecutor* executor) {
-    std::string result;
-    executor->Use([&](Executor& made) {
-      result = RunExecutor(&made, plan, inputs) == Negated(inputs) ? "right" : "wrong";
-    });
-    return result;
+    const bool right = RunExecutor(&executor->Get(), plan, inputs) == Negated(inputs);
+    return std::string(right ? "right" : "wrong");
   };
   CHECK_EQUAL(run(&shared), "right");
   const std::string said = InChild([&] {
@@ -166,7 +161,7 @@ TEST(LiteRtIsRefusedAfterForkAndWorksAnew) {
     } catch (const std::runtime_error&) {
       // One thread: ThreadSanitizer allows no new ones after a fork.
       const Plan one_thread = Negations(1, 1);
-      SharedExecutor own(one_thread, LiteRt());
+      SharedExecutor own(Shared(one_thread), LiteRt());
       return "refused, then " + run(&own);
     }
   });
@@ -179,7 +174,7 @@ template <typename Change>
 void CheckRefused(const std::string& reason, const Change& change) {
   Plan plan = Negations(1, 1);
   change(&plan);
-  CHECK_THROWS("region r0: litert: " + reason, Executor(plan, LiteRt()));
+  CHECK_THROWS("region r0: litert: " + reason, Executor(Shared(plan), LiteRt()));
 }
 
 TEST(SaysWhyARegionDoesNotFit) {

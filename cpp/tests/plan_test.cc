@@ -45,7 +45,7 @@ TEST(ParsesWhatWasWritten) {
 TEST(ParsesRandomPlans) {
   std::mt19937 random(1);
   for (int i = 0; i < 500; ++i) {
-    const Bytes bytes = PlanBytes(RandomPlan(&random));
+    const Bytes bytes = PlanBytes(RandomPlan(&random, 4));
     CHECK(PlanBytes(Parse(bytes)) == bytes);
   }
 }
@@ -94,8 +94,9 @@ TEST(LargeNumbersAnywhereAreHarmless) {
 // reserved for it.
 TEST(RefusesHugeCounts) {
   Bytes start = PlanBytes({});
-  // Blobs, tensors, inputs, outputs and regions: the counts of an empty plan, after its version.
-  for (size_t field = 0; field < 5; ++field) {
+  // Blobs, tensors, inputs, outputs, lanes and regions: the counts of an empty plan, after its
+  // version.
+  for (size_t field = 0; field < 6; ++field) {
     Bytes bytes = start;
     const uint32_t huge = 0xFFFFFFFF;
     std::memcpy(bytes.data() + 12 + 4 * field, &huge, sizeof(huge));
@@ -126,8 +127,8 @@ TEST(RefusesHugeTensors) {
 
 TEST(RefusesOtherFormats) {
   Bytes bytes = PlanBytes(ExamplePlan());
-  bytes[8] = 2;
-  CHECK_THROWS("has version 2, this library reads version 1", Parse(bytes));
+  bytes[8] = 1;
+  CHECK_THROWS("has version 1, this library reads version 2", Parse(bytes));
   bytes[0] = 'X';
   CHECK_THROWS("it does not start with TDSEPLAN", Parse(bytes));
 }
@@ -158,8 +159,9 @@ TEST(DescribesAPlanAsJson) {
   CHECK_EQUAL(DescribePlan(plan),
               R"({"inputs":[{"name":"t0","dtype":"int8","shape":[3]}],)"
               R"("outputs":[{"name":"t1","dtype":"int8","shape":[3]}],)"
+              R"("lanes":[{"name":"cpu","cpus":[],"spin_us":0,"timeout_ms":0}],)"
               R"("regions":[{"name":"a \"quoted\"\u000aname","kind":"fake","threads":1,)"
-              R"("inputs":[0],"outputs":[1]}],"arena_bytes":0})");
+              R"("lanes":[0],"inputs":[0],"outputs":[1]}],"arena_bytes":0})");
 }
 
 }  // namespace

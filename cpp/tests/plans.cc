@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace tdse {
 namespace {
@@ -49,11 +50,19 @@ void WriteTensor(const PlanTensor& tensor, Writer* writer) {
   writer->Number(tensor.constant_blob);
 }
 
+void WriteLane(const PlanLane& lane, Writer* writer) {
+  writer->String(lane.name);
+  writer->Ids(lane.cpus);
+  writer->Number(lane.spin_us);
+  writer->Number(lane.timeout_ms);
+}
+
 void WriteRegion(const PlanRegion& region, Writer* writer) {
   writer->String(region.name);
   writer->String(region.kind);
   writer->Number(region.threads);
   writer->Number(region.blob);
+  writer->Ids(region.lanes);
   writer->Ids(region.inputs);
   writer->Ids(region.outputs);
   writer->Count(region.steps.size());
@@ -70,10 +79,14 @@ Blob ConstantOf(size_t size) { return {kConstant, size}; }
 
 }  // namespace
 
+std::shared_ptr<const Plan> Shared(Plan plan) {
+  return std::make_shared<const Plan>(std::move(plan));
+}
+
 std::vector<uint8_t> PlanBytes(const Plan& plan) {
   Writer writer;
   writer.Bytes("TDSEPLAN", 8);
-  writer.Number(uint32_t{1});
+  writer.Number(uint32_t{2});
   writer.Count(plan.blobs.size());
   for (const Blob& blob : plan.blobs) writer.Number(uint64_t{blob.size});
   for (const Blob& blob : plan.blobs) {
@@ -84,6 +97,8 @@ std::vector<uint8_t> PlanBytes(const Plan& plan) {
   for (const PlanTensor& tensor : plan.tensors) WriteTensor(tensor, &writer);
   writer.Ids(plan.inputs);
   writer.Ids(plan.outputs);
+  writer.Count(plan.lanes.size());
+  for (const PlanLane& lane : plan.lanes) WriteLane(lane, &writer);
   writer.Count(plan.regions.size());
   for (const PlanRegion& region : plan.regions) WriteRegion(region, &writer);
   return writer.Take();
@@ -104,6 +119,7 @@ Plan ExamplePlan() {
                   {"y", {kDLBool, 8, 1}, {}, -1, 1}};
   plan.inputs = {0};
   plan.outputs = {4, 1};
+  plan.lanes = {{"cpu", {}, 0, 0}};
   plan.regions = {{"first", "litert", 2, 0, {0}, {1}, {}},
                   {"second", "tvm", 1, -1, {1}, {4}, {{"multiply", {1, 2, 3}}, {"any", {3, 4}}}}};
   return plan;
@@ -116,13 +132,14 @@ Plan Chain(size_t count, int64_t elements) {
   }
   plan.inputs = {0};
   plan.outputs = {static_cast<TensorId>(count)};
+  plan.lanes = {{"cpu", {}, 0, 0}};
   for (TensorId id = 0; id < count; ++id) {
     plan.regions.push_back({"r" + std::to_string(id), "fake", 1, -1, {id}, {id + 1}, {}});
   }
   return plan;
 }
 
-Plan RandomPlan(std::mt19937* random) {
+Plan RandomPlan(std::mt19937* random, size_t max_lanes) {
   const auto below = [random](size_t limit) { return static_cast<size_t>((*random)() % limit); };
   Plan plan;
   const auto add_tensor = [&] {
@@ -144,8 +161,16 @@ Plan RandomPlan(std::mt19937* random) {
   plan.tensors.back().constant_blob = 0;
   readable.push_back(static_cast<TensorId>(plan.tensors.size() - 1));
 
+  for (size_t lane = 0; lane <= below(max_lanes); ++lane) {
+    plan.lanes.push_back({"lane" + std::to_string(lane), {}, 0, 0});
+  }
   for (size_t r = 1 + below(10); r > 0; --r) {
     PlanRegion region{"r" + std::to_string(plan.regions.size()), "fake", 1, -1, {}, {}, {}};
+    region.lanes.clear();
+    for (LaneId lane = 0; lane < plan.lanes.size(); ++lane) region.lanes.push_back(lane);
+    std::shuffle(region.lanes.begin(), region.lanes.end(), *random);
+    // Mostly one lane: a copy on each of several is the exception.
+    region.lanes.resize(below(4) == 0 ? 1 + below(region.lanes.size()) : 1);
     region.inputs = choose(readable, 3);
     for (size_t i = 1 + below(3); i > 0; --i) region.outputs.push_back(add_tensor());
     if (below(2) == 0) {

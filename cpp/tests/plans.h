@@ -3,6 +3,7 @@
 #define TDSE_TESTS_PLANS_H_
 
 #include <cstdint>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -26,8 +27,11 @@ Plan ExamplePlan();
 Plan Chain(size_t count, int64_t elements);
 
 // A valid plan of up to ten regions, with and without steps, in which no tensor is read before it
-// is written.
-Plan RandomPlan(std::mt19937* random);
+// is written; each on one or several of up to `max_lanes` lanes.
+Plan RandomPlan(std::mt19937* random, size_t max_lanes = 1);
+
+// As an executor takes it.
+std::shared_ptr<const Plan> Shared(Plan plan);
 
 }  // namespace tdse
 

@@ -2,9 +2,11 @@
 #include "shared_executor.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "child.h"
@@ -27,19 +29,16 @@ TEST(EightThreadsOnOneExecutor) {
   const Plan plan = Chain(10, 200);
   std::atomic<int> made{0};
   const RegionFactory fake = FakeFactories(plan).at("fake");
-  SharedExecutor shared(
-      plan, {{"fake", [&](const Plan& whole, const PlanRegion& region, TensorViews* tensors) {
-                ++made;
-                return fake(whole, region, tensors);
-              }}});
+  SharedExecutor shared(Shared(plan), {{"fake", [&](const Plan& whole, const PlanRegion& region) {
+                                          ++made;
+                                          return fake(whole, region);
+                                        }}});
   std::atomic<int> wrong{0};
   RunThreads(8, [&](int thread) {
     const Values inputs = RandomInputs(plan, static_cast<uint32_t>(thread));
     const Values expected = ExpectedOutputs(plan, inputs);
     for (int i = 0; i < 200; ++i) {
-      shared.Use([&](Executor& executor) {
-        if (RunExecutor(&executor, plan, inputs) != expected) ++wrong;
-      });
+      if (RunExecutor(&shared.Get(), plan, inputs) != expected) ++wrong;
     }
   });
   CHECK_EQUAL(wrong.load(), 0);
@@ -53,10 +52,8 @@ TEST(EightThreadsOnExecutorsOfOnePlan) {
     const Values inputs = RandomInputs(plan, static_cast<uint32_t>(thread));
     const Values expected = ExpectedOutputs(plan, inputs);
     for (int i = 0; i < 50; ++i) {
-      SharedExecutor own(plan, FakeFactories(plan));
-      own.Use([&](Executor& executor) {
-        if (RunExecutor(&executor, plan, inputs) != expected) ++wrong;
-      });
+      SharedExecutor own(Shared(plan), FakeFactories(plan));
+      if (RunExecutor(&own.Get(), plan, inputs) != expected) ++wrong;
     }
   });
   CHECK_EQUAL(wrong.load(), 0);
@@ -65,85 +62,84 @@ TEST(EightThreadsOnExecutorsOfOnePlan) {
 TEST(AFailureLeavesTheExecutorUsable) {
   const Plan plan = Chain(1, 1);
   int calls = 0;
-  SharedExecutor shared(
-      plan, {{"fake", [&](const Plan& whole, const PlanRegion& region, TensorViews* tensors) {
-                if (++calls == 1) throw std::runtime_error("not yet");
-                return FakeFactories(whole).at("fake")(whole, region, tensors);
-              }}});
-  CHECK_THROWS("region r0: not yet", shared.Use([](Executor&) {}));
-  CHECK_THROWS("by the caller",
-               shared.Use([](Executor&) { throw std::runtime_error("by the caller"); }));
+  SharedExecutor shared(Shared(plan), {{"fake", [&](const Plan& whole, const PlanRegion& region) {
+                                          if (++calls == 1) throw std::runtime_error("not yet");
+                                          return FakeFactories(whole).at("fake")(whole, region);
+                                        }}});
+  CHECK_THROWS("region r0: not yet", shared.Get());
   const Values inputs = RandomInputs(plan, 0);
-  shared.Use([&](Executor& executor) {
-    CHECK(RunExecutor(&executor, plan, inputs) == ExpectedOutputs(plan, inputs));
-  });
+  CHECK(RunExecutor(&shared.Get(), plan, inputs) == ExpectedOutputs(plan, inputs));
 }
 
 // A region whose end would wait for a thread for ever, in a process that does not have it.
 class WaitingRegion final : public Region {
  public:
+  explicit WaitingRegion(std::function<void()> run) : run_(std::move(run)) {}
   ~WaitingRegion() override {
     ends_ = true;
     thread_.join();
   }
-  void Run() override {}
+
+  std::unique_ptr<BoundRegion> Bind(const TensorViews& tensors) override {
+    bound_ = RegionOf([this](const TensorViews&) { run_(); });
+    return bound_->Bind(tensors);
+  }
 
  private:
+  const std::function<void()> run_;
+  std::unique_ptr<Region> bound_;
   std::atomic<bool> ends_{false};
   std::thread thread_{[this] {
     while (!ends_) std::this_thread::yield();
   }};
 };
 
+// With one lane, which runs on the caller's thread, and with two, which have threads of their own.
 TEST(AForkedProcessIsRefusedAndEnds) {
-  const Plan plan = Chain(1, 1);
-  auto shared = std::make_unique<SharedExecutor>(
-      plan, RegionFactories{{"fake", [](const Plan&, const PlanRegion&, TensorViews*) {
-                               return std::make_unique<WaitingRegion>();
-                             }}});
-  shared->Use([](Executor&) {});
-  // Another thread is in a call while this one forks.
-  std::atomic<bool> inside{false};
-  std::atomic<bool> forked{false};
-  std::thread busy([&] {
-    shared->Use([&](Executor&) {
+  for (const size_t lanes : {1, 2}) {
+    Plan plan = Chain(1, 1);
+    plan.lanes.resize(lanes);
+    std::atomic<bool> inside{false};
+    std::atomic<bool> forked{false};
+    const auto run = [&] {
       inside = true;
       while (!forked) std::this_thread::yield();
+    };
+    auto shared = std::make_unique<SharedExecutor>(
+        Shared(plan), RegionFactories{{"fake", [&](const Plan&, const PlanRegion&) {
+                                         return std::make_unique<WaitingRegion>(run);
+                                       }}});
+    const Values inputs = RandomInputs(plan, 0);
+    // Another thread is in a call while this one forks.
+    std::thread busy([&] { RunExecutor(&shared->Get(), plan, inputs); });
+    while (!inside) std::this_thread::yield();
+    const std::string said = InChild([&] {
+      std::string error = "nothing";
+      try {
+        shared->Get();
+      } catch (const std::runtime_error& refused) {
+        error = refused.what();
+      }
+      shared.reset();
+      return error;
     });
-  });
-  while (!inside) std::this_thread::yield();
-  const std::string said = InChild([&] {
-    std::string error = "nothing";
-    try {
-      shared->Use([](Executor&) {});
-    } catch (const std::runtime_error& refused) {
-      error = refused.what();
-    }
-    shared.reset();
-    return error;
-  });
-  forked = true;
-  busy.join();
-  CHECK_EQUAL(said,
-              "the model was loaded before this process was forked, and cannot run in it; load it "
-              "again in the new process");
-  bool used = false;
-  shared->Use([&](Executor&) { used = true; });
-  CHECK(used);
+    forked = true;
+    busy.join();
+    CHECK_EQUAL(said,
+                "the model was loaded before this process was forked, and cannot run in it; load "
+                "it again in the new process");
+    RunExecutor(&shared->Get(), plan, inputs);
+  }
 }
 
 TEST(AForkedProcessHasExecutorsOfItsOwn) {
   const Plan plan = Chain(3, 8);
-  SharedExecutor before(plan, FakeFactories(plan));
+  SharedExecutor before(Shared(plan), FakeFactories(plan));
   const std::string said = InChild([&] {
-    SharedExecutor shared(plan, FakeFactories(plan));
+    SharedExecutor shared(Shared(plan), FakeFactories(plan));
     const Values inputs = RandomInputs(plan, 0);
-    std::string result = "not called";
-    shared.Use([&](Executor& executor) {
-      const bool right = RunExecutor(&executor, plan, inputs) == ExpectedOutputs(plan, inputs);
-      result = right ? "right" : "wrong";
-    });
-    return result;
+    const bool right = RunExecutor(&shared.Get(), plan, inputs) == ExpectedOutputs(plan, inputs);
+    return std::string(right ? "right" : "wrong");
   });
   CHECK_EQUAL(said, "right");
 }

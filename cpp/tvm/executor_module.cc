@@ -7,8 +7,11 @@
 #include <tvm/ffi/function.h>
 #include <tvm/ffi/reflection/registry.h>
 
+#include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "litert_api.h"
 #include "litert_region.h"
@@ -55,99 +58,206 @@ void* CheckedData(ffi::AnyView argument, const PlanTensor& planned) {
   return static_cast<char*>(tensor->data) + tensor->byte_offset;
 }
 
+// Addresses among the arguments, from `first` on.
+std::vector<const void*> InputsOf(const Plan& plan, ffi::PackedArgs args, int first) {
+  std::vector<const void*> inputs(plan.inputs.size());
+  for (const void*& input : inputs) input = ToAddress(args[first++]);
+  return inputs;
+}
+
+std::vector<void*> OutputsOf(const Plan& plan, ffi::PackedArgs args, int first) {
+  std::vector<void*> outputs(plan.outputs.size());
+  for (void*& output : outputs) output = ToAddress(args[first++]);
+  return outputs;
+}
+
+// A function of a module, which keeps the module alive.
+template <typename Module>
+ffi::Function FunctionOf(Module* module,
+                         void (Module::*method)(ffi::PackedArgs args, ffi::Any* result)) {
+  ffi::ObjectPtr<ffi::Object> owner = ffi::GetObjectPtr<ffi::Object>(module);
+  return ffi::Function::FromPacked([owner, module, method](ffi::PackedArgs args, ffi::Any* result) {
+    try {
+      (module->*method)(args, result);
+    } catch (const ffi::Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      TVM_FFI_THROW(RuntimeError) << error.what();
+    }
+  });
+}
+
+// A stream through an executor module. Several threads may call, one is served at a time.
+//
+//   push(inputs...)    addresses; copied in. false: pop first, too much is in flight
+//   ready()            whether pop would not wait
+//   pop(outputs...)    addresses; waits for the oldest item. Raises what the item failed with
+//   cancel()           skips what is in flight, as the end of the module does
+class StreamModule final : public ffi::ModuleObj {
+ public:
+  StreamModule(ffi::ObjectPtr<ffi::Object> owner, SharedExecutor* executor, const Plan& plan)
+      : owner_(std::move(owner)),
+        executor_(*executor),
+        plan_(plan),
+        stream_(std::make_unique<Stream>(&executor->Get())) {}
+
+  ~StreamModule() {
+    // It would wait for threads that a forked process does not have.
+    if (executor_.IsOfAnotherProcess()) stream_.release();
+  }
+
+  const char* kind() const final { return "tdse_stream"; }
+
+  ffi::Optional<ffi::Function> GetFunction(const ffi::String& name) final {
+    static const std::pair<const char*, Method> kMethods[] = {
+        {"push", &StreamModule::Push},
+        {"ready", &StreamModule::Ready},
+        {"pop", &StreamModule::Pop},
+        {"cancel", &StreamModule::Cancel},
+    };
+    for (const auto& [method_name, method] : kMethods) {
+      if (name == method_name) return FunctionOf(this, method);
+    }
+    return std::nullopt;
+  }
+
+ private:
+  using Method = void (StreamModule::*)(ffi::PackedArgs args, ffi::Any* result);
+
+  void Push(ffi::PackedArgs args, ffi::Any* result) {
+    RequireCount(args, plan_.inputs.size(), "push");
+    const std::unique_lock<std::mutex> lock = Lock();
+    *result = stream_->TryPush(InputsOf(plan_, args, 0));
+  }
+
+  void Ready(ffi::PackedArgs args, ffi::Any* result) {
+    RequireCount(args, 0, "ready");
+    const std::unique_lock<std::mutex> lock = Lock();
+    *result = stream_->IsOldestDone();
+  }
+
+  void Pop(ffi::PackedArgs args, ffi::Any*) {
+    RequireCount(args, plan_.outputs.size(), "pop");
+    const std::unique_lock<std::mutex> lock = Lock();
+    stream_->Pop(OutputsOf(plan_, args, 0));
+  }
+
+  void Cancel(ffi::PackedArgs args, ffi::Any*) {
+    RequireCount(args, 0, "cancel");
+    const std::unique_lock<std::mutex> lock = Lock();
+    stream_->Cancel();
+  }
+
+  std::unique_lock<std::mutex> Lock() {
+    // Throws in a forked process, where another thread may have had the mutex.
+    executor_.Get();
+    return std::unique_lock<std::mutex>(mutex_);
+  }
+
+  const ffi::ObjectPtr<ffi::Object> owner_;
+  SharedExecutor& executor_;
+  const Plan& plan_;
+  std::mutex mutex_;
+  std::unique_ptr<Stream> stream_;
+};
+
 }  // namespace
 
+OwnedPlan::OwnedPlan(const ffi::Bytes& data)
+    : bytes(data.data(), data.size()), plan(ParsePlan(bytes.data(), bytes.size())) {}
+
 ExecutorModule::ExecutorModule(const ffi::Bytes& plan)
-    : bytes_(plan.data(), plan.size()),
-      plan_(ParsePlan(bytes_.data(), bytes_.size())),
-      executor_(plan_, Factories()),
-      inputs_(plan_.inputs.size()),
-      outputs_(plan_.outputs.size()) {}
+    : plan_(std::make_shared<const OwnedPlan>(plan)),
+      executor_(std::shared_ptr<const Plan>(plan_, &plan_->plan), Factories()) {}
 
 int ExecutorModule::GetPropertyMask() const {
   return ffi::Module::kBinarySerializable | ffi::Module::kRunnable;
 }
 
 ffi::Bytes ExecutorModule::SaveToBytes() const {
-  return ffi::Bytes(reinterpret_cast<const char*>(bytes_.data()), bytes_.size());
+  return ffi::Bytes(reinterpret_cast<const char*>(plan_->bytes.data()), plan_->bytes.size());
 }
 
 ffi::Optional<ffi::Function> ExecutorModule::GetFunction(const ffi::String& name) {
   static const std::pair<const char*, Method> kMethods[] = {
-      {"tdse_main", &ExecutorModule::Main},     {"run", &ExecutorModule::Run},
-      {"time_runs", &ExecutorModule::TimeRuns}, {"profile", &ExecutorModule::Profile},
-      {"describe", &ExecutorModule::Describe},  {"read_tensor", &ExecutorModule::ReadTensor},
+      {"tdse_main", &ExecutorModule::Main},         {"run", &ExecutorModule::Run},
+      {"stream", &ExecutorModule::OpenStream},      {"time_runs", &ExecutorModule::TimeRuns},
+      {"time_stream", &ExecutorModule::TimeStream}, {"profile", &ExecutorModule::Profile},
+      {"start_trace", &ExecutorModule::StartTrace}, {"take_trace", &ExecutorModule::TakeTrace},
+      {"describe", &ExecutorModule::Describe},      {"read_tensor", &ExecutorModule::ReadTensor},
   };
   for (const auto& [method_name, method] : kMethods) {
-    if (name != method_name) continue;
-    // The function keeps the module alive.
-    ffi::ObjectPtr<ffi::Object> self = ffi::GetObjectPtr<ffi::Object>(this);
-    return ffi::Function::FromPacked(
-        [self, this, method = method](ffi::PackedArgs args, ffi::Any* result) {
-          try {
-            (this->*method)(args, result);
-          } catch (const ffi::Error&) {
-            throw;
-          } catch (const std::exception& error) {
-            TVM_FFI_THROW(RuntimeError) << error.what();
-          }
-        });
+    if (name == method_name) return FunctionOf(this, method);
   }
   return std::nullopt;
 }
 
 void ExecutorModule::Main(ffi::PackedArgs args, ffi::Any*) {
-  RequireCount(args, plan_.inputs.size() + plan_.outputs.size(), "tdse_main");
-  executor_.Use([&](Executor& executor) {
-    int next = 0;
-    for (size_t i = 0; i < plan_.inputs.size(); ++i) {
-      inputs_[i] = CheckedData(args[next++], plan_.tensors[plan_.inputs[i]]);
-    }
-    for (size_t i = 0; i < plan_.outputs.size(); ++i) {
-      outputs_[i] = CheckedData(args[next++], plan_.tensors[plan_.outputs[i]]);
-    }
-    executor.Run(inputs_, outputs_);
-  });
+  const Plan& plan = plan_->plan;
+  RequireCount(args, plan.inputs.size() + plan.outputs.size(), "tdse_main");
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
+  int next = 0;
+  for (TensorId id : plan.inputs) inputs.push_back(CheckedData(args[next++], plan.tensors[id]));
+  for (TensorId id : plan.outputs) outputs.push_back(CheckedData(args[next++], plan.tensors[id]));
+  executor_.Get().Run(inputs, outputs);
 }
 
 void ExecutorModule::Run(ffi::PackedArgs args, ffi::Any*) {
-  RequireCount(args, plan_.inputs.size() + plan_.outputs.size(), "run");
-  executor_.Use([&](Executor& executor) {
-    int next = 0;
-    for (const void*& input : inputs_) input = ToAddress(args[next++]);
-    for (void*& output : outputs_) output = ToAddress(args[next++]);
-    executor.Run(inputs_, outputs_);
-  });
+  const Plan& plan = plan_->plan;
+  RequireCount(args, plan.inputs.size() + plan.outputs.size(), "run");
+  executor_.Get().Run(InputsOf(plan, args, 0),
+                      OutputsOf(plan, args, static_cast<int>(plan.inputs.size())));
+}
+
+void ExecutorModule::OpenStream(ffi::PackedArgs args, ffi::Any* result) {
+  RequireCount(args, 0, "stream");
+  *result = ffi::Module(ffi::make_object<StreamModule>(ffi::GetObjectPtr<ffi::Object>(this),
+                                                       &executor_, plan_->plan));
 }
 
 void ExecutorModule::TimeRuns(ffi::PackedArgs args, ffi::Any* result) {
-  RequireCount(args, 1 + plan_.inputs.size(), "time_runs");
-  executor_.Use([&](Executor& executor) {
-    for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i] = ToAddress(args[1 + i]);
-    *result = ToBytes(executor.TimeRuns(args[0].cast<uint32_t>(), inputs_));
-  });
+  RequireCount(args, 1 + plan_->plan.inputs.size(), "time_runs");
+  *result =
+      ToBytes(executor_.Get().TimeRuns(args[0].cast<uint32_t>(), InputsOf(plan_->plan, args, 1)));
+}
+
+void ExecutorModule::TimeStream(ffi::PackedArgs args, ffi::Any* result) {
+  RequireCount(args, 1 + plan_->plan.inputs.size(), "time_stream");
+  *result =
+      ToBytes(executor_.Get().TimeStream(args[0].cast<uint32_t>(), InputsOf(plan_->plan, args, 1)));
 }
 
 void ExecutorModule::Profile(ffi::PackedArgs args, ffi::Any* result) {
-  RequireCount(args, 1 + plan_.inputs.size(), "profile");
-  executor_.Use([&](Executor& executor) {
-    for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i] = ToAddress(args[1 + i]);
-    *result = ToBytes(executor.Profile(args[0].cast<uint32_t>(), inputs_));
-  });
+  RequireCount(args, 1 + plan_->plan.inputs.size(), "profile");
+  *result =
+      ToBytes(executor_.Get().Profile(args[0].cast<uint32_t>(), InputsOf(plan_->plan, args, 1)));
+}
+
+void ExecutorModule::StartTrace(ffi::PackedArgs args, ffi::Any*) {
+  RequireCount(args, 0, "start_trace");
+  executor_.Get().StartTrace();
+}
+
+void ExecutorModule::TakeTrace(ffi::PackedArgs args, ffi::Any* result) {
+  RequireCount(args, 0, "take_trace");
+  std::vector<double> values;
+  for (const TraceEvent& event : executor_.Get().TakeTrace()) {
+    values.insert(values.end(), {static_cast<double>(event.item), static_cast<double>(event.region),
+                                 static_cast<double>(event.lane), event.start_us, event.end_us});
+  }
+  *result = ToBytes(values);
 }
 
 void ExecutorModule::Describe(ffi::PackedArgs args, ffi::Any* result) {
   RequireCount(args, 0, "describe");
-  *result = ffi::String(DescribePlan(plan_));
+  *result = ffi::String(DescribePlan(plan_->plan));
 }
 
 void ExecutorModule::ReadTensor(ffi::PackedArgs args, ffi::Any* result) {
   RequireCount(args, 1, "read_tensor");
-  const auto id = args[0].cast<uint32_t>();
-  executor_.Use([&](Executor& executor) {
-    const DLTensor& tensor = executor.ReadTensor(id);
-    *result = ffi::Bytes(static_cast<const char*>(tensor.data), plan_.tensors[id].size_bytes);
-  });
+  const std::vector<uint8_t> value = executor_.Get().ReadTensor(args[0].cast<uint32_t>());
+  *result = ffi::Bytes(reinterpret_cast<const char*>(value.data()), value.size());
 }
 
 RegionFactories ExecutorModule::Factories() {
@@ -162,8 +272,8 @@ RegionFactories ExecutorModule::Factories() {
       {"litert", MakeLiteRtRegion},
       {"litert_interpreter", MakeInterpreterRegion},
       {"tvm",
-       [find_kernel](const Plan&, const PlanRegion& region, TensorViews* tensors) {
-         return MakeTvmRegion(region, tensors, find_kernel);
+       [find_kernel](const Plan&, const PlanRegion& region) {
+         return MakeTvmRegion(region, find_kernel);
        }},
   };
 }

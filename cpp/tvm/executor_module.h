@@ -5,7 +5,7 @@
 #include <tvm/ffi/extra/module.h>
 #include <tvm/ffi/string.h>
 
-#include <vector>
+#include <memory>
 
 #include "buffers.h"
 #include "plan.h"
@@ -13,17 +13,29 @@
 
 namespace tdse {
 
+// A plan, and the copy of its bytes, with aligned blobs, that it points into.
+struct OwnedPlan {
+  explicit OwnedPlan(const tvm::ffi::Bytes& bytes);
+
+  const AlignedBuffer bytes;
+  const Plan plan;
+};
+
 // A plan that can be exported with a TVM library, loaded again, and run.
 //
-// Kernels of TVM regions are found in the imported modules. Buffers and compiled regions are made
-// at the first call; calls from several threads are served one after the other. A process that was
-// forked after the module was made cannot call it. Functions:
+// Kernels of TVM regions are found in the imported modules. Buffers, compiled regions and the
+// threads of lanes are made at the first call. Several threads may call. A process that was forked
+// after the module was made cannot. Functions, microseconds and other results as bytes of float64:
 //
 //   tdse_main(inputs..., outputs...)   tensors on the host, contiguous; copied in and out
 //   run(inputs..., outputs...)         the same with addresses (int), not checked
-//   time_runs(count, inputs...)        bytes: float64 microseconds, [count]
-//   profile(count, inputs...)          bytes: float64 microseconds, [count, regions]
-//   describe()                         JSON: inputs, outputs, regions, arena_bytes
+//   stream()                           a module of kind tdse_stream, see below
+//   time_runs(count, inputs...)        latency of each run, [count]
+//   time_stream(count, inputs...)      from the first input to each output of a stream, [count]
+//   profile(count, inputs...)          of each region, [count, regions]
+//   start_trace()                      from now on, note each region that runs
+//   take_trace()                       [regions that ran, (item, region, lane, start, end)]
+//   describe()                         JSON: inputs, outputs, lanes, regions, arena_bytes
 //   read_tensor(id)                    bytes of a tensor after the last call
 class ExecutorModule final : public tvm::ffi::ModuleObj {
  public:
@@ -44,18 +56,18 @@ class ExecutorModule final : public tvm::ffi::ModuleObj {
   void Run(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
   void TimeRuns(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
   void Profile(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
+  void OpenStream(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
+  void TimeStream(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
+  void StartTrace(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
+  void TakeTrace(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
   void Describe(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
   void ReadTensor(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
 
   RegionFactories Factories();
 
-  // A copy whose blobs are aligned; plan_ points into it.
-  const AlignedBuffer bytes_;
-  const Plan plan_;
+  // Owned together with threads of lanes that may not end with this.
+  const std::shared_ptr<const OwnedPlan> plan_;
   SharedExecutor executor_;
-  // Kept, so that a call allocates nothing. Only for use within executor_.Use.
-  std::vector<const void*> inputs_;
-  std::vector<void*> outputs_;
 };
 
 }  // namespace tdse

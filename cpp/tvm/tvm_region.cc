@@ -36,20 +36,10 @@ struct BoundCall {
   }
 };
 
-class TvmRegion final : public Region {
+class BoundTvmRegion final : public BoundRegion {
  public:
-  TvmRegion(const PlanRegion& region, TensorViews* tensors, const KernelLookup& find_kernel)
-      : threads_(static_cast<int>(region.threads)) {
-    for (const PlanStep& step : region.steps) {
-      ffi::Optional<ffi::Function> kernel = find_kernel(step.symbol);
-      if (!kernel.has_value()) {
-        throw std::runtime_error("no imported module has the kernel " + step.symbol);
-      }
-      BoundCall call{*std::move(kernel), {}};
-      for (TensorId id : step.arguments) call.arguments.emplace_back(&(*tensors)[id]);
-      calls_.push_back(std::move(call));
-    }
-  }
+  BoundTvmRegion(int threads, std::vector<BoundCall> calls)
+      : threads_(threads), calls_(std::move(calls)) {}
 
   void Run() override {
     UseTvmThreads(threads_);
@@ -58,46 +48,89 @@ class TvmRegion final : public Region {
 
  private:
   const int threads_;
-  std::vector<BoundCall> calls_;
+  const std::vector<BoundCall> calls_;
+};
+
+class TvmRegion final : public Region {
+ public:
+  TvmRegion(const PlanRegion& region, const KernelLookup& find_kernel) : region_(region) {
+    for (const PlanStep& step : region.steps) {
+      ffi::Optional<ffi::Function> kernel = find_kernel(step.symbol);
+      if (!kernel.has_value()) {
+        throw std::runtime_error("no imported module has the kernel " + step.symbol);
+      }
+      kernels_.push_back(*std::move(kernel));
+    }
+  }
+
+  std::unique_ptr<BoundRegion> Bind(const TensorViews& tensors) override {
+    std::vector<BoundCall> calls;
+    for (size_t i = 0; i < kernels_.size(); ++i) {
+      calls.push_back({kernels_[i], {}});
+      for (TensorId id : region_.steps[i].arguments) {
+        // A packed function takes tensors that it could change.
+        calls.back().arguments.emplace_back(const_cast<DLTensor*>(&tensors[id]));
+      }
+    }
+    return std::make_unique<BoundTvmRegion>(static_cast<int>(region_.threads), std::move(calls));
+  }
+
+ private:
+  const PlanRegion& region_;
+  std::vector<ffi::Function> kernels_;
+};
+
+class BoundInterpreterRegion final : public BoundRegion {
+ public:
+  explicit BoundInterpreterRegion(BoundCall call) : call_(std::move(call)) {}
+
+  void Run() override { call_(); }
+
+ private:
+  const BoundCall call_;
 };
 
 class InterpreterRegion final : public Region {
  public:
-  InterpreterRegion(const Plan& plan, const PlanRegion& region, TensorViews* tensors) {
+  InterpreterRegion(const Plan& plan, const PlanRegion& region) : region_(region) {
     const std::optional<ffi::Function> make = ffi::Function::GetGlobal("tdse.litert_interpreter");
     if (!make.has_value()) {
       throw std::runtime_error("it needs the Python package tdse, which is not loaded");
     }
     ffi::Array<int64_t> sizes;
     for (const std::vector<TensorId>* ids : {&region.inputs, &region.outputs}) {
-      for (TensorId id : *ids) {
-        call_.arguments.emplace_back(reinterpret_cast<int64_t>((*tensors)[id].data));
-        sizes.push_back(static_cast<int64_t>(plan.tensors[id].size_bytes));
-      }
+      for (TensorId id : *ids) sizes.push_back(static_cast<int64_t>(plan.tensors[id].size_bytes));
     }
     const Blob& slice = plan.blobs[region.blob];
     const ffi::Bytes bytes(reinterpret_cast<const char*>(slice.data), slice.size);
     const BoundCall make_region{*make, {bytes, static_cast<int64_t>(region.threads), sizes}};
-    call_.function = make_region().cast<ffi::Function>();
+    run_ = make_region().cast<ffi::Function>();
   }
 
-  void Run() override { call_(); }
+  std::unique_ptr<BoundRegion> Bind(const TensorViews& tensors) override {
+    BoundCall call{run_, {}};
+    for (const std::vector<TensorId>* ids : {&region_.inputs, &region_.outputs}) {
+      for (TensorId id : *ids) {
+        call.arguments.emplace_back(reinterpret_cast<int64_t>(tensors[id].data));
+      }
+    }
+    return std::make_unique<BoundInterpreterRegion>(std::move(call));
+  }
 
  private:
-  BoundCall call_;
+  const PlanRegion& region_;
+  ffi::Function run_;
 };
 
 }  // namespace
 
-std::unique_ptr<Region> MakeTvmRegion(const PlanRegion& region, TensorViews* tensors,
-                                      const KernelLookup& find_kernel) {
-  return std::make_unique<TvmRegion>(region, tensors, find_kernel);
+std::unique_ptr<Region> MakeTvmRegion(const PlanRegion& region, const KernelLookup& find_kernel) {
+  return std::make_unique<TvmRegion>(region, find_kernel);
 }
 
-std::unique_ptr<Region> MakeInterpreterRegion(const Plan& plan, const PlanRegion& region,
-                                              TensorViews* tensors) {
+std::unique_ptr<Region> MakeInterpreterRegion(const Plan& plan, const PlanRegion& region) {
   if (region.blob < 0) throw std::runtime_error("the region has no model");
-  return std::make_unique<InterpreterRegion>(plan, region, tensors);
+  return std::make_unique<InterpreterRegion>(plan, region);
 }
 
 }  // namespace tdse

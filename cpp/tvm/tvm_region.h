@@ -19,14 +19,12 @@ using KernelLookup =
     std::function<tvm::ffi::Optional<tvm::ffi::Function>(const std::string& symbol)>;
 
 // Calls the region's steps in order, each a destination-passing kernel on DLTensors.
-std::unique_ptr<Region> MakeTvmRegion(const PlanRegion& region, TensorViews* tensors,
-                                      const KernelLookup& find_kernel);
+std::unique_ptr<Region> MakeTvmRegion(const PlanRegion& region, const KernelLookup& find_kernel);
 
 // Calls what the global function tdse.litert_interpreter(slice, threads, sizes) returns, with the
 // addresses of inputs and outputs, whose sizes in bytes it was told. For slices that LiteRT's C API
 // refuses.
-std::unique_ptr<Region> MakeInterpreterRegion(const Plan& plan, const PlanRegion& region,
-                                              TensorViews* tensors);
+std::unique_ptr<Region> MakeInterpreterRegion(const Plan& plan, const PlanRegion& region);
 
 }  // namespace tdse
 

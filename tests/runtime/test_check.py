@@ -106,15 +106,15 @@ def test_a_file_of_another_artefact(copied: Path, loaded_modules: list[Path]) ->
 
 
 def test_a_newer_format(copied: Path, loaded_modules: list[Path]) -> None:
-    write_json(copied / METADATA, {"schema": "tdse.metadata/4", "unknown": [1, 2]})
+    write_json(copied / METADATA, {"schema": "tdse.metadata/5", "unknown": [1, 2]})
     assert _refusal(copied, loaded_modules).endswith(
-        "the artefact was made by a newer tdse: its metadata have format 4, this tdse reads "
-        "format 3; update tdse"
+        "the artefact was made by a newer tdse: its metadata have format 5, this tdse reads "
+        "format 4; update tdse"
     )
 
 
 def test_an_older_format(copied: Path, loaded_modules: list[Path]) -> None:
-    write_json(copied / METADATA, {"schema": "tdse.metadata/2"})
+    write_json(copied / METADATA, {"schema": "tdse.metadata/3"})
     assert "by an older tdse" in _refusal(copied, loaded_modules)
 
 

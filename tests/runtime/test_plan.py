@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tdse.errors import TargetError
 from tdse.runtime import native
-from tdse.runtime.plan import BLOB_ALIGNMENT, Plan, PlanRegion, PlanTensor, Step
+from tdse.runtime.plan import BLOB_ALIGNMENT, Plan, PlanLane, PlanRegion, PlanTensor, Step
 
 CONSTANT = np.arange(6, dtype=np.float32).tobytes()
 
@@ -41,8 +41,10 @@ def small_plan() -> Plan:
                 (1,),
                 (4,),
                 (Step("multiply", (1, 2, 3)), Step("any", (3, 4))),
+                lanes=(1, 0),
             ),
         ),
+        lanes=(PlanLane("big", (0, 1), 50, 1000), PlanLane("little")),
     )
 
 
@@ -64,9 +66,27 @@ def test_round_trip() -> None:
         {"name": "y", "dtype": "bool", "shape": []},
         {"name": "mid", "dtype": "float32", "shape": [2, 3]},
     ]
+    assert description["lanes"] == [
+        {"name": "big", "cpus": [0, 1], "spin_us": 50, "timeout_ms": 1000},
+        {"name": "little", "cpus": [], "spin_us": 0, "timeout_ms": 0},
+    ]
     assert description["regions"] == [
-        {"name": "first", "kind": "litert", "threads": 2, "inputs": [0], "outputs": [1]},
-        {"name": "second", "kind": "tvm", "threads": 1, "inputs": [1], "outputs": [4]},
+        {
+            "name": "first",
+            "kind": "litert",
+            "threads": 2,
+            "lanes": [0],
+            "inputs": [0],
+            "outputs": [1],
+        },
+        {
+            "name": "second",
+            "kind": "tvm",
+            "threads": 1,
+            "lanes": [1, 0],
+            "inputs": [1],
+            "outputs": [4],
+        },
     ]
     # Only the intermediate is in the arena: 24 bytes and 64 that may be read after them.
     assert description["arena_bytes"] == 128
@@ -187,6 +207,12 @@ def _plan(**changes: object) -> Callable[[Plan], Plan]:
             "region 'second': multiply uses tensor 'x', which is not its own",
         ),
         (_region(1, steps=(Step("any", (1, 3)),)), "region 'second': no step computes output"),
+        (_region(0, lanes=()), "region 'first': it is on no lane"),
+        (_region(0, lanes=(2,)), "region 'first': it is on a lane that does not exist"),
+        (_region(0, lanes=(1, 1)), "region 'first': it is on a lane twice"),
+        (_plan(lanes=()), "region 'first': it is on a lane that does not exist"),
+        (_plan(lanes=(PlanLane("a", (5000,)),)), "lane 'a': there is no CPU 5000"),
+        (_plan(lanes=(PlanLane("a", (), 2**31),)), "lane 'a': it spins for more than a second"),
         (_region(1, steps=(Step("any", (1, 99)),)), "an argument of any is a tensor that does"),
     ],
 )
@@ -202,8 +228,8 @@ def test_wrong_magic() -> None:
 
 
 def test_other_version() -> None:
-    data = BYTES[:8] + struct.pack("<I", 2) + BYTES[12:]
-    with pytest.raises(TargetError, match="has version 2, this library reads version 1"):
+    data = BYTES[:8] + struct.pack("<I", 1) + BYTES[12:]
+    with pytest.raises(TargetError, match="has version 1, this library reads version 2"):
         native.create_executor(data)
 
 

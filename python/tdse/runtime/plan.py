@@ -2,13 +2,14 @@
 
 Little endian; ``str`` is a u32 length and UTF-8 bytes, ``ids`` a u32 count and a u32 for each::
 
-    8 bytes "TDSEPLAN"; u32 version = 1
+    8 bytes "TDSEPLAN"; u32 version = 2
     u32 number of blobs; a u64 size for each; then the blobs, each at a multiple of 64 bytes from
         the start of the plan, zero padded
     u32 number of tensors; each: str name; u8 DLPack type code; u8 bits; u16 lanes;
         u32 rank; i64 for each dimension; i32 blob of a constant, or -1
     ids of the inputs; ids of the outputs
-    u32 number of regions; each: str name; str kind; u32 threads; i32 blob, or -1;
+    u32 number of lanes; each: str name; ids of CPUs; u32 spin_us; u32 timeout_ms
+    u32 number of regions; each: str name; str kind; u32 threads; i32 blob, or -1; ids of lanes;
         ids of its inputs; ids of its outputs; u32 number of steps; each: str symbol; ids
 """
 
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from tdse.errors import TargetError
 
 MAGIC = b"TDSEPLAN"
-VERSION = 1
+VERSION = 2
 BLOB_ALIGNMENT = 64
 
 # DLDataTypeCode and bits of the element types that a tensor at a region's border can have.
@@ -73,6 +74,29 @@ class Step:
 
 
 @dataclass(frozen=True)
+class PlanLane:
+    """A thread that runs regions one after the other.
+
+    An executor of one lane, without CPUs and timeout, has no such thread: regions run on the thread
+    of the caller, who need not wait until another one is awake.
+
+    Attributes:
+        name: for messages and traces.
+        cpus: numbers of the CPUs that the thread, and threads that regions start for it, stay on;
+            none: any.
+        spin_us: how long the thread looks for work before it sleeps, at most a second. To wake one
+            that sleeps takes some 50 us on a virtual machine, less elsewhere.
+        timeout_ms: a region that takes longer counts as hung; its lane is not used any more. 0: no
+            limit.
+    """
+
+    name: str
+    cpus: tuple[int, ...] = ()
+    spin_us: int = 0
+    timeout_ms: int = 0
+
+
+@dataclass(frozen=True)
 class PlanRegion:
     """A part of the model that one target runs.
 
@@ -84,6 +108,9 @@ class PlanRegion:
         inputs: positions in ``Plan.tensors``, in the slice's order.
         outputs: likewise.
         steps: for kind ``tvm``, called in order.
+        lanes: positions in ``Plan.lanes``; each has a copy of the region, and items take turns
+            among them. A region that keeps state from run to run must have one, and must not come
+            after one that has several.
     """
 
     name: str
@@ -93,6 +120,7 @@ class PlanRegion:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     steps: tuple[Step, ...] = ()
+    lanes: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -103,13 +131,15 @@ class Plan:
         tensors: every tensor at a border, every constant and intermediate of ``tvm`` regions.
         inputs: positions in ``tensors``, in the model's order.
         outputs: likewise.
-        regions: in the order in which they run.
+        regions: in an order in which they can run; those on the same lanes run in this order.
+        lanes: what runs side by side.
     """
 
     tensors: tuple[PlanTensor, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     regions: tuple[PlanRegion, ...]
+    lanes: tuple[PlanLane, ...] = (PlanLane("cpu"),)
 
     def to_bytes(self) -> bytes:
         """The plan for ``tdse.executor_create``. Equal blobs are stored once.
@@ -126,6 +156,7 @@ class Plan:
                 _list(tensors),
                 _ids(self.inputs),
                 _ids(self.outputs),
+                _list([_lane(lane) for lane in self.lanes]),
                 _list(regions),
             )
         )
@@ -170,6 +201,10 @@ def _tensor(tensor: PlanTensor, blobs: _Blobs) -> bytes:
     )
 
 
+def _lane(lane: PlanLane) -> bytes:
+    return b"".join((_str(lane.name), _ids(lane.cpus), _u32(lane.spin_us), _u32(lane.timeout_ms)))
+
+
 def _region(region: PlanRegion, blobs: _Blobs) -> bytes:
     steps = [_str(step.symbol) + _ids(step.arguments) for step in region.steps]
     return b"".join(
@@ -177,6 +212,7 @@ def _region(region: PlanRegion, blobs: _Blobs) -> bytes:
             _str(region.name),
             _str(region.kind),
             struct.pack("<Ii", region.threads, blobs.add(region.blob)),
+            _ids(region.lanes),
             _ids(region.inputs),
             _ids(region.outputs),
             _list(steps),
