@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,13 @@ from tdse.graph.regions import Region
 from tdse.link import write_library
 from tdse.runtime import native
 from tdse.runtime.model import Model, model_by_position
-from tdse.runtime.plan import Plan, PlanRegion, PlanTensor, Step
+from tdse.runtime.plan import Plan, PlanLane, PlanRegion, PlanTensor, Step
 from tdse.targets import CompiledRegion, get_target
+
+
+# As long as waking a thread takes on a virtual machine: so a lane that looks for work in vain loses
+# no more than it would have gained.
+_SPIN_US = 80
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ class Compiled:
 
     def alone(self, position: int) -> Assembly:
         """The region at ``position`` in an executor of its own; inputs and outputs are its own."""
-        region, result = self.regions[position], self.results[position]
+        region = dataclasses.replace(self.regions[position], lanes=(0,))
+        result = self.results[position]
         plan = _plan(self.graph, result.inputs, result.outputs, [region], [result], self.threads)
         return Assembly(plan, self.libraries if result.kind == "tvm" else ())
 
@@ -176,6 +183,11 @@ def _plan(
             why="it is a constant of the model, which cannot be an output of a runtime module",
             hint="remove this output from the model",
         )
+    n_lanes = 1 + max((lane for region in regions for lane in region.lanes), default=0)
     return Plan(
-        tuple(tensors), input_ids, tuple(position[index] for index in outputs), tuple(plan_regions)
+        tuple(tensors),
+        input_ids,
+        tuple(position[index] for index in outputs),
+        tuple(plan_regions),
+        tuple(PlanLane(f"cpu {lane}", spin_us=_SPIN_US) for lane in range(n_lanes)),
     )

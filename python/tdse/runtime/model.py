@@ -92,6 +92,7 @@ class Model:
         self.inputs = _infos(description["inputs"], input_names)
         self.outputs = _infos(description["outputs"], output_names)
         self.regions: list[dict[str, Any]] = description["regions"]
+        self.lanes: list[dict[str, Any]] = description["lanes"]
         self.arena_bytes: int = description["arena_bytes"]
         self._position = {info.name: i for i, info in enumerate(self.inputs)}
 
@@ -123,6 +124,14 @@ class Model:
         """Microseconds of ``count`` runs, inputs copied in once, outputs left in place."""
         inputs = self._checked(arrays)
         raw = native.call(self._executor["time_runs"], count, *_addresses(inputs))
+        return np.frombuffer(raw, np.float64)
+
+    def time_stream(
+        self, arrays: Sequence[npt.ArrayLike], count: int
+    ) -> npt.NDArray[np.float64]:
+        """When each of ``count`` runs of a stream ended, microseconds after the first began."""
+        inputs = self._checked(arrays)
+        raw = native.call(self._executor["time_stream"], count, *_addresses(inputs))
         return np.frombuffer(raw, np.float64)
 
     def profile(self, arrays: Sequence[npt.ArrayLike], count: int) -> npt.NDArray[np.float64]:
