@@ -18,9 +18,11 @@ from tdse.runtime.plan import Plan, PlanLane, PlanRegion, PlanTensor, Step
 from tdse.targets import CompiledRegion, get_target
 
 
-# As long as waking a thread takes on a virtual machine: so a lane that looks for work in vain loses
-# no more than it would have gained.
-_SPIN_US = 80
+# How long a lane looks for work before it sleeps. Where lanes run different parts of one item, each
+# waits for the others many times within a run, and the run for every wake-up: so it looks for
+# longer than it ever waits. Copies of everything wait for the next item only: they look for as long
+# as a wake-up takes on a virtual machine, so that looking in vain costs no more than was to be won.
+_SPIN_WITHIN_RUN_US, _SPIN_BETWEEN_RUNS_US = 5_000, 80
 
 
 @dataclass(frozen=True)
@@ -184,10 +186,12 @@ def _plan(
             hint="remove this output from the model",
         )
     n_lanes = 1 + max((lane for region in regions for lane in region.lanes), default=0)
+    are_copies = all(len(region.lanes) == n_lanes for region in regions)
+    spin_us = _SPIN_BETWEEN_RUNS_US if are_copies else _SPIN_WITHIN_RUN_US
     return Plan(
         tuple(tensors),
         input_ids,
         tuple(position[index] for index in outputs),
         tuple(plan_regions),
-        tuple(PlanLane(f"cpu {lane}", spin_us=_SPIN_US) for lane in range(n_lanes)),
+        tuple(PlanLane(f"cpu {lane}", spin_us=spin_us) for lane in range(n_lanes)),
     )
