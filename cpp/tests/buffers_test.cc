@@ -13,65 +13,127 @@
 namespace tdse {
 namespace {
 
-// The calls of a plan in order, each with all tensors that it touches.
-std::vector<std::vector<TensorId>> Calls(const Plan& plan) {
-  std::vector<std::vector<TensorId>> calls;
-  for (const PlanRegion& region : plan.regions) {
-    for (FakeCall& call : FakeCalls(plan, region)) {
-      calls.push_back(std::move(call.reads));
-      calls.back().insert(calls.back().end(), call.writes.begin(), call.writes.end());
+// A call of a kernel: the region it belongs to, and all tensors that it touches.
+struct TestedCall {
+  uint32_t region;
+  std::vector<TensorId> tensors;
+};
+
+std::vector<TestedCall> Calls(const Plan& plan) {
+  std::vector<TestedCall> calls;
+  for (uint32_t r = 0; r < plan.regions.size(); ++r) {
+    for (const FakeCall& call : FakeCalls(plan, plan.regions[r])) {
+      calls.push_back({r, call.reads});
+      calls.back().tensors.insert(calls.back().tensors.end(), call.writes.begin(),
+                                  call.writes.end());
     }
   }
   return calls;
 }
 
-// For each tensor, the calls between its first use and its last: those during which it must stay.
-std::vector<std::vector<bool>> NeededDuring(const Plan& plan) {
-  const std::vector<std::vector<TensorId>> calls = Calls(plan);
-  std::vector<std::vector<bool>> needed(plan.tensors.size(),
-                                        std::vector<bool>(calls.size(), false));
-  for (TensorId id = 0; id < plan.tensors.size(); ++id) {
-    for (size_t first = 0; first < calls.size(); ++first) {
-      for (size_t last = first; last < calls.size(); ++last) {
-        const auto uses = [&](size_t call) {
-          return std::count(calls[call].begin(), calls[call].end(), id) > 0;
-        };
-        if (!uses(first) || !uses(last)) continue;
-        for (size_t call = first; call <= last; ++call) needed[id][call] = true;
+bool Contains(const std::vector<TensorId>& ids, TensorId id) {
+  return std::count(ids.begin(), ids.end(), id) > 0;
+}
+
+// Whether region a always ends before region b starts: it computes something for b, or is before it
+// on the same lanes, or before one that is before b.
+std::vector<std::vector<bool>> RegionsBefore(const Plan& plan) {
+  const size_t count = plan.regions.size();
+  std::vector<std::vector<bool>> before(count, std::vector<bool>(count, false));
+  for (size_t b = 0; b < count; ++b) {
+    for (size_t a = 0; a < b; ++a) {
+      before[a][b] = plan.regions[a].lanes == plan.regions[b].lanes;
+      for (const TensorId id : plan.regions[a].outputs) {
+        before[a][b] = before[a][b] || Contains(plan.regions[b].inputs, id);
       }
     }
   }
-  return needed;
+  for (size_t via = 0; via < count; ++via) {
+    for (size_t a = 0; a < count; ++a) {
+      for (size_t b = 0; b < count; ++b) {
+        before[a][b] = before[a][b] || (before[a][via] && before[via][b]);
+      }
+    }
+  }
+  return before;
+}
+
+// For each two tensors, whether all calls that touch the first end before any that touches the
+// second.
+std::vector<std::vector<bool>> TensorsBefore(const Plan& plan) {
+  const std::vector<TestedCall> calls = Calls(plan);
+  const std::vector<std::vector<bool>> regions_before = RegionsBefore(plan);
+  const size_t count = plan.tensors.size();
+  std::vector<std::vector<bool>> before(count, std::vector<bool>(count, true));
+  for (size_t i = 0; i < calls.size(); ++i) {
+    for (size_t k = 0; k < calls.size(); ++k) {
+      const bool is_before = calls[i].region == calls[k].region
+                                 ? i < k
+                                 : regions_before[calls[i].region][calls[k].region];
+      if (is_before) continue;
+      for (const TensorId a : calls[i].tensors) {
+        for (const TensorId b : calls[k].tensors) before[a][b] = false;
+      }
+    }
+  }
+  return before;
 }
 
 TEST(TensorsThatLiveTogetherDoNotOverlap) {
   std::mt19937 random(3);
-  size_t pairs_together = 0;
-  size_t pairs_sharing_memory = 0;
-  for (int i = 0; i < 300; ++i) {
-    const Plan plan = RandomPlan(&random);
-    const BufferPlan buffers = PlanBuffers(plan);
-    const std::vector<std::vector<bool>> needed = NeededDuring(plan);
-    for (TensorId a = 0; a < plan.tensors.size(); ++a) {
-      if (buffers.offset[a] == BufferPlan::kNotInArena) continue;
-      const size_t a_end = buffers.offset[a] + plan.tensors[a].size_bytes + kBufferPadding;
-      CHECK_EQUAL(buffers.offset[a] % kBufferAlignment, 0u);
-      CHECK(a_end <= buffers.arena_bytes);
-      for (TensorId b = 0; b < a; ++b) {
-        if (buffers.offset[b] == BufferPlan::kNotInArena) continue;
-        const size_t b_end = buffers.offset[b] + plan.tensors[b].size_bytes + kBufferPadding;
-        const bool share = buffers.offset[a] < b_end && buffers.offset[b] < a_end;
-        bool together = false;
-        for (size_t call = 0; call < needed[a].size(); ++call) {
-          together = together || (needed[a][call] && needed[b][call]);
+  for (const size_t max_lanes : {1, 4}) {
+    size_t pairs_together = 0;
+    size_t pairs_sharing_memory = 0;
+    for (int i = 0; i < 300; ++i) {
+      const Plan plan = RandomPlan(&random, max_lanes);
+      const BufferPlan buffers = PlanBuffers(plan);
+      const std::vector<std::vector<bool>> before = TensorsBefore(plan);
+      for (TensorId a = 0; a < plan.tensors.size(); ++a) {
+        if (buffers.offset[a] == BufferPlan::kNotInArena) continue;
+        const size_t a_end = buffers.offset[a] + plan.tensors[a].size_bytes + kBufferPadding;
+        CHECK_EQUAL(buffers.offset[a] % kBufferAlignment, 0u);
+        CHECK(a_end <= buffers.arena_bytes);
+        for (TensorId b = 0; b < a; ++b) {
+          if (buffers.offset[b] == BufferPlan::kNotInArena) continue;
+          const size_t b_end = buffers.offset[b] + plan.tensors[b].size_bytes + kBufferPadding;
+          const bool share = buffers.offset[a] < b_end && buffers.offset[b] < a_end;
+          const bool together = !before[a][b] && !before[b][a];
+          CHECK(!(together && share));
+          if (share && before[a][b]) CHECK(!buffers.survives[a]);
+          pairs_together += together ? 1 : 0;
+          pairs_sharing_memory += share ? 1 : 0;
         }
-        CHECK(!(together && share));
-        pairs_together += together ? 1 : 0;
-        pairs_sharing_memory += share ? 1 : 0;
       }
     }
+    CHECK(pairs_together > 1000 && pairs_sharing_memory > 1000);
   }
-  CHECK(pairs_together > 1000 && pairs_sharing_memory > 1000);
+}
+
+TEST(OnlyWhatRunsInTurnSharesMemory) {
+  // Two chains of five regions between one input and one output: side by side, or one lane.
+  Plan plan;
+  const auto add = [&plan] {
+    plan.tensors.push_back(Vector("t", 100));
+    return static_cast<TensorId>(plan.tensors.size() - 1);
+  };
+  plan.inputs = {add()};
+  plan.lanes.resize(2);
+  std::vector<TensorId> ends;
+  for (const LaneId lane : {0u, 1u}) {
+    TensorId last = 0;
+    for (int r = 0; r < 5; ++r) {
+      const TensorId next = add();
+      plan.regions.push_back({"r", "fake", 1, -1, {last}, {next}, {}, {lane}});
+      last = next;
+    }
+    ends.push_back(last);
+  }
+  plan.outputs = {add()};
+  plan.regions.push_back({"join", "fake", 1, -1, ends, plan.outputs, {}, {0}});
+  // 100 bytes and the padding take three times the alignment.
+  CHECK_EQUAL(PlanBuffers(plan).arena_bytes, 4 * 192u);
+  for (PlanRegion& region : plan.regions) region.lanes = {0};
+  CHECK_EQUAL(PlanBuffers(plan).arena_bytes, 3 * 192u);
 }
 
 TEST(OnlyIntermediatesAreInTheArena) {
@@ -79,11 +141,12 @@ TEST(OnlyIntermediatesAreInTheArena) {
   for (int i = 0; i < 300; ++i) {
     const Plan plan = RandomPlan(&random);
     const BufferPlan buffers = PlanBuffers(plan);
-    const std::vector<std::vector<bool>> needed = NeededDuring(plan);
+    const std::vector<TestedCall> calls = Calls(plan);
     for (TensorId id = 0; id < plan.tensors.size(); ++id) {
-      const bool is_border = std::count(plan.inputs.begin(), plan.inputs.end(), id) > 0 ||
-                             std::count(plan.outputs.begin(), plan.outputs.end(), id) > 0;
-      const bool is_used = std::count(needed[id].begin(), needed[id].end(), true) > 0;
+      const bool is_border = Contains(plan.inputs, id) || Contains(plan.outputs, id);
+      const bool is_used = std::any_of(calls.begin(), calls.end(), [id](const TestedCall& call) {
+        return Contains(call.tensors, id);
+      });
       const bool in_arena = buffers.offset[id] != BufferPlan::kNotInArena;
       CHECK_EQUAL(in_arena, is_used && !is_border && !plan.tensors[id].is_constant());
       if (!in_arena && is_used) CHECK(buffers.survives[id]);

@@ -88,8 +88,12 @@ class ChildExecutor:
         functions: dict[str, Callable[..., Any]] = {
             "describe": lambda: self._description,
             "run": self._run,
+            "stream": lambda: _ChildStream(self._run, self._arrays),
             "time_runs": partial(self._timed, "time_runs"),
+            "time_stream": partial(self._timed, "time_stream"),
             "profile": partial(self._timed, "profile"),
+            "start_trace": partial(self._timed, "start_trace", 0),
+            "take_trace": partial(self._timed, "take_trace", 0),
         }
         return functions[name]
 
@@ -108,7 +112,8 @@ class ChildExecutor:
     def _timed(self, function: str, count: int, *addresses: int) -> bytes:
         self._require_own_process()
         with self._lock:
-            self._copy_in(addresses)
+            if addresses:
+                self._copy_in(addresses)
             return np.array(self._ask(function, count), np.float64).tobytes()
 
     def _require_own_process(self) -> None:
@@ -161,6 +166,43 @@ class ChildExecutor:
             why=how,
             hint="load the artefact again",
         )
+
+
+class _ChildStream:
+    """Has the functions of a native stream, by name. An item is run when it is popped, so there is
+    never more than one: the child serves one call after the other.
+    """
+
+    def __init__(self, run: Callable[..., None], arrays: SharedArrays) -> None:
+        self._run = run
+        self._sizes = [size for _, size in arrays.inputs]
+        self._item: list[np.ndarray[Any, Any]] | None = None
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        functions: dict[str, Callable[..., Any]] = {
+            "push": self._push,
+            "ready": lambda: self._item is not None,
+            "pop": self._pop,
+            "cancel": self._cancel,
+        }
+        return functions[name]
+
+    def _push(self, *addresses: int) -> bool:
+        if self._item is not None:
+            return False
+        self._item = [np.empty(size, np.uint8) for size in self._sizes]
+        for copy, address in zip(self._item, addresses, strict=True):
+            ctypes.memmove(copy.ctypes.data, address, copy.size)
+        return True
+
+    def _pop(self, *addresses: int) -> None:
+        item, self._item = self._item, None
+        if item is None:
+            raise TargetError("nothing is in the stream")
+        self._run(*(copy.ctypes.data for copy in item), *addresses)
+
+    def _cancel(self) -> None:
+        self._item = None
 
 
 def _launch(module: Path, connection: int, memory: int) -> subprocess.Popen[bytes]:

@@ -38,14 +38,15 @@ def main() -> None:
 
 
 def _call(executor: Any, arrays: SharedArrays, function: str, count: int) -> list[float]:
-    """What the function measures; nothing for ``run``."""
+    """What the function measures; nothing for ``run`` and ``start_trace``."""
     inputs = [address for address, _ in arrays.inputs]
     if function == "run":
         native.call(executor["run"], *inputs, *(address for address, _ in arrays.outputs))
         return []
-    raw = native.call(executor[function], count, *inputs)
-    times: list[float] = np.frombuffer(raw, np.float64).tolist()
-    return times
+    arguments = () if function.endswith("_trace") else (count, *inputs)
+    raw = native.call(executor[function], *arguments)
+    values: list[float] = np.frombuffer(raw or b"", np.float64).tolist()
+    return values
 
 
 def _reply(connection: socket.socket, reply: dict[str, Any]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tdse.errors import UsageError
+from tdse.errors import TdseError, UsageError
 from tdse.runtime import native
 from tdse.runtime.artefact import MODULE
 from tdse.runtime.check import check_artefact
@@ -30,6 +31,25 @@ class TensorInfo:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class RegionRun:
+    """One region of one item, as a trace has it.
+
+    Attributes:
+        item: number of the call or element of a stream, counted since the model was loaded.
+        region: position in ``Model.regions``.
+        lane: position in ``Model.lanes``.
+        start_us: microseconds since the trace was started.
+        end_us: likewise.
+    """
+
+    item: int
+    region: int
+    lane: int
+    start_us: float
+    end_us: float
+
+
 def load(
     directory: str | os.PathLike[str],
     *,
@@ -41,7 +61,8 @@ def load(
     Args:
         directory: what tdsec wrote.
         isolate: load and run its code in a child process, so that a crash in it is a TargetError
-            here. The child ends when the model is dropped. A call takes some 0.1 ms longer.
+            here. The child ends when the model is dropped. A call takes some 0.1 ms longer, and
+            ``stream`` runs one item after the other.
         public_key: an Ed25519 public key in PEM; an artefact that is not signed with it is refused.
 
     Raises:
@@ -73,8 +94,8 @@ def model_by_position(executor: Any) -> Model:
 class Model:
     """A loaded model: call it with one array per input, by position or by tensor name.
 
-    A call copies the inputs in, runs every region, and returns new arrays. Calls from several
-    threads are served one after the other.
+    A call copies the inputs in, runs every region, and returns new arrays. Several threads may
+    call; what one lane has to do for them is done one after the other.
     """
 
     def __init__(
@@ -91,8 +112,8 @@ class Model:
         description = json.loads(executor["describe"]())
         self.inputs = _infos(description["inputs"], input_names)
         self.outputs = _infos(description["outputs"], output_names)
-        self.regions: list[dict[str, Any]] = description["regions"]
         self.lanes: list[dict[str, Any]] = description["lanes"]
+        self.regions: list[dict[str, Any]] = description["regions"]
         self.arena_bytes: int = description["arena_bytes"]
         self._position = {info.name: i for i, info in enumerate(self.inputs)}
 
@@ -110,15 +131,70 @@ class Model:
             UsageError: an input is missing, unknown, or of the wrong shape or dtype.
             TargetError: a region failed; its name is in the message.
         """
-        outputs = self.run(self._ordered(arrays, named))
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return _one_or_tuple(self.run(self._ordered(arrays, named)))
 
     def run(self, arrays: Sequence[npt.ArrayLike]) -> list[Array]:
         """Like a call, with the inputs in a sequence and always a list of outputs."""
         inputs = self._checked(arrays)
-        outputs = [np.empty(info.shape, info.dtype) for info in self.outputs]
+        outputs = self._empty_outputs()
         native.call(self._run, *_addresses(inputs), *_addresses(outputs))
         return outputs
+
+    def stream(
+        self, items: Iterable[Any], *, return_exceptions: bool = False
+    ) -> Iterator[Array | tuple[Array, ...] | TdseError]:
+        """Run the model on each of ``items``, several at a time where it has several lanes.
+
+        Items are taken only as fast as results are: at most one more than there are lanes is on
+        its way. What is done is yielded before the next item is asked for. The generator may be
+        closed at any time, which skips what is on its way.
+
+        Args:
+            items: for each call its input, a tuple of its inputs, or a dictionary by tensor name.
+            return_exceptions: yield the error of an item in the place of its result. Otherwise it
+                is raised there, which ends the stream: what is on its way behind it is skipped.
+
+        Yields:
+            For each item, in order, what a call returns.
+
+        Raises:
+            UsageError: an input is missing, unknown, or of the wrong shape or dtype.
+            TargetError: a region failed; its name is in the message.
+        """
+        stream = native.call(self._executor["stream"])
+        push, pop, ready = stream["push"], stream["pop"], stream["ready"]
+        # For each item on its way, what is wrong with its inputs.
+        waiting: deque[UsageError | None] = deque()
+
+        def next_result() -> Array | tuple[Array, ...] | TdseError:
+            try:
+                error = waiting.popleft()
+                if error is not None:
+                    raise error
+                outputs = self._empty_outputs()
+                native.call(pop, *_addresses(outputs))
+            except TdseError as error:
+                if not return_exceptions:
+                    raise
+                return error
+            return _one_or_tuple(outputs)
+
+        try:
+            for item in items:
+                try:
+                    inputs = self._checked(self._inputs_of(item))
+                except UsageError as error:
+                    waiting.append(error)
+                else:
+                    while not native.call(push, *_addresses(inputs)):
+                        yield next_result()
+                    waiting.append(None)
+                while waiting and (waiting[0] is not None or native.call(ready)):
+                    yield next_result()
+            while waiting:
+                yield next_result()
+        finally:
+            native.call(stream["cancel"])
 
     def time_runs(self, arrays: Sequence[npt.ArrayLike], count: int) -> npt.NDArray[np.float64]:
         """Microseconds of ``count`` runs, inputs copied in once, outputs left in place."""
@@ -126,13 +202,26 @@ class Model:
         raw = native.call(self._executor["time_runs"], count, *_addresses(inputs))
         return np.frombuffer(raw, np.float64)
 
-    def time_stream(
-        self, arrays: Sequence[npt.ArrayLike], count: int
-    ) -> npt.NDArray[np.float64]:
-        """When each of ``count`` runs of a stream ended, microseconds after the first began."""
+    def time_stream(self, arrays: Sequence[npt.ArrayLike], count: int) -> npt.NDArray[np.float64]:
+        """Microseconds from the first input to each of ``count`` outputs of a stream, copies
+        included, without Python in between. All items have the same inputs.
+        """
         inputs = self._checked(arrays)
         raw = native.call(self._executor["time_stream"], count, *_addresses(inputs))
         return np.frombuffer(raw, np.float64)
+
+    def start_trace(self) -> None:
+        """Note each region that runs from now on, in calls and streams, until ``take_trace``."""
+        native.call(self._executor["start_trace"])
+
+    def take_trace(self) -> list[RegionRun]:
+        """End the trace; what ran, in the order in which it ended."""
+        raw = native.call(self._executor["take_trace"])
+        rows = np.frombuffer(bytes(raw), np.float64).reshape(-1, 5).tolist()
+        return [
+            RegionRun(int(item), int(region), int(lane), start_us, end_us)
+            for item, region, lane, start_us, end_us in rows
+        ]
 
     def profile(self, arrays: Sequence[npt.ArrayLike], count: int) -> npt.NDArray[np.float64]:
         """Microseconds of each region in ``count`` runs, shape ``[count, regions]``."""
@@ -144,6 +233,15 @@ class Model:
         """One array for each input: any 8-bit value, floats in [-1, 1), else 0 or 1."""
         generator = np.random.default_rng(seed)
         return [random_array(info.shape, info.dtype, generator) for info in self.inputs]
+
+    def _empty_outputs(self) -> list[Array]:
+        return [np.empty(info.shape, info.dtype) for info in self.outputs]
+
+    def _inputs_of(self, item: Any) -> list[npt.ArrayLike]:
+        """The inputs of an element of a stream, in the model's order."""
+        if isinstance(item, Mapping):
+            return self._ordered((), item)
+        return list(item) if isinstance(item, tuple) else [item]
 
     def _ordered(
         self, arrays: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]
@@ -196,6 +294,10 @@ def random_array(
         return generator.integers(limits.min, limits.max, shape, dtype, endpoint=True)
     # Wider integers are indices or counts far more often than values.
     return generator.integers(0, 2, shape).astype(dtype)
+
+
+def _one_or_tuple(outputs: list[Array]) -> Array | tuple[Array, ...]:
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
 def _addresses(arrays: Sequence[Array]) -> list[int]:
