@@ -76,7 +76,7 @@ def test_what_follows_is_on_the_lane_that_made_its_input(graph: Graph) -> None:
     lane = {region.ops[0]: region.lanes for region in found.regions}
     assert len(lane) == problem.n_ops and found.lanes == 2
     # Within each branch, nothing changes its lane.
-    root, *middle, join = graph.placed_ops
+    middle = graph.placed_ops[1:-1]
     for u, v, _ in graph.edges:
         if u in middle and v in middle:
             assert lane[u] == lane[v]

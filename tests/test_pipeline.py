@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,14 @@ import pytest
 import tdse
 from litert_reference import random_inputs, run_litert
 from tdse.errors import PlacementError, PlatformError, UsageError
+from tdse.graph.model import Graph
+from tdse.graph.reader import read_tflite
+from tdse.graph.regions import Region
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
 from tdse.place import Options, decide
 from tdse.search.front import load_front
-from tdse.search.placement import load_placement
+from tdse.search.placement import load_placement, make_placement
 
 pytestmark = pytest.mark.tvm
 ModelPath = Callable[[str], Path]
@@ -157,6 +161,60 @@ def test_the_winner_is_the_best_by_the_objective(tiny_conv_int8: Path, tmp_path:
         assert row["modelled_mj"] == pytest.approx(3e-3 * row["measured_us"])
     winner = next(row for row in timed if row["won"])
     assert winner["modelled_mj"] <= 1.03 * min(row["modelled_mj"] for row in timed)
+
+
+def test_throughput_is_that_of_a_stream(tiny_conv_int8: Path, tmp_path: Path) -> None:
+    from tdse.bench import bench
+
+    result = tdse.compile(tiny_conv_int8, out=tmp_path / "out", objective="throughput", budget_s=20)
+    assert result.decision is not None
+    contest = result.decision.contest
+    cores = len(os.sched_getaffinity(0))
+    several = [one for one in contest.contestants if one.lanes > 1]
+    assert {one.lanes for one in several} == ({cores} if cores > 1 else set())
+    for one in several:
+        assert one.predicted_us is not None and one.predicted_period_us is not None
+        assert all(region.lanes == tuple(range(one.lanes)) for region in one.regions)
+        assert one.predicted_period_us >= one.predicted_us / one.lanes
+    assert result.metadata["lanes"] == contest.winner.lanes == result.placement.lanes
+    _same_as_litert(tmp_path / "out", tiny_conv_int8)
+    report = bench(tmp_path / "out", against=("litert",), stream=True, launches=2, seconds=0.3)
+    assert report.streamed and report.correctness.ours.steps <= 1
+    assert {"tdse", "litert x1"} <= {row.name for row in report.rows}
+    assert any("copies of litert" in row.name for row in report.rows) == (cores > 1)
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_a_placement_on_two_lanes(branches: Path, tmp_path: Path, side_by_side: bool) -> None:
+    graph = read_tflite(branches)
+    root, *middle, join = graph.placed_ops
+    of_branch = _branches(graph, middle)
+    parts = [((root,), 0), (of_branch[0], 0), (of_branch[1], 1), ((join,), 0)]
+    regions = [
+        Region(index, "litert", ops, (lane,) if side_by_side else (0, 1))
+        for index, (ops, lane) in enumerate(parts)
+    ]
+    placement = make_placement(graph, regions, 1, None, 0)
+    out = tmp_path / "out"
+    tdse.compile(branches, out=out, placement=placement)
+    assert load_placement(out / "placement.json") == placement
+    model = tdse.load(out)
+    assert len(model.lanes) == 2
+    _same_as_litert(out, branches)
+    items = [random_inputs(branches.read_bytes(), seed=seed) for seed in range(12)]
+    expected = [run_litert(branches.read_bytes(), item) for item in items]
+    for result, (wanted,) in zip(model.stream(map(tuple, items)), expected, strict=True):
+        np.testing.assert_array_equal(result, wanted)
+
+
+def _branches(graph: Graph, ops: Sequence[int]) -> list[tuple[int, ...]]:
+    """The connected parts of some operators."""
+    parts: list[set[int]] = [{op} for op in ops]
+    for u, v, _ in graph.edges:
+        joined = [part for part in parts if u in part or v in part]
+        if u in ops and v in ops and len(joined) == 2:
+            parts = [part for part in parts if part not in joined] + [joined[0] | joined[1]]
+    return sorted(tuple(sorted(part)) for part in parts)
 
 
 def test_a_front_and_a_build_of_each_of_its_placements(

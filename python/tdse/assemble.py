@@ -17,7 +17,6 @@ from tdse.runtime.model import Model, model_by_position
 from tdse.runtime.plan import Plan, PlanLane, PlanRegion, PlanTensor, Step
 from tdse.targets import CompiledRegion, get_target
 
-
 # How long a lane looks for work before it sleeps. Where lanes run different parts of one item, each
 # waits for the others many times within a run, and the run for every wake-up: so it looks for
 # longer than it ever waits. Copies of everything wait for the next item only: they look for as long

@@ -149,9 +149,7 @@ def _lanes(problem: Problem, regions: Sequence[ScheduledRegion]) -> list[int]:
     lane_of: list[int] = []
     last: list[int] = []
     for region, one in enumerate(regions):
-        free = [
-            lane for lane, before in enumerate(last) if regions[before].end_us <= one.start_us
-        ]
+        free = [lane for lane, before in enumerate(last) if regions[before].end_us <= one.start_us]
         near = [lane for lane in free if last[lane] in reads[region]]
         lane = min(near or free, default=len(last))
         last[lane : lane + 1] = [region]

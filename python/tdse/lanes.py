@@ -18,7 +18,7 @@ from tdse.contest import Contestant, plan_entry
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.measure.activations import random_inputs
-from tdse.measure.race import Entry, race
+from tdse.measure.race import race
 from tdse.search import Objective, Problem, search
 
 # Side by side must be predicted to be this much better, with no slowdown, to be looked into.
@@ -136,9 +136,7 @@ def _on_lanes(problem: Problem, lanes: int, slowdown: float) -> Problem:
     """The problem with a core for each lane."""
     # The factor is of all other lanes together, the problem's of one other region.
     each = 1.0 + (slowdown - 1.0) / (lanes - 1)
-    return dataclasses.replace(
-        problem, device_cores=np.array([lanes]), slowdown=np.array([[each]])
-    )
+    return dataclasses.replace(problem, device_cores=np.array([lanes]), slowdown=np.array([[each]]))
 
 
 def _slowdown(
@@ -158,9 +156,7 @@ def _slowdown(
                 directory=str(child.directory / f"lanes{one.threads}_{i}"),
             )
             entries.append(plan_entry(name, made, streamed=name == _BESIDE))
-        results = race(
-            entries, random_inputs(graph, seed), launches=1, seconds=_SECONDS, seed=seed
-        )
+        results = race(entries, random_inputs(graph, seed), launches=1, seconds=_SECONDS, seed=seed)
     except (TdseError, CrashError):
         return None
     return max(1.0, lanes * results[_BESIDE].median_us / results[_ALONE].median_us)

@@ -105,6 +105,4 @@ def _split(regions: Sequence[Region], off: set[int]) -> list[Region]:
         for i, region in enumerate(regions)
         for ops in ([(op,) for op in region.ops] if i in off else [region.ops])
     ]
-    return [
-        dataclasses.replace(region, index=i, ops=ops) for i, (region, ops) in enumerate(pieces)
-    ]
+    return [dataclasses.replace(region, index=i, ops=ops) for i, (region, ops) in enumerate(pieces)]

@@ -165,9 +165,7 @@ def test_lanes(placement, wrong):
     assert "the lanes of region 1 do not ascend" in wrong(
         lambda table: table["regions"][1].update(lanes=[1, 0])
     )
-    assert "no region is on lane 1" in wrong(
-        lambda table: table["regions"][1].update(lanes=[0, 2])
-    )
+    assert "no region is on lane 1" in wrong(lambda table: table["regions"][1].update(lanes=[0, 2]))
 
 
 def test_all_faults_are_told_at_once(wrong):
