@@ -137,8 +137,10 @@ struct Lanes::Shared {
       : loaded(std::move(plan)), order(loaded->plan()) {
     for (const PlanLane& lane : loaded->plan().lanes) {
       lanes.push_back(std::make_unique<Lane>(lane));
-      spin = std::max(spin, std::chrono::microseconds(lane.spin_us));
+      callers_spin = std::max(callers_spin, std::chrono::microseconds(lane.spin_us));
     }
+    // A caller that spins where the lanes need all CPUs makes every hand-over between them slow.
+    if (UsableCpus() <= lanes.size()) callers_spin = callers_spin.zero();
   }
 
   void Work(Lane* lane) {
@@ -193,7 +195,7 @@ struct Lanes::Shared {
   const std::shared_ptr<LoadedPlan> loaded;
   const RegionOrder order;
   std::vector<std::unique_ptr<Lane>> lanes;
-  std::chrono::microseconds spin{0};
+  std::chrono::microseconds callers_spin{0};
 };
 
 Lanes::Lanes(std::shared_ptr<LoadedPlan> loaded)
@@ -242,7 +244,7 @@ void Lanes::Start(Frame* frame) {
 }
 
 void Lanes::Wait(Frame* frame) {
-  if (SpinUntil([frame] { return frame->IsDone(); }, shared_->spin)) return;
+  if (SpinUntil([frame] { return frame->IsDone(); }, shared_->callers_spin)) return;
   while (!frame->SleepUntilDone(shared_->RetireHung())) {
   }
 }
