@@ -13,7 +13,7 @@
 
 #include "pinning.h"
 #include "region_order.h"
-#include "spin.h"
+#include "waiting.h"
 
 namespace tdse {
 namespace {
@@ -85,6 +85,25 @@ class Lanes::Lane {
     wake_.notify_one();
   }
 
+  // To be the last that the thread does here.
+  void SetEnded() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    has_ended_ = true;
+    ended_.notify_all();
+  }
+
+  // Waits for the thread to end, which it was told to, or for its retirement if it hangs.
+  void Join(const Plan& plan) {
+    const auto is_over = [this] { return has_ended_ || !gone_.empty(); };
+    bool is_waiting = true;
+    while (is_waiting) {
+      const Clock::time_point look_again = RetireIfHung(plan);
+      std::unique_lock<std::mutex> lock(mutex_);
+      is_waiting = !WaitUntil(&ended_, &lock, look_again, is_over);
+    }
+    if (thread.joinable()) thread.join();
+  }
+
   // Retires the lane if its region has hung: its thread is left alone, and its tasks fail. Returns
   // when to look again.
   Clock::time_point RetireIfHung(const Plan& plan) {
@@ -121,10 +140,12 @@ class Lanes::Lane {
   const PlanLane& plan_;
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable ended_;
   // Whether there are tasks, or the thread is to end; written with the mutex held.
   std::atomic<bool> has_work_{false};
   std::vector<Task> tasks_;  // a heap
   bool stops_ = false;
+  bool has_ended_ = false;
   Task running_;  // without a frame: none
   Clock::time_point started_;
   std::string gone_;  // why; empty while it is not
@@ -150,6 +171,7 @@ struct Lanes::Shared {
       if (!lane->End()) return;
       Complete(task);
     }
+    lane->SetEnded();
   }
 
   void Complete(const Task& task) {
@@ -221,7 +243,8 @@ Lanes::~Lanes() { Stop(); }
 void Lanes::Stop() {
   for (const auto& lane : shared_->lanes) lane->Stop();
   for (const auto& lane : shared_->lanes) {
-    if (lane->thread.joinable()) lane->thread.join();
+    // Where starting failed, not all have one.
+    if (lane->thread.joinable()) lane->Join(shared_->loaded->plan());
   }
 }
 
