@@ -116,10 +116,8 @@ void Frame::Abandon(uint64_t item, const std::string& error) {
 
 bool Frame::SleepUntilDone(Clock::time_point limit) {
   std::unique_lock<std::mutex> lock(mutex_);
-  const auto is_done = [this] { return is_done_.load(std::memory_order_relaxed); };
-  if (limit != Clock::time_point::max()) return done_.wait_until(lock, limit, is_done);
-  done_.wait(lock, is_done);
-  return true;
+  return WaitUntil(&done_, &lock, limit,
+                   [this] { return is_done_.load(std::memory_order_relaxed); });
 }
 
 void Frame::ThrowIfFailed() const {

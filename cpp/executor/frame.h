@@ -3,7 +3,6 @@
 #define TDSE_EXECUTOR_FRAME_H_
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -14,10 +13,9 @@
 #include "buffers.h"
 #include "plan.h"
 #include "region.h"
+#include "waiting.h"
 
 namespace tdse {
-
-using Clock = std::chrono::steady_clock;
 
 // What all frames of a plan have in common.
 struct FrameLayout {

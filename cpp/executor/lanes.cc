@@ -13,7 +13,7 @@
 
 #include "pinning.h"
 #include "region_order.h"
-#include "spin.h"
+#include "waiting.h"
 
 namespace tdse {
 namespace {
@@ -85,6 +85,25 @@ class Lanes::Lane {
     wake_.notify_one();
   }
 
+  // To be the last that the thread does here.
+  void SetEnded() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    has_ended_ = true;
+    ended_.notify_all();
+  }
+
+  // Waits for the thread to end, which it was told to, or for its retirement if it hangs.
+  void Join(const Plan& plan) {
+    const auto is_over = [this] { return has_ended_ || !gone_.empty(); };
+    bool is_waiting = true;
+    while (is_waiting) {
+      const Clock::time_point look_again = RetireIfHung(plan);
+      std::unique_lock<std::mutex> lock(mutex_);
+      is_waiting = !WaitUntil(&ended_, &lock, look_again, is_over);
+    }
+    if (thread.joinable()) thread.join();
+  }
+
   // Retires the lane if its region has hung: its thread is left alone, and its tasks fail. Returns
   // when to look again.
   Clock::time_point RetireIfHung(const Plan& plan) {
@@ -121,10 +140,12 @@ class Lanes::Lane {
   const PlanLane& plan_;
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable ended_;
   // Whether there are tasks, or the thread is to end; written with the mutex held.
   std::atomic<bool> has_work_{false};
   std::vector<Task> tasks_;  // a heap
   bool stops_ = false;
+  bool has_ended_ = false;
   Task running_;  // without a frame: none
   Clock::time_point started_;
   std::string gone_;  // why; empty while it is not
@@ -137,8 +158,10 @@ struct Lanes::Shared {
       : loaded(std::move(plan)), order(loaded->plan()) {
     for (const PlanLane& lane : loaded->plan().lanes) {
       lanes.push_back(std::make_unique<Lane>(lane));
-      spin = std::max(spin, std::chrono::microseconds(lane.spin_us));
+      callers_spin = std::max(callers_spin, std::chrono::microseconds(lane.spin_us));
     }
+    // A caller that spins where the lanes need all CPUs makes every hand-over between them slow.
+    if (UsableCpus() <= lanes.size()) callers_spin = callers_spin.zero();
   }
 
   void Work(Lane* lane) {
@@ -148,6 +171,7 @@ struct Lanes::Shared {
       if (!lane->End()) return;
       Complete(task);
     }
+    lane->SetEnded();
   }
 
   void Complete(const Task& task) {
@@ -193,7 +217,7 @@ struct Lanes::Shared {
   const std::shared_ptr<LoadedPlan> loaded;
   const RegionOrder order;
   std::vector<std::unique_ptr<Lane>> lanes;
-  std::chrono::microseconds spin{0};
+  std::chrono::microseconds callers_spin{0};
 };
 
 Lanes::Lanes(std::shared_ptr<LoadedPlan> loaded)
@@ -219,7 +243,8 @@ Lanes::~Lanes() { Stop(); }
 void Lanes::Stop() {
   for (const auto& lane : shared_->lanes) lane->Stop();
   for (const auto& lane : shared_->lanes) {
-    if (lane->thread.joinable()) lane->thread.join();
+    // Where starting failed, not all have one.
+    if (lane->thread.joinable()) lane->Join(shared_->loaded->plan());
   }
 }
 
@@ -242,7 +267,7 @@ void Lanes::Start(Frame* frame) {
 }
 
 void Lanes::Wait(Frame* frame) {
-  if (SpinUntil([frame] { return frame->IsDone(); }, shared_->spin)) return;
+  if (SpinUntil([frame] { return frame->IsDone(); }, shared_->callers_spin)) return;
   while (!frame->SleepUntilDone(shared_->RetireHung())) {
   }
 }

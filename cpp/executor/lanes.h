@@ -28,8 +28,8 @@ class Lanes {
   // Runs the regions of the frame's item, which has begun; it is done when all of them have ended.
   void Start(Frame* frame);
 
-  // Waits until the item is done; spins for as long as a lane would, then sleeps. Looks after lanes
-  // that hang meanwhile.
+  // Waits until the item is done; spins for as long as a lane would, if there is a CPU to spare for
+  // that, then sleeps. Looks after lanes that hang meanwhile.
   void Wait(Frame* frame);
 
  private:

@@ -6,6 +6,12 @@
 
 namespace tdse {
 
+size_t UsableCpus() {
+  cpu_set_t allowed;
+  if (pthread_getaffinity_np(pthread_self(), sizeof(allowed), &allowed) != 0) return 1;
+  return static_cast<size_t>(CPU_COUNT(&allowed));
+}
+
 void PinThread(pthread_t thread, const PlanLane& lane) {
   if (lane.cpus.empty()) return;
   cpu_set_t cpus;

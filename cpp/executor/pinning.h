@@ -5,9 +5,14 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <cstddef>
+
 #include "plan.h"
 
 namespace tdse {
+
+// On how many CPUs the calling thread may run; 1 if that is not known.
+size_t UsableCpus();
 
 // Lets a thread run on the lane's CPUs only, if the lane names any. Throws std::runtime_error
 // "lane ...: " if the system refuses.

@@ -373,6 +373,23 @@ TEST(AHangIsReportedAndTheNextCallSaysWhichLaneIsGone) {
   }
 }
 
+TEST(TheEndDoesNotWaitForAnotherLaneThatHangs) {
+  Hanging hanging;
+  Plan plan = Branches();
+  plan.lanes[0].timeout_ms = 50;
+  // Hangs as well, but the caller has been told of the first lane by then.
+  plan.lanes[1].timeout_ms = 300;
+  std::shared_ptr<const Plan> shared = Shared(plan);
+  const std::weak_ptr<const Plan> watched = shared;
+  {
+    Executor executor(std::move(shared), hanging.factories());
+    CHECK_THROWS("region a: it did not end within 50 ms; lane first", Run(&executor, 13));
+  }
+  CHECK(!watched.expired());
+  hanging.LetGo();
+  CHECK(IsDropped(watched));
+}
+
 TEST(ItemsThatWaitForALaneThatHangsFail) {
   Hanging hanging;
   Plan plan = Chain(1, 1);

@@ -135,6 +135,30 @@ TEST(LiteRtIsCalledFromEightThreads) {
   CHECK_EQUAL(wrong.load(), 0);
 }
 
+TEST(LiteRtRunsOnLanes) {
+  RequireLiteRt();
+  for (const bool has_copies : {false, true}) {
+    Plan plan = Negations(3, 1);
+    plan.lanes.resize(2);
+    for (LaneId i = 0; i < 3; ++i) {
+      plan.regions[i].lanes = has_copies ? std::vector<LaneId>{0, 1} : std::vector<LaneId>{i % 2};
+    }
+    Executor executor(Shared(plan), LiteRt());
+    Stream stream(&executor);
+    uint32_t popped = 0;
+    const auto pop = [&] {
+      Bytes output(plan.tensors[3].size_bytes);
+      stream.Pop({output.data()});
+      CHECK(Values{output} == Negated(Inputs(plan, popped++)));
+    };
+    for (uint32_t seed = 0; seed < 20; ++seed) {
+      const Values inputs = Inputs(plan, seed);
+      while (!stream.TryPush({inputs[0].data()})) pop();
+    }
+    while (popped < 20) pop();
+  }
+}
+
 TEST(LiteRtRegionsAreMadeAndDropped) {
   RequireLiteRt();
   const Plan plan = Negations(1, 2);

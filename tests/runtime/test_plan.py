@@ -44,7 +44,7 @@ def small_plan() -> Plan:
                 lanes=(1, 0),
             ),
         ),
-        lanes=(PlanLane("big", (0, 1), 50, 1000), PlanLane("little")),
+        lanes=(PlanLane("big", (0, 1), 50, 1000), PlanLane("little", (), 0)),
     )
 
 

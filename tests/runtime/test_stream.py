@@ -1,4 +1,4 @@
-"""Lanes and streams: results as of calls one after the other, in order, errors where they belong."""
+"""Lanes and streams: results as of single calls, in order, and errors where they belong."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import gc
 import itertools
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ import pytest
 
 import tdse
 from tdse.assemble import Assembly, compile_regions
+from tdse.cli import main as tdse_command
 from tdse.errors import TargetError, TdseError, UsageError
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import form_regions
@@ -298,6 +300,32 @@ def test_a_trace(regions: Regions) -> None:
     end_us = {(run.item, run.region): run.end_us for run in runs}
     assert all(run.start_us >= end_us[run.item, 0] for run in runs if run.region == 1)
     assert model.take_trace() == []
+
+
+def test_a_trace_for_perfetto(small_artefact: Path, tmp_path: Path) -> None:
+    model = tdse.load(small_artefact)
+    cases = [model.random_inputs(seed) for seed in range(3)]
+    stacked = {
+        info.name: np.stack([case[i] for case in cases]) for i, info in enumerate(model.inputs)
+    }
+    inputs, written, saved = (tmp_path / name for name in ("in.npz", "trace.json", "out.npz"))
+    np.savez(inputs, **stacked)
+    arguments = ["--inputs", str(inputs), "--trace", str(written), "--save", str(saved)]
+    assert tdse_command.main(["run", str(small_artefact), *arguments]) == 0
+    events = json.loads(written.read_text())["traceEvents"]
+    (lane,) = [event for event in events if event["ph"] == "M"]
+    assert (lane["name"], lane["tid"], lane["args"]) == ("thread_name", 0, {"name": "cpu"})
+    bars = [event for event in events if event["ph"] == "X"]
+    names = [region["name"] for region in model.regions]
+    assert [bar["name"] for bar in bars] == names * 3
+    assert [bar["args"]["item"] for bar in bars] == [i for i in range(3) for _ in names]
+    ends_us = [bar["ts"] + bar["dur"] for bar in bars]
+    assert all(bar["ts"] >= end_us for bar, end_us in zip(bars[1:], ends_us, strict=False))
+    with np.load(saved) as arrays:
+        for i, info in enumerate(model.outputs):
+            expected = [model.run(case)[i] for case in cases]
+            np.testing.assert_array_equal(arrays[info.name], np.stack(expected))
+    assert tdse_command.main(["run", str(small_artefact), "--trace", str(tmp_path)]) == 2
 
 
 def test_times(regions: Regions) -> None:

@@ -126,6 +126,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from tdse.cli import show
     from tdse.npz import read_inputs, write_outputs
     from tdse.runtime.model import load
+    from tdse.runtime.trace import write_trace
 
     model = load(arguments.out, public_key=arguments.public_key)
     if arguments.inputs:
@@ -134,7 +135,12 @@ def _run(arguments: argparse.Namespace) -> None:
     else:
         cases = [model.random_inputs(arguments.seed)]
         source = f"random inputs, seed {arguments.seed}"
-    results = [model.run(case) for case in cases]
+    if arguments.trace:
+        model.start_trace()
+    streamed = model.stream(tuple(case) for case in cases)
+    results = [result if isinstance(result, tuple) else (result,) for result in streamed]
+    if arguments.trace:
+        write_trace(arguments.trace, model, model.take_trace())
     outputs = {
         info.name: np.stack([result[i] for result in results])
         if len(results) > 1
@@ -143,7 +149,13 @@ def _run(arguments: argparse.Namespace) -> None:
     }
     if arguments.save:
         write_outputs(arguments.save, outputs)
-    show.outputs(outputs, source=source, saved=arguments.save, as_json=arguments.json)
+    show.outputs(
+        outputs,
+        source=source,
+        saved=arguments.save,
+        trace=arguments.trace,
+        as_json=arguments.json,
+    )
 
 
 def _bench(arguments: argparse.Namespace) -> None:
@@ -280,11 +292,16 @@ def _parser() -> Parser:
     )
     profiles.set_defaults(command=_profile)
 
-    runs = commands.add_parser("run", help="run an artefact once")
+    runs = commands.add_parser("run", help="run an artefact on its inputs")
     runs.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
     runs.add_argument("--inputs", metavar="DATA.npz", help="arrays by input name (default: random)")
     runs.add_argument("--save", metavar="FILE.npz", help="write the outputs there")
     runs.add_argument("--seed", type=int, default=0, metavar="N", help="of random inputs")
+    runs.add_argument(
+        "--trace",
+        metavar="FILE.json",
+        help="write when each region ran on which lane, for Perfetto or chrome://tracing",
+    )
     runs.add_argument(
         "--public-key",
         metavar="KEY.pem",

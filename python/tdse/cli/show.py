@@ -77,7 +77,12 @@ def _machine(exchange: Exchange) -> str:
 
 
 def outputs(
-    values: Mapping[str, npt.NDArray[Any]], *, source: str, saved: str | None, as_json: bool
+    values: Mapping[str, npt.NDArray[Any]],
+    *,
+    source: str,
+    saved: str | None,
+    trace: str | None,
+    as_json: bool,
 ) -> None:
     """Print the shape and range of each output."""
     rows = [
@@ -92,7 +97,7 @@ def outputs(
         for name, value in values.items()
     ]
     if as_json:
-        print_json({"inputs": source, "saved": saved, "outputs": rows})
+        print_json({"inputs": source, "saved": saved, "trace": trace, "outputs": rows})
         return
     say(f"inputs: {source}")
     for row in rows:
@@ -102,6 +107,8 @@ def outputs(
         )
     if saved:
         say(f"outputs are in {saved}")
+    if trace:
+        say(f"the trace is in {trace}")
 
 
 def compiled(result: CompileResult) -> None:

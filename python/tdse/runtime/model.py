@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +139,16 @@ class Model:
         outputs = self._empty_outputs()
         native.call(self._run, *_addresses(inputs), *_addresses(outputs))
         return outputs
+
+    @overload
+    def stream(
+        self, items: Iterable[Any], *, return_exceptions: Literal[False] = False
+    ) -> Iterator[Array | tuple[Array, ...]]: ...
+
+    @overload
+    def stream(
+        self, items: Iterable[Any], *, return_exceptions: bool
+    ) -> Iterator[Array | tuple[Array, ...] | TdseError]: ...
 
     def stream(
         self, items: Iterable[Any], *, return_exceptions: bool = False

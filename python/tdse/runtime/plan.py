@@ -25,6 +25,11 @@ MAGIC = b"TDSEPLAN"
 VERSION = 2
 BLOB_ALIGNMENT = 64
 
+# About what it costs to wake a thread that sleeps and to be woken by it: 35 to 80 us on virtual
+# machines (benchmarks/executor.py). A thread that spins for as long before it sleeps waits at most
+# twice as long as one that knows beforehand which is better.
+SPIN_US = 50
+
 # DLDataTypeCode and bits of the element types that a tensor at a region's border can have.
 _TYPES = {
     "bool": (6, 8),
@@ -84,15 +89,14 @@ class PlanLane:
         name: for messages and traces.
         cpus: numbers of the CPUs that the thread, and threads that regions start for it, stay on;
             none: any.
-        spin_us: how long the thread looks for work before it sleeps, at most a second. To wake one
-            that sleeps takes some 50 us on a virtual machine, less elsewhere.
+        spin_us: how long the thread looks for work before it sleeps, at most a second.
         timeout_ms: a region that takes longer counts as hung; its lane is not used any more. 0: no
             limit.
     """
 
     name: str
     cpus: tuple[int, ...] = ()
-    spin_us: int = 0
+    spin_us: int = SPIN_US
     timeout_ms: int = 0
 
 
