@@ -35,29 +35,6 @@ bool Contains(const std::vector<TensorId>& ids, TensorId id) {
   return std::count(ids.begin(), ids.end(), id) > 0;
 }
 
-// Whether region a always ends before region b starts: it computes something for b, or is before it
-// on the same lanes, or before one that is before b.
-std::vector<std::vector<bool>> RegionsBefore(const Plan& plan) {
-  const size_t count = plan.regions.size();
-  std::vector<std::vector<bool>> before(count, std::vector<bool>(count, false));
-  for (size_t b = 0; b < count; ++b) {
-    for (size_t a = 0; a < b; ++a) {
-      before[a][b] = plan.regions[a].lanes == plan.regions[b].lanes;
-      for (const TensorId id : plan.regions[a].outputs) {
-        before[a][b] = before[a][b] || Contains(plan.regions[b].inputs, id);
-      }
-    }
-  }
-  for (size_t via = 0; via < count; ++via) {
-    for (size_t a = 0; a < count; ++a) {
-      for (size_t b = 0; b < count; ++b) {
-        before[a][b] = before[a][b] || (before[a][via] && before[via][b]);
-      }
-    }
-  }
-  return before;
-}
-
 // For each two tensors, whether all calls that touch the first end before any that touches the
 // second.
 std::vector<std::vector<bool>> TensorsBefore(const Plan& plan) {

@@ -193,4 +193,26 @@ Plan RandomPlan(std::mt19937* random, size_t max_lanes) {
   return plan;
 }
 
+std::vector<std::vector<bool>> RegionsBefore(const Plan& plan) {
+  const size_t count = plan.regions.size();
+  std::vector<std::vector<bool>> before(count, std::vector<bool>(count, false));
+  for (size_t b = 0; b < count; ++b) {
+    for (size_t a = 0; a < b; ++a) {
+      before[a][b] = plan.regions[a].lanes == plan.regions[b].lanes;
+      for (const TensorId id : plan.regions[a].outputs) {
+        const std::vector<TensorId>& inputs = plan.regions[b].inputs;
+        before[a][b] = before[a][b] || std::count(inputs.begin(), inputs.end(), id) > 0;
+      }
+    }
+  }
+  for (size_t via = 0; via < count; ++via) {
+    for (size_t a = 0; a < count; ++a) {
+      for (size_t b = 0; b < count; ++b) {
+        before[a][b] = before[a][b] || (before[a][via] && before[via][b]);
+      }
+    }
+  }
+  return before;
+}
+
 }  // namespace tdse

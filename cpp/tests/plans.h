@@ -30,6 +30,10 @@ Plan Chain(size_t count, int64_t elements);
 // is written; each on one or several of up to `max_lanes` lanes.
 Plan RandomPlan(std::mt19937* random, size_t max_lanes = 1);
 
+// For each two regions, whether the first always ends before the second starts: it computes
+// something for it, or is before it on the same lanes, or before one that is before it.
+std::vector<std::vector<bool>> RegionsBefore(const Plan& plan);
+
 // As an executor takes it.
 std::shared_ptr<const Plan> Shared(Plan plan);
 

@@ -8,13 +8,14 @@
 #include <tvm/ffi/reflection/registry.h>
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "functions.h"
 #include "litert_api.h"
 #include "litert_region.h"
+#include "stream_module.h"
 #include "tvm_region.h"
 
 namespace tdse {
@@ -24,14 +25,6 @@ namespace ffi = tvm::ffi;
 
 ffi::Bytes ToBytes(const std::vector<double>& values) {
   return ffi::Bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double));
-}
-
-void* ToAddress(ffi::AnyView argument) { return reinterpret_cast<void*>(argument.cast<int64_t>()); }
-
-void RequireCount(ffi::PackedArgs args, size_t count, const char* function) {
-  if (static_cast<size_t>(args.size()) == count) return;
-  throw std::runtime_error(std::string(function) + " takes " + std::to_string(count) +
-                           " arguments, not " + std::to_string(args.size()));
 }
 
 // The data of a tensor argument that must be as the plan says.
@@ -57,109 +50,6 @@ void* CheckedData(ffi::AnyView argument, const PlanTensor& planned) {
   }
   return static_cast<char*>(tensor->data) + tensor->byte_offset;
 }
-
-// Addresses among the arguments, from `first` on.
-std::vector<const void*> InputsOf(const Plan& plan, ffi::PackedArgs args, int first) {
-  std::vector<const void*> inputs(plan.inputs.size());
-  for (const void*& input : inputs) input = ToAddress(args[first++]);
-  return inputs;
-}
-
-std::vector<void*> OutputsOf(const Plan& plan, ffi::PackedArgs args, int first) {
-  std::vector<void*> outputs(plan.outputs.size());
-  for (void*& output : outputs) output = ToAddress(args[first++]);
-  return outputs;
-}
-
-// A function of a module, which keeps the module alive.
-template <typename Module>
-ffi::Function FunctionOf(Module* module,
-                         void (Module::*method)(ffi::PackedArgs args, ffi::Any* result)) {
-  ffi::ObjectPtr<ffi::Object> owner = ffi::GetObjectPtr<ffi::Object>(module);
-  return ffi::Function::FromPacked([owner, module, method](ffi::PackedArgs args, ffi::Any* result) {
-    try {
-      (module->*method)(args, result);
-    } catch (const ffi::Error&) {
-      throw;
-    } catch (const std::exception& error) {
-      TVM_FFI_THROW(RuntimeError) << error.what();
-    }
-  });
-}
-
-// A stream through an executor module. Several threads may call, one is served at a time.
-//
-//   push(inputs...)    addresses; copied in. false: pop first, too much is in flight
-//   ready()            whether pop would not wait
-//   pop(outputs...)    addresses; waits for the oldest item. Raises what the item failed with
-//   cancel()           skips what is in flight, as the end of the module does
-class StreamModule final : public ffi::ModuleObj {
- public:
-  StreamModule(ffi::ObjectPtr<ffi::Object> owner, SharedExecutor* executor, const Plan& plan)
-      : owner_(std::move(owner)),
-        executor_(*executor),
-        plan_(plan),
-        stream_(std::make_unique<Stream>(&executor->Get())) {}
-
-  ~StreamModule() {
-    // It would wait for threads that a forked process does not have.
-    if (executor_.IsOfAnotherProcess()) stream_.release();
-  }
-
-  const char* kind() const final { return "tdse_stream"; }
-
-  ffi::Optional<ffi::Function> GetFunction(const ffi::String& name) final {
-    static const std::pair<const char*, Method> kMethods[] = {
-        {"push", &StreamModule::Push},
-        {"ready", &StreamModule::Ready},
-        {"pop", &StreamModule::Pop},
-        {"cancel", &StreamModule::Cancel},
-    };
-    for (const auto& [method_name, method] : kMethods) {
-      if (name == method_name) return FunctionOf(this, method);
-    }
-    return std::nullopt;
-  }
-
- private:
-  using Method = void (StreamModule::*)(ffi::PackedArgs args, ffi::Any* result);
-
-  void Push(ffi::PackedArgs args, ffi::Any* result) {
-    RequireCount(args, plan_.inputs.size(), "push");
-    const std::unique_lock<std::mutex> lock = Lock();
-    *result = stream_->TryPush(InputsOf(plan_, args, 0));
-  }
-
-  void Ready(ffi::PackedArgs args, ffi::Any* result) {
-    RequireCount(args, 0, "ready");
-    const std::unique_lock<std::mutex> lock = Lock();
-    *result = stream_->IsOldestDone();
-  }
-
-  void Pop(ffi::PackedArgs args, ffi::Any*) {
-    RequireCount(args, plan_.outputs.size(), "pop");
-    const std::unique_lock<std::mutex> lock = Lock();
-    stream_->Pop(OutputsOf(plan_, args, 0));
-  }
-
-  void Cancel(ffi::PackedArgs args, ffi::Any*) {
-    RequireCount(args, 0, "cancel");
-    const std::unique_lock<std::mutex> lock = Lock();
-    stream_->Cancel();
-  }
-
-  std::unique_lock<std::mutex> Lock() {
-    // Throws in a forked process, where another thread may have had the mutex.
-    executor_.Get();
-    return std::unique_lock<std::mutex>(mutex_);
-  }
-
-  const ffi::ObjectPtr<ffi::Object> owner_;
-  SharedExecutor& executor_;
-  const Plan& plan_;
-  std::mutex mutex_;
-  std::unique_ptr<Stream> stream_;
-};
 
 }  // namespace
 

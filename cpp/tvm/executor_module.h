@@ -29,7 +29,7 @@ struct OwnedPlan {
 //
 //   tdse_main(inputs..., outputs...)   tensors on the host, contiguous; copied in and out
 //   run(inputs..., outputs...)         the same with addresses (int), not checked
-//   stream()                           a module of kind tdse_stream, see below
+//   stream()                           a module of kind tdse_stream, see stream_module.h
 //   time_runs(count, inputs...)        latency of each run, [count]
 //   time_stream(count, inputs...)      from the first input to each output of a stream, [count]
 //   profile(count, inputs...)          of each region, [count, regions]

@@ -8,6 +8,9 @@ import gc
 import itertools
 import json
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -285,6 +288,38 @@ def test_lanes_end_with_the_model(regions: Regions) -> None:
         del model, stream
         gc.collect()
         assert len(os.listdir("/proc/self/task")) == before
+
+
+@pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "os.fork() or sys.exit(4); os.wait()"])
+def test_a_process_ends_with_a_stream_that_goes_on(end: str) -> None:
+    """Also while regions that run Python are in the middle of an item."""
+    code = f"""
+    import os, sys, time
+    import numpy as np
+    import tvm_ffi
+    import test_stream
+    from tdse.runtime import native
+    native.register()
+    regions = test_stream.Regions()
+    regions.hangs = 3
+    regions.go_on.wait = lambda timeout: time.sleep(0.2)
+    tvm_ffi.register_global_func("tdse.litert_interpreter", regions.make, override=True)
+    model = test_stream.pipeline(2)
+    stream = model.stream(np.array([value]) for value in range(100))
+    print(next(stream), next(stream), flush=True)
+    {end}
+    """
+    path = [str(Path(__file__).parent), *sys.path]
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (process.stdout, process.stderr) == ("[2] [3]\n", "")
+    assert process.returncode == (3 if "3" in end else 0)
 
 
 def test_a_trace(regions: Regions) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from tdse.errors import TdseError, UsageError
+from tdse.errors import TargetError, TdseError, UsageError
 from tdse.runtime import native
 from tdse.runtime.artefact import MODULE
 from tdse.runtime.check import check_artefact
@@ -173,6 +176,9 @@ class Model:
         """
         stream = native.call(self._executor["stream"])
         push, pop, ready = stream["push"], stream["pop"], stream["ready"]
+        cancel = partial(_cancel, stream["cancel"])
+        # A thread that wants to run Python while the interpreter ends would end the process.
+        atexit.register(cancel)
         # For each item on its way, what is wrong with its inputs.
         waiting: deque[UsageError | None] = deque()
 
@@ -204,7 +210,8 @@ class Model:
             while waiting:
                 yield next_result()
         finally:
-            native.call(stream["cancel"])
+            atexit.unregister(cancel)
+            cancel()
 
     def time_runs(self, arrays: Sequence[npt.ArrayLike], count: int) -> npt.NDArray[np.float64]:
         """Microseconds of ``count`` runs, inputs copied in once, outputs left in place."""
@@ -304,6 +311,12 @@ def random_array(
         return generator.integers(limits.min, limits.max, shape, dtype, endpoint=True)
     # Wider integers are indices or counts far more often than values.
     return generator.integers(0, 2, shape).astype(dtype)
+
+
+def _cancel(cancel: Callable[[], None]) -> None:
+    # Refused in a forked process, where nothing is on its way.
+    with contextlib.suppress(TargetError):
+        native.call(cancel)
 
 
 def _one_or_tuple(outputs: list[Array]) -> Array | tuple[Array, ...]:
