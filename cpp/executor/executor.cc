@@ -59,7 +59,7 @@ class Executor::Call {
 
 Executor::Executor(std::shared_ptr<const Plan> plan, const RegionFactories& factories)
     : loaded_(std::make_shared<LoadedPlan>(std::move(plan), factories)) {
-  GiveBack(loaded_->NewFrame());
+  GiveBack(TakeFrame());
   if (!this->plan().RunsOnCaller()) lanes_ = std::make_unique<Lanes>(loaded_);
 }
 
@@ -136,7 +136,11 @@ Frame* Executor::TakeFrame() {
       return frame;
     }
   }
-  return loaded_->NewFrame();
+  Frame* frame = loaded_->NewFrame();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // Giving it back allocates nothing.
+  idle_frames_.reserve(++frames_);
+  return frame;
 }
 
 void Executor::GiveBack(Frame* frame) {

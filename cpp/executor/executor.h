@@ -72,6 +72,7 @@ class Executor {
   std::mutex mutex_;
   std::condition_variable call_ended_;
   size_t calls_ = 0;
+  size_t frames_ = 0;
   std::vector<Frame*> idle_frames_;
 };
 

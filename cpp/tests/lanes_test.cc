@@ -5,7 +5,9 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -441,13 +443,32 @@ TEST(ACancelledStreamEndsBesideALaneThatHangs) {
   CHECK(IsDropped(watched));
 }
 
-size_t Threads() {
-  size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
-    static_cast<void>(entry);
-    ++count;
+// The letters for the states of this process's threads: R where one runs, S where one sleeps.
+std::string ThreadStates() {
+  std::string states;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(thread.path() / "stat");
+    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    // After the name, which is in brackets.
+    if (!text.empty()) states += text.at(text.rfind(')') + 2);
   }
-  return count;
+  return states;
+}
+
+size_t Threads() { return ThreadStates().size(); }
+
+TEST(IdleLanesSleep) {
+  Plan plan = Pipeline();
+  for (PlanLane& lane : plan.lanes) lane.spin_us = 500;
+  Executor executor(Shared(plan), FakeFactories(plan));
+  Run(&executor, 1);
+  // All threads but this one.
+  CHECK(Becomes([] {
+    const std::string states = ThreadStates();
+    return std::count(states.begin(), states.end(), 'S') + 1 ==
+           static_cast<std::ptrdiff_t>(states.size());
+  }));
+  CHECK_EQUAL(RunExecutor(&executor, plan, {{7}}).size(), 1u);
 }
 
 TEST(AThousandCancelledStreams) {
