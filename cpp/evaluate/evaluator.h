@@ -31,8 +31,7 @@ enum Rule {
   kRules
 };
 
-// The figures of a placement: these, then kRules violations, then the latency of each model, then
-// the peak of each memory.
+// The figures of a placement: these, then kRules violations, then the latency of each model.
 enum Figure { kMakespan, kPeriodLength, kActiveEnergy, kTotalEnergy, kRegionCount, kFigures };
 
 // Evaluates one placement after the other in memory that is allocated once; for one thread.
@@ -45,7 +44,9 @@ class Evaluator {
   const Problem& problem() const { return problem_; }
   // How many numbers Evaluate writes.
   int32_t n_figures() const;
-  void Evaluate(const Genes& genes, double* figures);
+  // `peak_bytes`: of each memory; null if nobody asks for them, which is faster where no memory is
+  // limited.
+  void Evaluate(const Genes& genes, double* figures, double* peak_bytes = nullptr);
 
   // Of the last placement.
   const Regions& regions() const { return placed_.formed(); }

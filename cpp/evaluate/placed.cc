@@ -11,7 +11,8 @@ Placed::Placed(const Problem& problem)
       leaving_(problem.n_values),
       crossings_(problem.uses.size() + 1),
       readings_(problem.uses.size()),
-      copies_(static_cast<size_t>(problem.n_values) * problem.n_memories),
+      there_us_(static_cast<size_t>(problem.n_values) * problem.n_memories),
+      n_left_(there_us_.size()),
       is_inner_(problem.n_values),
       parameter_bytes_(problem.n_devices),
       n_listed_(problem.n_devices),
@@ -33,7 +34,7 @@ Placed::Placed(const Problem& problem)
   blank_.push_back(caller);
 }
 
-void Placed::Place(const Genes& genes) {
+void Placed::Place(const Genes& genes, bool counts_memory) {
   variants_ = genes.variants;
   formed_.Form(genes.variants, genes.cuts);
   for (int32_t index = 0; index < n_regions(); ++index) {
@@ -46,7 +47,10 @@ void Placed::Place(const Genes& genes) {
   AddOperators();
   AddValues();
   LinkValues();
-  AddInnerBytes();
+  if (counts_memory) {
+    CountReaders();
+    AddInnerBytes();
+  }
   SetKeys(genes);
 }
 
@@ -69,7 +73,6 @@ void Placed::AddOperators() {
 void Placed::AddValues() {
   ListCrossings();
   n_leaving_ = n_readings_ = 0;
-  std::fill(is_inner_.begin(), is_inner_.end(), -1);
   int32_t last_value = -1;
   const LinearTime* borders = nullptr;
   for (int32_t i = 0; i < n_crossings_; ++i) {
@@ -112,7 +115,6 @@ void Placed::ListCrossings() {
 // Returns the borders to regions that read it.
 const LinearTime* Placed::AddLeaving(int32_t index) {
   const Value& value = problem_.values[index];
-  is_inner_[index] = 0;
   Leaving& leaving = leaving_[n_leaving_];
   leaving.value = index;
   leaving.size_bytes = value.size_bytes;
@@ -126,28 +128,35 @@ const LinearTime* Placed::AddLeaving(int32_t index) {
   return &problem_.borders[home.variant * (problem_.n_variants + 1)];
 }
 
-// Lists what leaves each region, in order, and counts who is to read it.
+// Lists what leaves each region, in order.
 void Placed::LinkValues() {
-  const int32_t n_memories = problem_.n_memories;
-  std::fill_n(copies_.begin(), n_leaving_ * n_memories, Copy{-1.0, 0});
-  for (int32_t r = 0; r < n_readings_; ++r) {
-    const Reading& reading = readings_[r];
-    ++copies_[reading.leaving * n_memories + regions_[reading.region].memory].n_left;
-  }
+  std::fill_n(there_us_.begin(), At(n_leaving_, 0), -1.0);
   for (int32_t index = n_leaving_ - 1; index >= 0; --index) {
-    Leaving& leaving = leaving_[index];
-    Region& home = regions_[leaving.home];
-    leaving.next_made = home.first_made;
+    Region& home = regions_[leaving_[index].home];
+    leaving_[index].next_made = home.first_made;
     home.first_made = index;
+  }
+}
+
+// Counts who is to read what leaves its region.
+void Placed::CountReaders() {
+  std::fill_n(n_left_.begin(), At(n_leaving_, 0), 0);
+  for (int32_t r = 0; r < n_readings_; ++r) {
+    ++n_left(readings_[r].leaving, regions_[readings_[r].region].memory);
+  }
+  for (int32_t index = 0; index < n_leaving_; ++index) {
+    Leaving& leaving = leaving_[index];
     leaving.n_left = leaving.reading_end - leaving.reading_begin + leaving.is_output;
     // Where it is made, it stays until all have read it; on the host, an output does.
-    ++copies_[index * n_memories + leaving.memory].n_left;
-    copies_[index * n_memories + problem_.host_memory].n_left += leaving.is_output;
+    ++n_left(index, leaving.memory);
+    n_left(index, problem_.host_memory) += leaving.is_output;
   }
 }
 
 // The most that tensors which do not leave their region take at once.
 void Placed::AddInnerBytes() {
+  std::fill(is_inner_.begin(), is_inner_.end(), -1);
+  for (int32_t index = 0; index < n_leaving_; ++index) is_inner_[leaving_[index].value] = 0;
   for (const InnerBytes& bytes : problem_.inner_bytes) {
     Region& region = regions_[formed_.of(bytes.op)];
     const int64_t live_bytes = region.inner_live_bytes + (bytes.change & is_inner_[bytes.value]);

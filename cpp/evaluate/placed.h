@@ -55,18 +55,13 @@ struct Reading {
   int32_t next;  // of the same region; -1 after the last
 };
 
-// A value in a memory.
-struct Copy {
-  double there_us;  // negative if it was not asked for
-  int64_t n_left;   // regions that are still to read it there; what must be kept counts as one
-};
-
 // One placement after the other, in memory that is allocated once.
 class Placed {
  public:
   explicit Placed(const Problem& problem);
 
-  void Place(const Genes& genes);
+  // `counts_memory`: also what is needed for the peaks of the memories.
+  void Place(const Genes& genes, bool counts_memory);
 
   const Regions& formed() const { return formed_; }
   int32_t n_regions() const { return formed_.size(); }
@@ -76,9 +71,10 @@ class Placed {
   Region& region(int32_t index) { return regions_[index]; }
   const Region& region(int32_t index) const { return regions_[index]; }
   const Reading& reading(int32_t index) const { return readings_[index]; }
-  Copy& copy(int32_t leaving, int32_t memory) {
-    return copies_[static_cast<size_t>(leaving) * problem_.n_memories + memory];
-  }
+  // When a value is in a memory; negative if it was not asked for there.
+  double& there_us(int32_t leaving, int32_t memory) { return there_us_[At(leaving, memory)]; }
+  // Regions that are still to read a value in a memory; what must be kept counts as one.
+  int32_t& n_left(int32_t leaving, int32_t memory) { return n_left_[At(leaving, memory)]; }
   int32_t n_illegal() const { return n_illegal_; }
   double energy_uj() const { return energy_uj_; }  // of the operators
   int64_t parameter_bytes(int32_t device) const { return parameter_bytes_[device]; }
@@ -90,11 +86,15 @@ class Placed {
     int32_t value, region;
   };
 
+  size_t At(int32_t leaving, int32_t memory) const {
+    return static_cast<size_t>(leaving) * problem_.n_memories + memory;
+  }
   void AddOperators();
   void AddValues();
   void ListCrossings();
   const LinearTime* AddLeaving(int32_t value);
   void LinkValues();
+  void CountReaders();
   void AddInnerBytes();
   void SetKeys(const Genes& genes);
   void SetTails();
@@ -110,7 +110,8 @@ class Placed {
   std::vector<Leaving> leaving_;
   std::vector<Crossing> crossings_;
   std::vector<Reading> readings_;
-  std::vector<Copy> copies_;              // by leaving value and memory
+  std::vector<double> there_us_;          // by leaving value and memory
+  std::vector<int32_t> n_left_;           // likewise
   std::vector<int64_t> is_inner_;         // by value: all bits or none
   std::vector<int64_t> parameter_bytes_;  // by device
   std::vector<int32_t> n_listed_;         // by device

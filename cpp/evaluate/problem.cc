@@ -66,6 +66,7 @@ Problem::Problem(const ProblemArrays& a)
   for (size_t device = 0; device < devices; ++device) idle_w += a.idle_w[device];
   energy_budget_uj = a.energy_budget_uj;
 
+  has_memory_limit = AnyOtherThan(memory_bytes, double{INFINITY});
   has_slowdown = AnyOtherThan(slowdown, 1.0);
   has_prefix = AnyOtherThan(prefix, uint8_t{0});
   has_single_region = AnyOtherThan(single_region, uint8_t{0});

@@ -135,7 +135,7 @@ struct Problem {
   double energy_budget_uj;
 
   // What no variant or device has need not be looked at.
-  bool has_slowdown, has_prefix, has_single_region;
+  bool has_slowdown, has_prefix, has_single_region, has_memory_limit;
 
  private:
   void AddLinks(const int32_t* links);

@@ -28,9 +28,10 @@ Timeline::Timeline(const Problem& problem)
   transfers_.reserve(static_cast<size_t>(problem.n_values) * problem.n_memories);
 }
 
-void Timeline::Run(Placed* placed, bool strict) {
+void Timeline::Run(Placed* placed, bool strict, bool counts_memory) {
   placed_ = placed;
   strict_ = strict;
+  counts_memory_ = counts_memory;
   Begin();
   double now_us = 0.0, end_us = INFINITY;
   while (true) {
@@ -156,7 +157,6 @@ int32_t Timeline::TakeRunning(int32_t place) {
 
 void Timeline::Complete(int32_t index, double now_us) {
   const Region& region = placed_->region(index);
-  const int32_t memory = region.memory;
   Device& device = devices_[region.device];
   device.free_cores += region.cores;
   --device.n_running;
@@ -165,11 +165,17 @@ void Timeline::Complete(int32_t index, double now_us) {
   for (int32_t made = region.first_made; made >= 0; made = placed_->leaving(made).next_made) {
     HandOver(made, now_us);
   }
+  if (counts_memory_) Release(region);
+}
+
+// Gives back what a region that is done took or read.
+void Timeline::Release(const Region& region) {
+  const int32_t memory = region.memory;
   live_bytes_[memory] -= region.inner_bytes;
   for (int32_t r = region.first_reading; r >= 0; r = placed_->reading(r).next) {
     const int32_t read = placed_->reading(r).leaving;
     Leaving& leaving = placed_->leaving(read);
-    live_bytes_[memory] -= leaving.size_bytes * (--placed_->copy(read, memory).n_left == 0);
+    live_bytes_[memory] -= leaving.size_bytes * (--placed_->n_left(read, memory) == 0);
     live_bytes_[leaving.memory] -= leaving.size_bytes * (--leaving.n_left == 0);
   }
 }
@@ -177,11 +183,11 @@ void Timeline::Complete(int32_t index, double now_us) {
 // Gives a value that was just made to all that read it.
 void Timeline::HandOver(int32_t made, double now_us) {
   const Leaving& leaving = placed_->leaving(made);
-  placed_->copy(made, leaving.memory).there_us = now_us;
+  placed_->there_us(made, leaving.memory) = now_us;
   for (int32_t r = leaving.reading_begin; r < leaving.reading_end; ++r) {
     const int32_t index = placed_->reading(r).region;
     Region& region = placed_->region(index);
-    double there_us = placed_->copy(made, region.memory).there_us;
+    double there_us = placed_->there_us(made, region.memory);
     if (there_us < 0.0) there_us = Carry(made, region.memory, region.model, now_us);
     region.arrival_us = std::max(region.arrival_us, there_us);
     if (--region.waiting) continue;
@@ -193,7 +199,7 @@ void Timeline::HandOver(int32_t made, double now_us) {
   }
   if (leaving.is_output) {
     const int32_t model = placed_->region(leaving.home).model;
-    double there_us = placed_->copy(made, problem_.host_memory).there_us;
+    double there_us = placed_->there_us(made, problem_.host_memory);
     if (there_us < 0.0) there_us = Carry(made, problem_.host_memory, model, now_us);
     latency_us_[model] = std::max(latency_us_[model], there_us);
   }
@@ -212,7 +218,7 @@ double Timeline::Carry(int32_t made, int32_t target, int32_t model, double now_u
     bus_load_us_[way.bus * problem_.n_models + model] += carry_us;
   }
   const double there_us = start_us + carry_us;
-  placed_->copy(made, target).there_us = there_us;
+  placed_->there_us(made, target) = there_us;
   transfers_.push_back({leaving.value, leaving.memory, target, start_us, there_us});
   Take(target, leaving.size_bytes);
   return there_us;

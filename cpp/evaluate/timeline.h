@@ -23,10 +23,11 @@ class Timeline {
  public:
   explicit Timeline(const Problem& problem);
 
-  // Runs all regions, and tells them when.
-  void Run(Placed* placed, bool strict);
+  // Runs all regions, and tells them when. `counts_memory`: also what is in the memories.
+  void Run(Placed* placed, bool strict, bool counts_memory);
 
   const std::vector<double>& latency_us() const { return latency_us_; }
+  // Of the last run that counted memory.
   const std::vector<int64_t>& peak_bytes() const { return peak_bytes_; }
   // Microseconds of each bus for each model, row-major.
   const std::vector<double>& bus_load_us() const { return bus_load_us_; }
@@ -62,15 +63,17 @@ class Timeline {
   int32_t TakeRunning(int32_t place);
   void Complete(int32_t region, double now_us);
   void HandOver(int32_t made, double now_us);
+  void Release(const Region& region);
   double Carry(int32_t made, int32_t target, int32_t model, double now_us);
   void Take(int32_t memory, int64_t size_bytes) {
+    if (!counts_memory_) return;
     const int64_t live_bytes = live_bytes_[memory] += size_bytes;
     peak_bytes_[memory] = std::max(peak_bytes_[memory], live_bytes);
   }
 
   const Problem& problem_;
   Placed* placed_ = nullptr;
-  bool strict_ = false;
+  bool strict_ = false, counts_memory_ = false;
 
   std::vector<Device> devices_;
   std::vector<Heap> ready_;       // by device

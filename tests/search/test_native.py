@@ -47,7 +47,7 @@ def test_a_batch_gives_what_its_placements_give_alone():
     cuts = chance.random((50, len(problem.links))) < 0.3
     priority = chance.random((50, 30))
     evaluator = Evaluator(problem)
-    many = evaluator.evaluate(variants, cuts, priority, regions=True)
+    many = evaluator.evaluate(variants, cuts, priority, details=True)
     for row in range(50):
         genes = Genes(variants[row].tolist(), cuts[row].tolist(), priority[row].tolist())
         one = assess(problem, genes)
@@ -61,7 +61,8 @@ def test_a_batch_gives_what_its_placements_give_alone():
         assert tuple(many.violations[row]) == one.violations
         for index, region in enumerate(one.schedule.regions):
             assert set(many.region_of[row, list(region.ops)]) == {index}
-    assert evaluator.evaluate(variants).region_of is None
+    plain = evaluator.evaluate(variants)
+    assert plain.region_of is None and plain.peak_bytes is None
 
 
 def test_threads_with_an_evaluator_each_give_equal_answers():
