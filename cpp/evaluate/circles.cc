@@ -12,7 +12,8 @@ constexpr int32_t kClosed = std::numeric_limits<int32_t>::max();
 }  // namespace
 
 Circles::Circles(int32_t most_nodes, int32_t most_edges)
-    : edges_(most_edges),
+    : edge_to_(most_edges),
+      edge_next_(most_edges),
       next_(most_nodes),
       seen_(most_nodes),
       lowest_(most_nodes),
@@ -40,13 +41,13 @@ void Circles::Search(int32_t root, int32_t* order) {
   open_[n_open_++] = node;
   while (true) {
     if (next_[node] >= 0) {
-      const Edge edge = edges_[next_[node]];
-      next_[node] = edge.next;
-      if (seen_[edge.to]) {
-        lowest_[node] = std::min(lowest_[node], seen_[edge.to]);
+      const int32_t to = edge_to_[next_[node]];
+      next_[node] = edge_next_[next_[node]];
+      if (seen_[to]) {
+        lowest_[node] = std::min(lowest_[node], seen_[to]);
       } else {
         path_[length++] = node;
-        node = edge.to;
+        node = to;
         seen_[node] = lowest_[node] = ++n_seen_;
         open_[n_open_++] = node;
       }

@@ -9,7 +9,8 @@ Placed::Placed(const Problem& problem)
       formed_(problem),
       regions_(problem.n_ops + 1),
       leaving_(problem.n_values),
-      crossings_(problem.uses.size() + 1),
+      crossing_value_(problem.uses.size() + 1),
+      crossing_region_(problem.uses.size() + 1),
       readings_(problem.uses.size()),
       there_us_(static_cast<size_t>(problem.n_values) * problem.n_memories),
       n_left_(there_us_.size()),
@@ -76,13 +77,13 @@ void Placed::AddValues() {
   int32_t last_value = -1;
   const LinearTime* borders = nullptr;
   for (int32_t i = 0; i < n_crossings_; ++i) {
-    const Crossing& crossing = crossings_[i];
-    if (crossing.value != last_value) {
-      last_value = crossing.value;
-      borders = AddLeaving(crossing.value);
+    const int32_t index = crossing_region_[i];
+    if (crossing_value_[i] != last_value) {
+      last_value = crossing_value_[i];
+      borders = AddLeaving(last_value);
     }
     Leaving& leaving = leaving_[n_leaving_ - 1];
-    if (crossing.region == n_regions()) {
+    if (index == n_regions()) {
       Region& home = regions_[leaving.home];
       const Way& way = problem_.ways[home.memory * problem_.n_memories + problem_.host_memory];
       home.work_us += borders[problem_.n_variants].Of(leaving.size_bytes);
@@ -90,10 +91,10 @@ void Placed::AddValues() {
       leaving.is_output = 1;
       continue;
     }
-    Region& region = regions_[crossing.region];
+    Region& region = regions_[index];
     // It reads the value already.
     if (region.first_reading >= leaving.reading_begin) continue;
-    readings_[n_readings_] = {n_leaving_ - 1, crossing.region, region.first_reading};
+    readings_[n_readings_] = {n_leaving_ - 1, index, region.first_reading};
     region.first_reading = n_readings_++;
     leaving.reading_end = n_readings_;
     ++region.waiting;
@@ -106,7 +107,8 @@ void Placed::ListCrossings() {
   int32_t count = 0;
   for (const Use& use : problem_.uses) {
     const int32_t region = formed_.of(use.consumer);
-    crossings_[count] = {use.value, region};
+    crossing_value_[count] = use.value;
+    crossing_region_[count] = region;
     count += region != formed_.of(use.producer);
   }
   n_crossings_ = count;

@@ -80,12 +80,6 @@ class Placed {
   int64_t parameter_bytes(int32_t device) const { return parameter_bytes_[device]; }
 
  private:
-  // That an operator of a region, or the caller as number n_regions, reads a value that the region
-  // did not make.
-  struct Crossing {
-    int32_t value, region;
-  };
-
   size_t At(int32_t leaving, int32_t memory) const {
     return static_cast<size_t>(leaving) * problem_.n_memories + memory;
   }
@@ -108,7 +102,9 @@ class Placed {
   std::vector<Region> blank_;    // by variant, and the caller
   std::vector<Region> regions_;  // and the caller
   std::vector<Leaving> leaving_;
-  std::vector<Crossing> crossings_;
+  // By crossing: a value, and a region that an operator is in which reads it, or the caller as
+  // number n_regions; the region did not make it.
+  std::vector<int32_t> crossing_value_, crossing_region_;
   std::vector<Reading> readings_;
   std::vector<double> there_us_;          // by leaving value and memory
   std::vector<int32_t> n_left_;           // likewise

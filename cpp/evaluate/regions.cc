@@ -66,11 +66,17 @@ void Regions::Connect() {
     set_of[op] = before + ((n_sets - before) & -is_new);
     n_sets += is_new;
   }
-  // Its other links join sets.
-  int32_t n_regions = n_sets;
+  // Its other links join sets. Most are cut or lead to the same set.
+  int32_t n_joining = 0;
   for (const int32_t link : problem_.other_links) {
-    if (is_cut[link]) continue;
-    const int32_t one = Find(set_of[source[link]]), other = Find(set_of[target[link]]);
+    const int32_t one = set_of[source[link]], other = set_of[target[link]];
+    from_[n_joining] = one;
+    to_[n_joining] = other;
+    n_joining += (is_cut[link] == 0) & (one != other);
+  }
+  int32_t n_regions = n_sets;
+  for (int32_t i = 0; i < n_joining; ++i) {
+    const int32_t one = Find(from_[i]), other = Find(to_[i]);
     parent[std::max(one, other)] = std::min(one, other);
     n_regions -= one != other;
   }

@@ -23,9 +23,9 @@ Timeline::Timeline(const Problem& problem)
       peak_bytes_(problem.n_memories),
       bus_free_us_(problem.n_buses),
       bus_load_us_(static_cast<size_t>(problem.n_buses) * problem.n_models),
-      latency_us_(problem.n_models) {
+      latency_us_(problem.n_models),
+      transfers_(static_cast<size_t>(problem.n_values) * problem.n_memories) {
   finished_.reserve(problem.n_ops);
-  transfers_.reserve(static_cast<size_t>(problem.n_values) * problem.n_memories);
 }
 
 void Timeline::Run(Placed* placed, bool strict, bool counts_memory) {
@@ -55,9 +55,7 @@ void Timeline::Run(Placed* placed, bool strict, bool counts_memory) {
 
 // The inputs are there, and what needs no others is ready.
 void Timeline::Begin() {
-  transfers_.clear();
-  n_touched_ = n_running_ = 0;
-  n_without_link_ = 0;
+  n_touched_ = n_running_ = n_transfers_ = n_without_link_ = 0;
   std::fill(live_bytes_.begin(), live_bytes_.end(), 0);
   std::fill(bus_free_us_.begin(), bus_free_us_.end(), 0.0);
   std::fill(bus_load_us_.begin(), bus_load_us_.end(), 0.0);
@@ -219,7 +217,13 @@ double Timeline::Carry(int32_t made, int32_t target, int32_t model, double now_u
   }
   const double there_us = start_us + carry_us;
   placed_->there_us(made, target) = there_us;
-  transfers_.push_back({leaving.value, leaving.memory, target, start_us, there_us});
+  // In place: one that is put together elsewhere and then copied takes the processor long.
+  Transfer& transfer = transfers_[n_transfers_++];
+  transfer.value = leaving.value;
+  transfer.source = leaving.memory;
+  transfer.target = target;
+  transfer.start_us = start_us;
+  transfer.end_us = there_us;
   Take(target, leaving.size_bytes);
   return there_us;
 }

@@ -31,7 +31,8 @@ class Timeline {
   const std::vector<int64_t>& peak_bytes() const { return peak_bytes_; }
   // Microseconds of each bus for each model, row-major.
   const std::vector<double>& bus_load_us() const { return bus_load_us_; }
-  const std::vector<Transfer>& transfers() const { return transfers_; }
+  int32_t n_transfers() const { return n_transfers_; }
+  const Transfer& transfer(int32_t index) const { return transfers_[index]; }
   int32_t n_without_link() const { return n_without_link_; }
 
  private:
@@ -86,7 +87,7 @@ class Timeline {
   std::vector<double> bus_free_us_, bus_load_us_;
   std::vector<double> latency_us_;  // by model
   std::vector<Transfer> transfers_;
-  int32_t n_touched_ = 0, n_running_ = 0, n_without_link_ = 0;
+  int32_t n_touched_ = 0, n_running_ = 0, n_transfers_ = 0, n_without_link_ = 0;
 };
 
 }  // namespace tdse::evaluate

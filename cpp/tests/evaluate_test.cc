@@ -105,11 +105,11 @@ TEST(EvaluatesAChainOnTwoDevices) {
   CHECK_EQUAL(figures[kActiveEnergy], 20.0);
   CHECK_EQUAL(figures[kTotalEnergy], 20.0 + 2 * 124);
   CHECK_EQUAL(figures[kRegionCount], 2.0);
-  CHECK_EQUAL(evaluator.transfers().size(), 2u);
+  CHECK_EQUAL(evaluator.n_transfers(), 2);
   CHECK_EQUAL(evaluator.start_us(1), 63.0);
   // All on the CPU is one region, and leaves nothing of the placement before it behind.
   CHECK_EQUAL(Figures(&evaluator, {0, 0, 0})[kMakespan], 31.0);
-  CHECK(evaluator.transfers().empty());
+  CHECK_EQUAL(evaluator.n_transfers(), 0);
   CHECK_EQUAL(Figures(&evaluator, {0, 0, 0}, {1, 0})[kMakespan], 32.0);
   CHECK(Figures(&evaluator, {0, 1, 1}) == figures);
 }
