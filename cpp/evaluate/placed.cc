@@ -7,11 +7,11 @@ namespace tdse::evaluate {
 Placed::Placed(const Problem& problem)
     : problem_(problem),
       formed_(problem),
-      regions_(problem.n_ops + 1),
+      regions_(problem.n_ops + problem.n_models),
       leaving_(problem.n_values),
       crossing_value_(problem.uses.size() + 1),
       crossing_region_(problem.uses.size() + 1),
-      readings_(problem.uses.size()),
+      deliveries_(problem.uses.size()),
       there_us_(static_cast<size_t>(problem.n_values) * problem.n_memories),
       n_left_(there_us_.size()),
       is_inner_(problem.n_values),
@@ -24,14 +24,14 @@ Placed::Placed(const Problem& problem)
     region.device = problem.variant_device[variant];
     region.memory = problem.variant_memory[variant];
     region.cores = problem.variant_cores[variant];
-    region.first_made = region.first_reading = -1;
+    region.first_made = region.first_read = region.last_read = -1;
     region.work_us = problem.launch_us[variant];
     blank_.push_back(region);
   }
   Region caller{};
   caller.variant = problem.n_variants;
   caller.memory = problem.host_memory;
-  caller.first_made = caller.first_reading = -1;
+  caller.first_made = caller.first_read = caller.last_read = -1;
   blank_.push_back(caller);
 }
 
@@ -43,11 +43,13 @@ void Placed::Place(const Genes& genes, bool counts_memory) {
     regions_[index] = blank_[variants_[op]];
     regions_[index].model = problem_.model_of[op];
   }
-  // The caller is the region after the last.
-  regions_[n_regions()] = blank_[problem_.n_variants];
+  for (int32_t model = 0; model < problem_.n_models; ++model) {
+    regions_[caller(model)] = blank_[problem_.n_variants];
+    regions_[caller(model)].model = model;
+  }
   AddOperators();
   AddValues();
-  LinkValues();
+  LinkDeliveries();
   if (counts_memory) {
     CountReaders();
     AddInnerBytes();
@@ -70,39 +72,40 @@ void Placed::AddOperators() {
 }
 
 // Lists which values are read outside the region that makes them, and where; and adds what that
-// costs.
+// costs. Nearly without branches, since nothing foretells where regions end.
 void Placed::AddValues() {
   ListCrossings();
-  n_leaving_ = n_readings_ = 0;
-  int32_t last_value = -1;
-  const LinearTime* borders = nullptr;
+  int32_t n_leaving = 0, n_deliveries = 0, last_value = -1;
   for (int32_t i = 0; i < n_crossings_; ++i) {
-    const int32_t index = crossing_region_[i];
-    if (crossing_value_[i] != last_value) {
-      last_value = crossing_value_[i];
-      borders = AddLeaving(last_value);
-    }
-    Leaving& leaving = leaving_[n_leaving_ - 1];
-    if (index == n_regions()) {
-      Region& home = regions_[leaving.home];
-      const Way& way = problem_.ways[home.memory * problem_.n_memories + problem_.host_memory];
-      home.work_us += borders[problem_.n_variants].Of(leaving.size_bytes);
-      home.after_us = std::max(home.after_us, way.time.Of(leaving.size_bytes));
-      leaving.is_output = 1;
-      continue;
-    }
-    Region& region = regions_[index];
-    // It reads the value already.
-    if (region.first_reading >= leaving.reading_begin) continue;
-    readings_[n_readings_] = {n_leaving_ - 1, index, region.first_reading};
-    region.first_reading = n_readings_++;
-    leaving.reading_end = n_readings_;
+    const int32_t index = crossing_value_[i], reader = crossing_region_[i];
+    Region& region = regions_[reader];
+    // Another operator of the region reads it as well.
+    if (region.last_read == index) continue;
+    region.last_read = index;
+    const Value& value = problem_.values[index];
+    n_leaving += index != last_value;
+    last_value = index;
+    Leaving& leaving = leaving_[n_leaving - 1];
+    leaving.value = index;
+    leaving.size_bytes = value.size_bytes;
+    leaving.home = formed_.of(value.producer);
+    Region& home = regions_[leaving.home];
+    Delivery& delivery = deliveries_[n_deliveries++];
+    delivery.leaving = n_leaving - 1;
+    delivery.region = reader;
+    const Way& way = problem_.ways[home.memory * problem_.n_memories + region.memory];
+    delivery.carry_us = way.time.Of(value.size_bytes);
     ++region.waiting;
-    region.work_us += borders[region.variant].Of(leaving.size_bytes);
+    const int32_t pair = home.variant * (problem_.n_variants + 1) + region.variant;
+    // What is handed over to the caller is work of the region that makes it.
+    Region& working = regions_[reader < n_regions() ? reader : leaving.home];
+    working.work_us += problem_.borders[pair].Of(value.size_bytes);
   }
+  n_leaving_ = n_leaving;
+  n_deliveries_ = n_deliveries;
 }
 
-// Without branches, since nothing foretells where regions end.
+// Likewise without branches.
 void Placed::ListCrossings() {
   int32_t count = 0;
   for (const Use& use : problem_.uses) {
@@ -114,44 +117,33 @@ void Placed::ListCrossings() {
   n_crossings_ = count;
 }
 
-// Returns the borders to regions that read it.
-const LinearTime* Placed::AddLeaving(int32_t index) {
-  const Value& value = problem_.values[index];
-  Leaving& leaving = leaving_[n_leaving_];
-  leaving.value = index;
-  leaving.size_bytes = value.size_bytes;
-  leaving.reading_begin = leaving.reading_end = n_readings_;
-  leaving.is_output = 0;
-  leaving.home = formed_.of(value.producer);
-  Region& home = regions_[leaving.home];
-  leaving.memory = home.memory;
-  home.leaving_bytes += value.size_bytes;
-  ++n_leaving_;
-  return &problem_.borders[home.variant * (problem_.n_variants + 1)];
-}
-
-// Lists what leaves each region, in order.
-void Placed::LinkValues() {
+// Lists what each region delivers, in order.
+void Placed::LinkDeliveries() {
   std::fill_n(there_us_.begin(), At(n_leaving_, 0), -1.0);
-  for (int32_t index = n_leaving_ - 1; index >= 0; --index) {
-    Region& home = regions_[leaving_[index].home];
-    leaving_[index].next_made = home.first_made;
-    home.first_made = index;
+  for (int32_t d = n_deliveries_ - 1; d >= 0; --d) {
+    Region& home = regions_[leaving_[deliveries_[d].leaving].home];
+    deliveries_[d].next_made = home.first_made;
+    home.first_made = d;
   }
 }
 
-// Counts who is to read what leaves its region.
+// Lists what each region reads, and counts who is to read what.
 void Placed::CountReaders() {
   std::fill_n(n_left_.begin(), At(n_leaving_, 0), 0);
-  for (int32_t r = 0; r < n_readings_; ++r) {
-    ++n_left(readings_[r].leaving, regions_[readings_[r].region].memory);
-  }
   for (int32_t index = 0; index < n_leaving_; ++index) {
     Leaving& leaving = leaving_[index];
-    leaving.n_left = leaving.reading_end - leaving.reading_begin + leaving.is_output;
-    // Where it is made, it stays until all have read it; on the host, an output does.
-    ++n_left(index, leaving.memory);
-    n_left(index, problem_.host_memory) += leaving.is_output;
+    Region& home = regions_[leaving.home];
+    leaving.n_left = 0;
+    home.leaving_bytes += leaving.size_bytes;
+    ++n_left(index, home.memory);
+  }
+  for (int32_t d = 0; d < n_deliveries_; ++d) {
+    Delivery& delivery = deliveries_[d];
+    Region& region = regions_[delivery.region];
+    delivery.next_read = region.first_read;
+    region.first_read = d;
+    ++leaving_[delivery.leaving].n_left;
+    ++n_left(delivery.leaving, region.memory);
   }
 }
 
@@ -181,26 +173,24 @@ void Placed::SetKeys(const Genes& genes) {
 void Placed::SetTails() {
   for (int32_t i = 0; i < n_regions(); ++i) {
     Region& region = regions_[formed_.from_the_end()[i]];
-    const double tail_us = region.work_us + region.after_us;
-    region.key = -tail_us;
-    for (int32_t r = region.first_reading; r >= 0; r = readings_[r].next) {
-      const Leaving& leaving = leaving_[readings_[r].leaving];
-      const Way& way = problem_.ways[leaving.memory * problem_.n_memories + region.memory];
-      double& after_us = regions_[leaving.home].after_us;
-      after_us = std::max(after_us, way.time.Of(leaving.size_bytes) + tail_us);
+    double after_us = 0.0;
+    for (int32_t d = region.first_made; d >= 0; d = deliveries_[d].next_made) {
+      const Region& reader = regions_[deliveries_[d].region];
+      after_us = std::max(after_us, deliveries_[d].carry_us + (reader.work_us + reader.after_us));
     }
+    region.after_us = after_us;
+    region.key = -(region.work_us + after_us);
   }
 }
 
 // Makes the keys positions in one list, in which each region is after those that it reads from.
 void Placed::SetListOrder() {
-  // `position` counts readings at first: inputs hold nobody up.
+  // `position` counts deliveries at first: inputs hold nobody up.
   for (int32_t region = 0; region < n_regions(); ++region) {
     regions_[region].position = regions_[region].waiting;
   }
-  if (problem_.n_inputs > 0) {
-    const int32_t end = leaving_[problem_.n_inputs - 1].reading_end;
-    for (int32_t r = 0; r < end; ++r) --regions_[readings_[r].region].position;
+  for (int32_t d = regions_[caller(0)].first_made; d >= 0; d = deliveries_[d].next_made) {
+    --regions_[deliveries_[d].region].position;
   }
   for (int32_t region = 0; region < n_regions(); ++region) {
     if (!regions_[region].position) listable_.Push(regions_[region].key, region);
@@ -209,11 +199,11 @@ void Placed::SetListOrder() {
   for (int32_t listed = 0; listed < n_regions(); ++listed) {
     Region& region = regions_[listable_.top().region];
     listable_.Pop();
-    for (int32_t made = region.first_made; made >= 0; made = leaving_[made].next_made) {
-      const Leaving& leaving = leaving_[made];
-      for (int32_t r = leaving.reading_begin; r < leaving.reading_end; ++r) {
-        Region& reader = regions_[readings_[r].region];
-        if (!--reader.position) listable_.Push(reader.key, readings_[r].region);
+    for (int32_t d = region.first_made; d >= 0; d = deliveries_[d].next_made) {
+      const int32_t index = deliveries_[d].region;
+      // Callers are not listed.
+      if (!--regions_[index].position && index < n_regions()) {
+        listable_.Push(regions_[index].key, index);
       }
     }
     region.key = listed;

@@ -20,13 +20,15 @@ struct Genes {
   bool strict = false;
 };
 
-// What one region needs, and when it runs; two lines of the cache.
+// What one region needs, and when it runs; two lines of the cache. The caller of a model, which
+// gives it its inputs and is given its outputs, is a region that never runs.
 struct alignas(64) Region {
   int32_t variant, device, memory, model, cores;
-  int32_t first_made;     // values that leave it, linked by Leaving::next_made; -1 for none
-  int32_t first_reading;  // linked by Reading::next; -1 for none
-  int32_t waiting;        // readings whose value is not made yet
-  int32_t position;       // in its device's list, for strict genes
+  int32_t first_made;  // deliveries from it, linked by Delivery::next_made; -1 for none
+  int32_t first_read;  // deliveries to it, linked by Delivery::next_read; if memory is counted
+  int32_t last_read;   // the last value that it reads
+  int32_t waiting;     // deliveries that are not on their way yet
+  int32_t position;    // in its device's list, for strict genes
   double work_us;
   double after_us;  // the longest way from its end to the end of the run
   double key;       // devices start the region with the least key first
@@ -39,20 +41,18 @@ struct alignas(64) Region {
 // A value that is read outside the region that makes it.
 struct Leaving {
   int32_t value;
-  int32_t home;    // the region that makes it, or the caller
-  int32_t memory;  // in which it is made
-  int32_t reading_begin, reading_end;
-  int32_t next_made;  // of the same region; -1 after the last
-  int32_t n_left;     // regions that are still to read it; the caller counts as one
-  int32_t is_output;
+  int32_t home;    // the region that makes it, or a caller
+  int32_t n_left;  // regions that are still to read it
   int64_t size_bytes;
 };
 
 // That a region reads a value which it did not make.
-struct Reading {
+struct Delivery {
   int32_t leaving;
   int32_t region;
-  int32_t next;  // of the same region; -1 after the last
+  int32_t next_made;  // of the same region; -1 after the last
+  int32_t next_read;  // likewise
+  double carry_us;    // from memory to memory
 };
 
 // One placement after the other, in memory that is allocated once.
@@ -66,14 +66,15 @@ class Placed {
   const Regions& formed() const { return formed_; }
   int32_t n_regions() const { return formed_.size(); }
   const uint8_t* variants() const { return variants_; }
-  // Inputs come first, all of them.
+  // The region that stands for the caller of a model.
+  int32_t caller(int32_t model) const { return n_regions() + model; }
   Leaving& leaving(int32_t index) { return leaving_[index]; }
   Region& region(int32_t index) { return regions_[index]; }
   const Region& region(int32_t index) const { return regions_[index]; }
-  const Reading& reading(int32_t index) const { return readings_[index]; }
+  const Delivery& delivery(int32_t index) const { return deliveries_[index]; }
   // When a value is in a memory; negative if it was not asked for there.
   double& there_us(int32_t leaving, int32_t memory) { return there_us_[At(leaving, memory)]; }
-  // Regions that are still to read a value in a memory; what must be kept counts as one.
+  // Regions that are still to read a value in a memory. Where it is made, it stays until all have.
   int32_t& n_left(int32_t leaving, int32_t memory) { return n_left_[At(leaving, memory)]; }
   int32_t n_illegal() const { return n_illegal_; }
   double energy_uj() const { return energy_uj_; }  // of the operators
@@ -86,8 +87,7 @@ class Placed {
   void AddOperators();
   void AddValues();
   void ListCrossings();
-  const LinearTime* AddLeaving(int32_t value);
-  void LinkValues();
+  void LinkDeliveries();
   void CountReaders();
   void AddInnerBytes();
   void SetKeys(const Genes& genes);
@@ -97,15 +97,14 @@ class Placed {
   const Problem& problem_;
   Regions formed_;
   const uint8_t* variants_ = nullptr;
-  int32_t n_crossings_ = 0, n_leaving_ = 0, n_readings_ = 0, n_illegal_ = 0;
+  int32_t n_crossings_ = 0, n_leaving_ = 0, n_deliveries_ = 0, n_illegal_ = 0;
   double energy_uj_ = 0.0;
-  std::vector<Region> blank_;    // by variant, and the caller
-  std::vector<Region> regions_;  // and the caller
+  std::vector<Region> blank_;    // by variant, and a caller's
+  std::vector<Region> regions_;  // and the callers
   std::vector<Leaving> leaving_;
-  // By crossing: a value, and a region that an operator is in which reads it, or the caller as
-  // number n_regions; the region did not make it.
+  // By crossing: a value, and the region of an operator that reads it and did not make it.
   std::vector<int32_t> crossing_value_, crossing_region_;
-  std::vector<Reading> readings_;
+  std::vector<Delivery> deliveries_;
   std::vector<double> there_us_;          // by leaving value and memory
   std::vector<int32_t> n_left_;           // likewise
   std::vector<int64_t> is_inner_;         // by value: all bits or none

@@ -94,7 +94,7 @@ void Problem::AddValues(const ProblemArrays& a) {
     values.push_back({producer, a.value_is_output[i] != 0, a.value_bytes[i]});
     const int32_t begin = a.consumer_begin[i], end = a.consumer_begin[i + 1];
     for (int32_t j = begin; j < end; ++j) uses.push_back({i, producer, a.consumers[j]});
-    if (a.value_is_output[i]) uses.push_back({i, producer, n_ops});
+    if (a.value_is_output[i]) uses.push_back({i, producer, n_ops + a.model_of[producer]});
     if (i < n_inputs || begin == end) continue;
     inner_bytes.push_back({producer, i, a.value_bytes[i]});
     inner_bytes.push_back({a.consumers[end - 1], i, -a.value_bytes[i]});

@@ -93,7 +93,7 @@ struct Value {
   int64_t size_bytes;
 };
 
-// That an operator or the caller, n_ops, reads a value.
+// That an operator reads a value, or the caller of a model, which is n_ops and the model.
 struct Use {
   int32_t value, producer, consumer;
 };
@@ -109,8 +109,7 @@ struct Problem {
   std::vector<int32_t> other_links;  // all that are not the first ones of their targets
 
   std::vector<Value> values;  // inputs, then by their producers
-  std::vector<Use> uses;  // by value, then ascending; those of inputs are the first n_input_uses
-  int32_t n_input_uses;
+  std::vector<Use> uses;  // by value, then ascending
   // In the order of the operators: what the tensors of each take, then what those that it reads
   // last give back.
   std::vector<InnerBytes> inner_bytes;

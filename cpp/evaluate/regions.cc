@@ -10,7 +10,7 @@ Regions::Regions(const Problem& problem)
       is_cut_(problem.n_links + 1, 1),
       cut_links_(problem.n_links + 1),
       joining_(problem.other_links.size() + 1),
-      region_of_(problem.n_ops + 1),
+      region_of_(problem.n_ops + problem.n_models),
       level_(problem.n_ops),
       first_(problem.n_ops + 1),
       parent_(problem.n_ops + 1),
@@ -97,8 +97,7 @@ void Regions::Connect(IsCut is_cut) {
     n_regions -= one != other;
   }
   n_regions_ = n_regions;
-  // The caller comes last.
-  set_of[n_ops] = n_regions;
+  std::iota(set_of + n_ops, set_of + n_ops + problem_.n_models, n_regions);
   if (n_regions_ == n_sets) return;
   // Parents are lower, and so have their numbers already.
   int32_t n_numbered = 0;

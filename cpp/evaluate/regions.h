@@ -19,8 +19,8 @@ class Regions {
   void Form(const uint8_t* variants, const uint8_t* cuts);
 
   int32_t size() const { return n_regions_; }
-  // The region of an operator; regions are numbered by their lowest operators. The caller, as
-  // operator n_ops, is region size().
+  // The region of an operator; regions are numbered by their lowest operators. The models' callers,
+  // as operators from n_ops on, are regions from size() on.
   int32_t of(int32_t op) const { return region_of_[op]; }
   // The lowest operator of a region.
   int32_t first(int32_t region) const { return first_[region]; }
@@ -47,7 +47,7 @@ class Regions {
   std::vector<int32_t> is_cut_;     // by link, and a 1
   std::vector<int32_t> cut_links_;
   std::vector<int32_t> joining_;    // links that join sets
-  std::vector<int32_t> region_of_;  // by operator, and the caller's
+  std::vector<int32_t> region_of_;  // by operator, and the callers'
   std::vector<int32_t> level_;      // by operator
   // By region; before regions have their numbers, by set of operators that are known to be joined.
   std::vector<int32_t> first_;

@@ -63,9 +63,9 @@ class Timeline {
   void CompleteAll(double now_us);
   int32_t TakeRunning(int32_t place);
   void Complete(int32_t region, double now_us);
-  void HandOver(int32_t made, double now_us);
+  void HandOver(const Region& home, double now_us);
+  double Carry(const Delivery& delivery, int32_t source, const Region& target, double now_us);
   void Release(const Region& region);
-  double Carry(int32_t made, int32_t target, int32_t model, double now_us);
   void Take(int32_t memory, int64_t size_bytes) {
     if (!counts_memory_) return;
     const int64_t live_bytes = live_bytes_[memory] += size_bytes;
