@@ -109,7 +109,7 @@ void Evaluator::CountBrokenRules(double* violations) const {
     violations[kPrefix] += problem_.prefix[to] && from != to;
   }
   violations[kNoLink] = run_.n_without_link();
-  for (int32_t device = 0; device < problem_.n_devices; ++device) {
+  for (int32_t device = 0; problem_.has_capacity && device < problem_.n_devices; ++device) {
     violations[kParameters] += Excess(static_cast<double>(placed_.parameter_bytes(device)),
                                       problem_.parameter_capacity_bytes[device]);
   }

@@ -53,7 +53,7 @@ class Evaluator {
   double start_us(int32_t region) const { return placed_.region(region).start_us; }
   double end_us(int32_t region) const { return placed_.region(region).end_us; }
   int32_t n_transfers() const { return run_.n_transfers(); }
-  const Transfer& transfer(int32_t index) const { return run_.transfer(index); }
+  Transfer transfer(int32_t index) const { return run_.transfer(index); }
 
  private:
   void AddLoads();

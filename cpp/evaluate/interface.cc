@@ -91,7 +91,7 @@ TDSE_EVALUATE_CALL int32_t TdseEvaluatorSchedule(const TdseEvaluator* self, doub
     region_us[evaluator.problem().n_ops + region] = evaluator.end_us(region);
   }
   for (int32_t i = 0; i < evaluator.n_transfers(); ++i) {
-    const Transfer& one = evaluator.transfer(i);
+    const Transfer one = evaluator.transfer(i);
     for (const int32_t number : {one.value, one.source, one.target}) *transfer++ = number;
     *transfer_us++ = one.start_us;
     *transfer_us++ = one.end_us;

@@ -48,6 +48,7 @@ void Placed::Place(const Genes& genes, bool counts_memory) {
     regions_[caller(model)].model = model;
   }
   AddOperators();
+  if (counts_memory || problem_.has_capacity) AddParameters();
   AddValues();
   LinkDeliveries();
   if (counts_memory) {
@@ -58,16 +59,23 @@ void Placed::Place(const Genes& genes, bool counts_memory) {
 }
 
 void Placed::AddOperators() {
-  n_illegal_ = 0;
-  energy_uj_ = 0.0;
+  int32_t n_illegal = 0;
+  double energy_uj = 0.0;
+  const Choice* choices = problem_.choices.data();
+  for (int32_t op = 0; op < problem_.n_ops; ++op, choices += problem_.n_variants) {
+    const Choice& choice = choices[variants_[op]];
+    regions_[formed_.of(op)].work_us += choice.cost_us;
+    energy_uj += choice.energy_uj;
+    n_illegal += choice.is_illegal;
+  }
+  n_illegal_ = n_illegal;
+  energy_uj_ = energy_uj;
+}
+
+void Placed::AddParameters() {
   std::fill(parameter_bytes_.begin(), parameter_bytes_.end(), 0);
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
-    Region& region = regions_[formed_.of(op)];
-    const Choice& choice = problem_.choices[op * problem_.n_variants + region.variant];
-    region.work_us += choice.cost_us;
-    energy_uj_ += choice.energy_uj;
-    n_illegal_ += choice.is_illegal;
-    parameter_bytes_[region.device] += choice.parameter_bytes;
+    parameter_bytes_[problem_.variant_device[variants_[op]]] += problem_.parameter_bytes[op];
   }
 }
 

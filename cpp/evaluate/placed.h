@@ -78,6 +78,7 @@ class Placed {
   int32_t& n_left(int32_t leaving, int32_t memory) { return n_left_[At(leaving, memory)]; }
   int32_t n_illegal() const { return n_illegal_; }
   double energy_uj() const { return energy_uj_; }  // of the operators
+  // Of a device, if memory is counted or some device's capacity is limited.
   int64_t parameter_bytes(int32_t device) const { return parameter_bytes_[device]; }
 
  private:
@@ -85,6 +86,7 @@ class Placed {
     return static_cast<size_t>(leaving) * problem_.n_memories + memory;
   }
   void AddOperators();
+  void AddParameters();
   void AddValues();
   void ListCrossings();
   void LinkDeliveries();

@@ -83,8 +83,7 @@ struct Way {
 // An operator as a variant.
 struct Choice {
   double cost_us, energy_uj;
-  int64_t parameter_bytes;
-  int64_t is_illegal;
+  int32_t is_illegal;
 };
 
 struct Value {
@@ -105,8 +104,10 @@ struct Problem {
   int32_t n_inputs;  // values without a producer, which come first
 
   std::vector<int32_t> link_source, link_target;
-  std::vector<int32_t> first_link;   // by operator: a link to it, or n_links if there is none
-  std::vector<int32_t> other_links;  // all that are not the first ones of their targets
+  // By operator: the link to it from the nearest operator, which most often runs as the same
+  // variant; n_links if there is none.
+  std::vector<int32_t> nearest_link;
+  std::vector<int32_t> other_links;
 
   std::vector<Value> values;  // inputs, then by their producers
   std::vector<Use> uses;  // by value, then ascending
@@ -115,6 +116,7 @@ struct Problem {
   std::vector<InnerBytes> inner_bytes;
 
   std::vector<Choice> choices;  // [n_ops, n_variants]
+  std::vector<int64_t> parameter_bytes;  // [n_ops]
   std::vector<double> launch_us, active_w;
   // [n_variants + 1, n_variants + 1], of a value that goes from a region to another; the last
   // variant is the caller.
@@ -134,7 +136,7 @@ struct Problem {
   double energy_budget_uj;
 
   // What no variant or device has need not be looked at.
-  bool has_slowdown, has_prefix, has_single_region, has_memory_limit;
+  bool has_slowdown, has_prefix, has_single_region, has_capacity, has_memory_limit;
 
  private:
   void AddLinks(const int32_t* links);

@@ -66,16 +66,16 @@ template <typename IsCut>
 void Regions::Connect(IsCut is_cut) {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
-  const int32_t* const first_link = problem_.first_link.data();
+  const int32_t* const nearest_link = problem_.nearest_link.data();
   int32_t* const set_of = region_of_.data();
   int32_t* const parent = parent_.data();
   int32_t* const first = first_.data();
   const int32_t n_ops = problem_.n_ops;
   int32_t n_sets = 0;
-  // An operator's first link takes it into a set, or it begins a new one; without branches, since
+  // An operator's nearest link takes it into a set, or it begins a new one; without branches, since
   // nothing foretells which.
   for (int32_t op = 0; op < n_ops; ++op) {
-    const int32_t link = first_link[op], before = source[link];
+    const int32_t link = nearest_link[op], before = source[link];
     const int32_t is_new = is_cut(link, before, op);
     first[n_sets] = op;
     set_of[op] = set_of[before] + ((n_sets - set_of[before]) & -is_new);

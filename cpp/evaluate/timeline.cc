@@ -66,7 +66,9 @@ void Timeline::Begin() {
   std::fill(latency_us_.begin(), latency_us_.end(), 0.0);
   for (int32_t device = 0; device < problem_.n_devices; ++device) {
     devices_[device] = {problem_.device_cores[device], 0, 0, false};
-    live_bytes_[problem_.device_memory[device]] += placed_->parameter_bytes(device);
+    if (counts_memory_) {
+      live_bytes_[problem_.device_memory[device]] += placed_->parameter_bytes(device);
+    }
   }
   std::copy(live_bytes_.begin(), live_bytes_.end(), peak_bytes_.begin());
   const Region& caller = placed_->region(placed_->caller(0));
@@ -172,7 +174,7 @@ void Timeline::HandOver(const Region& home, double now_us) {
     const Delivery& delivery = placed_->delivery(d);
     Region& region = placed_->region(delivery.region);
     double there_us = placed_->there_us(delivery.leaving, region.memory);
-    if (there_us < 0.0) there_us = Carry(delivery, home.memory, region, now_us);
+    if (there_us < 0.0) there_us = Carry(d, home.memory, region, now_us);
     region.arrival_us = std::max(region.arrival_us, there_us);
     if (--region.waiting || delivery.region >= placed_->n_regions()) continue;
     if (region.arrival_us <= now_us) {
@@ -184,11 +186,10 @@ void Timeline::HandOver(const Region& home, double now_us) {
 }
 
 // Carries a value to a memory in which it is not yet; returns when it is there.
-double Timeline::Carry(const Delivery& delivery, int32_t source, const Region& target,
-                       double now_us) {
+double Timeline::Carry(int32_t index, int32_t source, const Region& target, double now_us) {
+  const Delivery& delivery = placed_->delivery(index);
   double& there_us = placed_->there_us(delivery.leaving, target.memory);
   if (source == target.memory) return there_us = now_us;
-  const Leaving& leaving = placed_->leaving(delivery.leaving);
   const Way& way = problem_.ways[source * problem_.n_memories + target.memory];
   double start_us = now_us;
   n_without_link_ += way.is_missing;
@@ -198,15 +199,19 @@ double Timeline::Carry(const Delivery& delivery, int32_t source, const Region& t
     bus_load_us_[way.bus * problem_.n_models + target.model] += delivery.carry_us;
   }
   there_us = start_us + delivery.carry_us;
-  // In place: one that is put together elsewhere and then copied takes the processor long.
-  Transfer& transfer = transfers_[n_transfers_++];
-  transfer.value = leaving.value;
-  transfer.source = source;
-  transfer.target = target.memory;
-  transfer.start_us = start_us;
-  transfer.end_us = there_us;
-  Take(target.memory, leaving.size_bytes);
+  transfers_[n_transfers_].start_us = start_us;
+  transfers_[n_transfers_++].delivery = index;
+  Take(target.memory, placed_->leaving(delivery.leaving).size_bytes);
   return there_us;
+}
+
+Transfer Timeline::transfer(int32_t index) const {
+  const Carried& carried = transfers_[index];
+  const Delivery& delivery = placed_->delivery(carried.delivery);
+  const Leaving& leaving = placed_->leaving(delivery.leaving);
+  const int32_t target = placed_->region(delivery.region).memory;
+  return {leaving.value, placed_->region(leaving.home).memory, target, carried.start_us,
+          placed_->there_us(delivery.leaving, target)};
 }
 
 // Gives back what a region that is done took or read.

@@ -32,10 +32,14 @@ class Timeline {
   // Microseconds of each bus for each model, row-major.
   const std::vector<double>& bus_load_us() const { return bus_load_us_; }
   int32_t n_transfers() const { return n_transfers_; }
-  const Transfer& transfer(int32_t index) const { return transfers_[index]; }
+  Transfer transfer(int32_t index) const;
   int32_t n_without_link() const { return n_without_link_; }
 
  private:
+  struct Carried {
+    double start_us;
+    int32_t delivery;  // the first of this value to this memory
+  };
   struct Device {
     int32_t free_cores, n_started, n_running;
     bool is_touched;  // it is among `touched_`
@@ -64,7 +68,7 @@ class Timeline {
   int32_t TakeRunning(int32_t place);
   void Complete(int32_t region, double now_us);
   void HandOver(const Region& home, double now_us);
-  double Carry(const Delivery& delivery, int32_t source, const Region& target, double now_us);
+  double Carry(int32_t delivery, int32_t source, const Region& target, double now_us);
   void Release(const Region& region);
   void Take(int32_t memory, int64_t size_bytes) {
     if (!counts_memory_) return;
@@ -86,7 +90,7 @@ class Timeline {
   std::vector<int64_t> live_bytes_, peak_bytes_;  // by memory
   std::vector<double> bus_free_us_, bus_load_us_;
   std::vector<double> latency_us_;  // by model
-  std::vector<Transfer> transfers_;
+  std::vector<Carried> transfers_;
   int32_t n_touched_ = 0, n_running_ = 0, n_transfers_ = 0, n_without_link_ = 0;
 };
 
