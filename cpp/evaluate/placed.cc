@@ -90,6 +90,7 @@ void Placed::AddValues() {
     // Another operator of the region reads it as well.
     if (region.last_read == index) continue;
     region.last_read = index;
+    ++region.waiting;
     const Value& value = problem_.values[index];
     n_leaving += index != last_value;
     last_value = index;
@@ -103,11 +104,10 @@ void Placed::AddValues() {
     delivery.region = reader;
     const Way& way = problem_.ways[home.memory * problem_.n_memories + region.memory];
     delivery.carry_us = way.time.Of(value.size_bytes);
-    ++region.waiting;
     const int32_t pair = home.variant * (problem_.n_variants + 1) + region.variant;
     // What is handed over to the caller is work of the region that makes it.
-    Region& working = regions_[reader < n_regions() ? reader : leaving.home];
-    working.work_us += problem_.borders[pair].Of(value.size_bytes);
+    double* const work_us = reader < n_regions() ? &region.work_us : &home.work_us;
+    *work_us += problem_.borders[pair].Of(value.size_bytes);
   }
   n_leaving_ = n_leaving;
   n_deliveries_ = n_deliveries;
