@@ -9,11 +9,9 @@ Placed::Placed(const Problem& problem)
       formed_(problem),
       regions_(problem.n_ops + problem.n_models),
       leaving_(problem.n_values),
-      crossing_value_(problem.uses.size() + 1),
-      crossing_region_(problem.uses.size() + 1),
+      crossing_use_(problem.uses.size() + 1),
       deliveries_(problem.uses.size()),
-      there_us_(static_cast<size_t>(problem.n_values) * problem.n_memories),
-      n_left_(there_us_.size()),
+      n_left_(static_cast<size_t>(problem.n_values) * problem.n_memories),
       is_inner_(problem.n_values),
       parameter_bytes_(problem.n_devices),
       n_listed_(problem.n_devices),
@@ -83,31 +81,35 @@ void Placed::AddParameters() {
 // costs. Nearly without branches, since nothing foretells where regions end.
 void Placed::AddValues() {
   ListCrossings();
+  Region* const regions = regions_.data();
+  const int32_t n_regions = formed_.size(), n_memories = problem_.n_memories;
+  const int32_t n_sides = problem_.n_variants + 1;
   int32_t n_leaving = 0, n_deliveries = 0, last_value = -1;
   for (int32_t i = 0; i < n_crossings_; ++i) {
-    const int32_t index = crossing_value_[i], reader = crossing_region_[i];
-    Region& region = regions_[reader];
+    const Use& use = problem_.uses[crossing_use_[i]];
+    const int32_t index = use.value, reader = formed_.of(use.consumer);
+    Region& region = regions[reader];
     // Another operator of the region reads it as well.
     if (region.last_read == index) continue;
     region.last_read = index;
     ++region.waiting;
-    const Value& value = problem_.values[index];
     n_leaving += index != last_value;
     last_value = index;
+    const int64_t size_bytes = problem_.values[index].size_bytes;
+    const int32_t maker = formed_.of(use.producer);
+    Region& home = regions[maker];
     Leaving& leaving = leaving_[n_leaving - 1];
     leaving.value = index;
-    leaving.size_bytes = value.size_bytes;
-    leaving.home = formed_.of(value.producer);
-    Region& home = regions_[leaving.home];
+    leaving.home = maker;
+    leaving.size_bytes = size_bytes;
     Delivery& delivery = deliveries_[n_deliveries++];
     delivery.leaving = n_leaving - 1;
     delivery.region = reader;
-    const Way& way = problem_.ways[home.memory * problem_.n_memories + region.memory];
-    delivery.carry_us = way.time.Of(value.size_bytes);
-    const int32_t pair = home.variant * (problem_.n_variants + 1) + region.variant;
+    delivery.way = &problem_.ways[home.memory * n_memories + region.memory];
+    delivery.carry_us = delivery.way->time.Of(size_bytes);
     // What is handed over to the caller is work of the region that makes it.
-    double* const work_us = reader < n_regions() ? &region.work_us : &home.work_us;
-    *work_us += problem_.borders[pair].Of(value.size_bytes);
+    double& work_us = reader < n_regions ? region.work_us : home.work_us;
+    work_us += problem_.borders[home.variant * n_sides + region.variant].Of(size_bytes);
   }
   n_leaving_ = n_leaving;
   n_deliveries_ = n_deliveries;
@@ -115,19 +117,19 @@ void Placed::AddValues() {
 
 // Likewise without branches.
 void Placed::ListCrossings() {
+  const Use* const uses = problem_.uses.data();
+  int32_t* const crossing_use = crossing_use_.data();
+  const auto n_uses = static_cast<int32_t>(problem_.uses.size());
   int32_t count = 0;
-  for (const Use& use : problem_.uses) {
-    const int32_t region = formed_.of(use.consumer);
-    crossing_value_[count] = use.value;
-    crossing_region_[count] = region;
-    count += region != formed_.of(use.producer);
+  for (int32_t i = 0; i < n_uses; ++i) {
+    crossing_use[count] = i;
+    count += formed_.of(uses[i].consumer) != formed_.of(uses[i].producer);
   }
   n_crossings_ = count;
 }
 
 // Lists what each region delivers, in order.
 void Placed::LinkDeliveries() {
-  std::fill_n(there_us_.begin(), At(n_leaving_, 0), -1.0);
   for (int32_t d = n_deliveries_ - 1; d >= 0; --d) {
     Region& home = regions_[leaving_[deliveries_[d].leaving].home];
     deliveries_[d].next_made = home.first_made;
@@ -137,7 +139,7 @@ void Placed::LinkDeliveries() {
 
 // Lists what each region reads, and counts who is to read what.
 void Placed::CountReaders() {
-  std::fill_n(n_left_.begin(), At(n_leaving_, 0), 0);
+  std::fill_n(n_left_.begin(), static_cast<size_t>(n_leaving_) * problem_.n_memories, 0);
   for (int32_t index = 0; index < n_leaving_; ++index) {
     Leaving& leaving = leaving_[index];
     Region& home = regions_[leaving.home];

@@ -52,7 +52,8 @@ struct Delivery {
   int32_t region;
   int32_t next_made;  // of the same region; -1 after the last
   int32_t next_read;  // likewise
-  double carry_us;    // from memory to memory
+  const Way* way;     // from memory to memory
+  double carry_us;    // on this way
 };
 
 // One placement after the other, in memory that is allocated once.
@@ -72,19 +73,16 @@ class Placed {
   Region& region(int32_t index) { return regions_[index]; }
   const Region& region(int32_t index) const { return regions_[index]; }
   const Delivery& delivery(int32_t index) const { return deliveries_[index]; }
-  // When a value is in a memory; negative if it was not asked for there.
-  double& there_us(int32_t leaving, int32_t memory) { return there_us_[At(leaving, memory)]; }
   // Regions that are still to read a value in a memory. Where it is made, it stays until all have.
-  int32_t& n_left(int32_t leaving, int32_t memory) { return n_left_[At(leaving, memory)]; }
+  int32_t& n_left(int32_t leaving, int32_t memory) {
+    return n_left_[static_cast<size_t>(leaving) * problem_.n_memories + memory];
+  }
   int32_t n_illegal() const { return n_illegal_; }
   double energy_uj() const { return energy_uj_; }  // of the operators
   // Of a device, if memory is counted or some device's capacity is limited.
   int64_t parameter_bytes(int32_t device) const { return parameter_bytes_[device]; }
 
  private:
-  size_t At(int32_t leaving, int32_t memory) const {
-    return static_cast<size_t>(leaving) * problem_.n_memories + memory;
-  }
   void AddOperators();
   void AddParameters();
   void AddValues();
@@ -104,11 +102,9 @@ class Placed {
   std::vector<Region> blank_;    // by variant, and a caller's
   std::vector<Region> regions_;  // and the callers
   std::vector<Leaving> leaving_;
-  // By crossing: a value, and the region of an operator that reads it and did not make it.
-  std::vector<int32_t> crossing_value_, crossing_region_;
+  std::vector<int32_t> crossing_use_;  // uses of values outside the regions that make them
   std::vector<Delivery> deliveries_;
-  std::vector<double> there_us_;          // by leaving value and memory
-  std::vector<int32_t> n_left_;           // likewise
+  std::vector<int32_t> n_left_;           // by leaving value and memory
   std::vector<int64_t> is_inner_;         // by value: all bits or none
   std::vector<int64_t> parameter_bytes_;  // by device
   std::vector<int32_t> n_listed_;         // by device

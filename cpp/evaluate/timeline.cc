@@ -21,6 +21,7 @@ Timeline::Timeline(const Problem& problem)
       running_end_us_(problem.n_ops + kAtOnce, INFINITY),
       live_bytes_(problem.n_memories),
       peak_bytes_(problem.n_memories),
+      copies_(problem.n_memories),
       bus_free_us_(problem.n_buses),
       bus_load_us_(static_cast<size_t>(problem.n_buses) * problem.n_models),
       latency_us_(problem.n_models),
@@ -60,6 +61,7 @@ void Timeline::Run(Placed* placed, bool strict, bool counts_memory) {
 // The inputs are there, and what needs no others is ready.
 void Timeline::Begin() {
   n_touched_ = n_running_ = n_transfers_ = n_without_link_ = 0;
+  std::fill(copies_.begin(), copies_.end(), Copy{-1, 0.0});
   std::fill(live_bytes_.begin(), live_bytes_.end(), 0);
   std::fill(bus_free_us_.begin(), bus_free_us_.end(), 0.0);
   std::fill(bus_load_us_.begin(), bus_load_us_.end(), 0.0);
@@ -173,9 +175,13 @@ void Timeline::HandOver(const Region& home, double now_us) {
   for (int32_t d = home.first_made; d >= 0; d = placed_->delivery(d).next_made) {
     const Delivery& delivery = placed_->delivery(d);
     Region& region = placed_->region(delivery.region);
-    double there_us = placed_->there_us(delivery.leaving, region.memory);
-    if (there_us < 0.0) there_us = Carry(d, home.memory, region, now_us);
-    region.arrival_us = std::max(region.arrival_us, there_us);
+    // The deliveries of a value follow each other.
+    Copy& copy = copies_[region.memory];
+    if (copy.leaving != delivery.leaving) {
+      copy.leaving = delivery.leaving;
+      copy.there_us = region.memory == home.memory ? now_us : Carry(d, now_us);
+    }
+    region.arrival_us = std::max(region.arrival_us, copy.there_us);
     if (--region.waiting || delivery.region >= placed_->n_regions()) continue;
     if (region.arrival_us <= now_us) {
       MakeReady(delivery.region);
@@ -186,32 +192,30 @@ void Timeline::HandOver(const Region& home, double now_us) {
 }
 
 // Carries a value to a memory in which it is not yet; returns when it is there.
-double Timeline::Carry(int32_t index, int32_t source, const Region& target, double now_us) {
+double Timeline::Carry(int32_t index, double now_us) {
   const Delivery& delivery = placed_->delivery(index);
-  double& there_us = placed_->there_us(delivery.leaving, target.memory);
-  if (source == target.memory) return there_us = now_us;
-  const Way& way = problem_.ways[source * problem_.n_memories + target.memory];
+  const Region& target = placed_->region(delivery.region);
+  const int32_t bus = delivery.way->bus;
   double start_us = now_us;
-  n_without_link_ += way.is_missing;
-  if (way.bus >= 0) {
-    start_us = std::max(now_us, bus_free_us_[way.bus]);
-    bus_free_us_[way.bus] = start_us + delivery.carry_us;
-    bus_load_us_[way.bus * problem_.n_models + target.model] += delivery.carry_us;
+  n_without_link_ += delivery.way->is_missing;
+  if (bus >= 0) {
+    start_us = std::max(now_us, bus_free_us_[bus]);
+    bus_free_us_[bus] = start_us + delivery.carry_us;
+    bus_load_us_[bus * problem_.n_models + target.model] += delivery.carry_us;
   }
-  there_us = start_us + delivery.carry_us;
   transfers_[n_transfers_].start_us = start_us;
   transfers_[n_transfers_++].delivery = index;
   Take(target.memory, placed_->leaving(delivery.leaving).size_bytes);
-  return there_us;
+  return start_us + delivery.carry_us;
 }
 
 Transfer Timeline::transfer(int32_t index) const {
   const Carried& carried = transfers_[index];
   const Delivery& delivery = placed_->delivery(carried.delivery);
   const Leaving& leaving = placed_->leaving(delivery.leaving);
-  const int32_t target = placed_->region(delivery.region).memory;
-  return {leaving.value, placed_->region(leaving.home).memory, target, carried.start_us,
-          placed_->there_us(delivery.leaving, target)};
+  return {leaving.value, placed_->region(leaving.home).memory,
+          placed_->region(delivery.region).memory, carried.start_us,
+          carried.start_us + delivery.carry_us};
 }
 
 // Gives back what a region that is done took or read.

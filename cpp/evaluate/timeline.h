@@ -40,6 +40,10 @@ class Timeline {
     double start_us;
     int32_t delivery;  // the first of this value to this memory
   };
+  struct Copy {
+    int32_t leaving;
+    double there_us;
+  };
   struct Device {
     int32_t free_cores, n_started, n_running;
     bool is_touched;  // it is among `touched_`
@@ -68,7 +72,7 @@ class Timeline {
   int32_t TakeRunning(int32_t place);
   void Complete(int32_t region, double now_us);
   void HandOver(const Region& home, double now_us);
-  double Carry(int32_t delivery, int32_t source, const Region& target, double now_us);
+  double Carry(int32_t delivery, double now_us);
   void Release(const Region& region);
   void Take(int32_t memory, int64_t size_bytes) {
     if (!counts_memory_) return;
@@ -88,6 +92,7 @@ class Timeline {
   std::vector<double> running_end_us_;
   std::vector<int32_t> finished_;
   std::vector<int64_t> live_bytes_, peak_bytes_;  // by memory
+  std::vector<Copy> copies_;                      // by memory: of the value that came there last
   std::vector<double> bus_free_us_, bus_load_us_;
   std::vector<double> latency_us_;  // by model
   std::vector<Carried> transfers_;
