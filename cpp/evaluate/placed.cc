@@ -59,13 +59,23 @@ void Placed::Place(const Genes& genes, bool counts_memory) {
 void Placed::AddOperators() {
   int32_t n_illegal = 0;
   double energy_uj = 0.0;
+  // Neighbours are mostly of one region, whose sum so far would have to come from memory each time.
+  Region* region = &regions_[caller(0)];
+  double work_us = region->work_us;
   const Choice* choices = problem_.choices.data();
   for (int32_t op = 0; op < problem_.n_ops; ++op, choices += problem_.n_variants) {
+    Region* const home = &regions_[formed_.of(op)];
+    if (home != region) {
+      region->work_us = work_us;
+      work_us = home->work_us;
+      region = home;
+    }
     const Choice& choice = choices[variants_[op]];
-    regions_[formed_.of(op)].work_us += choice.cost_us;
+    work_us += choice.cost_us;
     energy_uj += choice.energy_uj;
     n_illegal += choice.is_illegal;
   }
+  region->work_us = work_us;
   n_illegal_ = n_illegal;
   energy_uj_ = energy_uj;
 }
