@@ -33,9 +33,7 @@ void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
     std::iota(std::make_reverse_iterator(end), from_the_end_.rend(), 0);
     return;
   }
-  circles_.Clear(n_regions_);
-  for (int32_t i = 0; i < n_crossings_; ++i) circles_.AddEdge(from_[i], to_[i]);
-  circles_.Find(from_the_end_.data());
+  circles_.Find(n_regions_, n_crossings_, from_.data(), to_.data(), from_the_end_.data());
   if (circles_.size() == n_regions_) return;
   SetLevels();
   const int32_t* const level = level_.data();
