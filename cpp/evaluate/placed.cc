@@ -50,6 +50,7 @@ void Placed::Place(const Genes& genes, bool counts_memory) {
   AddValues();
   LinkDeliveries();
   if (counts_memory) {
+    AddLeaving();
     CountReaders();
     AddInnerBytes();
   }
@@ -94,26 +95,21 @@ void Placed::AddValues() {
   Region* const regions = regions_.data();
   const int32_t n_regions = formed_.size(), n_memories = problem_.n_memories;
   const int32_t n_sides = problem_.n_variants + 1;
-  int32_t n_leaving = 0, n_deliveries = 0, last_value = -1;
+  int32_t count = 0;
   for (int32_t i = 0; i < n_crossings_; ++i) {
     const Use& use = problem_.uses[crossing_use_[i]];
-    const int32_t index = use.value, reader = formed_.of(use.consumer);
+    const int32_t value = use.value, reader = formed_.of(use.consumer);
     Region& region = regions[reader];
     // Another operator of the region reads it as well.
-    if (region.last_read == index) continue;
-    region.last_read = index;
+    if (region.last_read == value) continue;
+    region.last_read = value;
     ++region.waiting;
-    n_leaving += index != last_value;
-    last_value = index;
-    const int64_t size_bytes = problem_.values[index].size_bytes;
     const int32_t maker = formed_.of(use.producer);
     Region& home = regions[maker];
-    Leaving& leaving = leaving_[n_leaving - 1];
-    leaving.value = index;
-    leaving.home = maker;
-    leaving.size_bytes = size_bytes;
-    Delivery& delivery = deliveries_[n_deliveries++];
-    delivery.leaving = n_leaving - 1;
+    const int64_t size_bytes = problem_.values[value].size_bytes;
+    Delivery& delivery = deliveries_[count++];
+    delivery.value = value;
+    delivery.home = maker;
     delivery.region = reader;
     delivery.way = &problem_.ways[home.memory * n_memories + region.memory];
     delivery.carry_us = delivery.way->time.Of(size_bytes);
@@ -121,8 +117,7 @@ void Placed::AddValues() {
     double& work_us = reader < n_regions ? region.work_us : home.work_us;
     work_us += problem_.borders[home.variant * n_sides + region.variant].Of(size_bytes);
   }
-  n_leaving_ = n_leaving;
-  n_deliveries_ = n_deliveries;
+  n_deliveries_ = count;
 }
 
 // Likewise without branches.
@@ -141,20 +136,33 @@ void Placed::ListCrossings() {
 // Lists what each region delivers, in order.
 void Placed::LinkDeliveries() {
   for (int32_t d = n_deliveries_ - 1; d >= 0; --d) {
-    Region& home = regions_[leaving_[deliveries_[d].leaving].home];
+    Region& home = regions_[deliveries_[d].home];
     deliveries_[d].next_made = home.first_made;
     home.first_made = d;
   }
+}
+
+// Lists what leaves its region.
+void Placed::AddLeaving() {
+  std::fill(is_inner_.begin(), is_inner_.end(), -1);
+  int32_t count = 0, last_value = -1;
+  for (int32_t d = 0; d < n_deliveries_; ++d) {
+    Delivery& delivery = deliveries_[d];
+    count += delivery.value != last_value;
+    last_value = delivery.value;
+    delivery.leaving = count - 1;
+    leaving_[count - 1] = {delivery.home, 0, problem_.values[last_value].size_bytes};
+    is_inner_[last_value] = 0;
+  }
+  n_leaving_ = count;
 }
 
 // Lists what each region reads, and counts who is to read what.
 void Placed::CountReaders() {
   std::fill_n(n_left_.begin(), static_cast<size_t>(n_leaving_) * problem_.n_memories, 0);
   for (int32_t index = 0; index < n_leaving_; ++index) {
-    Leaving& leaving = leaving_[index];
-    Region& home = regions_[leaving.home];
-    leaving.n_left = 0;
-    home.leaving_bytes += leaving.size_bytes;
+    Region& home = regions_[leaving_[index].home];
+    home.leaving_bytes += leaving_[index].size_bytes;
     ++n_left(index, home.memory);
   }
   for (int32_t d = 0; d < n_deliveries_; ++d) {
@@ -169,8 +177,6 @@ void Placed::CountReaders() {
 
 // The most that tensors which do not leave their region take at once.
 void Placed::AddInnerBytes() {
-  std::fill(is_inner_.begin(), is_inner_.end(), -1);
-  for (int32_t index = 0; index < n_leaving_; ++index) is_inner_[leaving_[index].value] = 0;
   for (const InnerBytes& bytes : problem_.inner_bytes) {
     Region& region = regions_[formed_.of(bytes.op)];
     const int64_t live_bytes = region.inner_live_bytes + (bytes.change & is_inner_[bytes.value]);

@@ -38,22 +38,24 @@ struct alignas(64) Region {
   double slower;  // the factor by which it is slowed down at present
 };
 
-// A value that is read outside the region that makes it.
-struct Leaving {
-  int32_t value;
-  int32_t home;    // the region that makes it, or a caller
-  int32_t n_left;  // regions that are still to read it
-  int64_t size_bytes;
-};
-
 // That a region reads a value which it did not make.
 struct Delivery {
-  int32_t leaving;
-  int32_t region;
-  int32_t next_made;  // of the same region; -1 after the last
-  int32_t next_read;  // likewise
+  int32_t value;
+  int32_t home;       // the region that makes it, or a caller
+  int32_t region;     // that reads it
+  int32_t next_made;  // of the same home; -1 after the last
   const Way* way;     // from memory to memory
   double carry_us;    // on this way
+  // If memory is counted.
+  int32_t leaving;
+  int32_t next_read;  // of the same region; -1 after the last
+};
+
+// A value that is read outside the region that makes it.
+struct Leaving {
+  int32_t home;
+  int32_t n_left;  // regions that are still to read it
+  int64_t size_bytes;
 };
 
 // One placement after the other, in memory that is allocated once.
@@ -88,6 +90,7 @@ class Placed {
   void AddValues();
   void ListCrossings();
   void LinkDeliveries();
+  void AddLeaving();
   void CountReaders();
   void AddInnerBytes();
   void SetKeys(const Genes& genes);

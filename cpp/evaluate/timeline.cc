@@ -177,8 +177,8 @@ void Timeline::HandOver(const Region& home, double now_us) {
     Region& region = placed_->region(delivery.region);
     // The deliveries of a value follow each other.
     Copy& copy = copies_[region.memory];
-    if (copy.leaving != delivery.leaving) {
-      copy.leaving = delivery.leaving;
+    if (copy.value != delivery.value) {
+      copy.value = delivery.value;
       copy.there_us = region.memory == home.memory ? now_us : Carry(d, now_us);
     }
     region.arrival_us = std::max(region.arrival_us, copy.there_us);
@@ -205,15 +205,14 @@ double Timeline::Carry(int32_t index, double now_us) {
   }
   transfers_[n_transfers_].start_us = start_us;
   transfers_[n_transfers_++].delivery = index;
-  Take(target.memory, placed_->leaving(delivery.leaving).size_bytes);
+  Take(target.memory, problem_.values[delivery.value].size_bytes);
   return start_us + delivery.carry_us;
 }
 
 Transfer Timeline::transfer(int32_t index) const {
   const Carried& carried = transfers_[index];
   const Delivery& delivery = placed_->delivery(carried.delivery);
-  const Leaving& leaving = placed_->leaving(delivery.leaving);
-  return {leaving.value, placed_->region(leaving.home).memory,
+  return {delivery.value, placed_->region(delivery.home).memory,
           placed_->region(delivery.region).memory, carried.start_us,
           carried.start_us + delivery.carry_us};
 }

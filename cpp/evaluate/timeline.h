@@ -41,7 +41,7 @@ class Timeline {
     int32_t delivery;  // the first of this value to this memory
   };
   struct Copy {
-    int32_t leaving;
+    int32_t value;
     double there_us;
   };
   struct Device {
