@@ -8,6 +8,7 @@ namespace {
 
 // Of a node whose circle is closed: it is no longer a way back.
 constexpr int32_t kClosed = std::numeric_limits<int32_t>::max();
+// So many nodes have a bit each in a word.
 constexpr int32_t kFew = 32;
 
 int32_t Count(uint32_t set) { return __builtin_popcount(set); }
@@ -40,11 +41,11 @@ void Circles::Find(int32_t n_nodes, int32_t n_edges, const int32_t* from, const 
   }
 }
 
-// Of few nodes, sets of them are words, and nothing of it needs a branch.
+// Without branches but for the loops' ends. Nodes above the last change nothing.
 void Circles::FindAmongFew(int32_t n_edges, const int32_t* from, const int32_t* to,
                            int32_t* order) {
-  uint32_t after[kFew];   // to which nodes it leads, and itself
-  int32_t lowest[kFew];   // the lowest node of its circle, all of which lead to the same nodes
+  uint32_t after[kFew];       // to which nodes it leads, and itself
+  int32_t lowest[kFew] = {};  // of its circle, all of which lead to the same nodes
   int32_t begin[kFew + 2] = {};
   for (int32_t node = 0; node < kFew; ++node) after[node] = 1u << node;
   for (int32_t edge = 0; edge < n_edges; ++edge) after[from[edge]] |= 1u << to[edge];

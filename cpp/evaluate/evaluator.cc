@@ -18,9 +18,7 @@ Evaluator::Evaluator(const ProblemArrays& arrays)
       factor_(problem_.n_devices, 1.0),
       load_us_(static_cast<size_t>(problem_.n_devices) * problem_.n_models) {}
 
-int32_t Evaluator::n_figures() const {
-  return kFigures + kRules + problem_.n_models;
-}
+int32_t Evaluator::n_figures() const { return kFigures + kRules + problem_.n_models; }
 
 void Evaluator::Evaluate(const Genes& genes, double* figures, double* peak_bytes) {
   const bool counts_memory = problem_.has_memory_limit || peak_bytes;

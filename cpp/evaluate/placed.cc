@@ -106,7 +106,7 @@ void Placed::AddValues() {
     ++region.waiting;
     const int32_t maker = formed_.of(use.producer);
     Region& home = regions[maker];
-    const int64_t size_bytes = problem_.values[value].size_bytes;
+    const int64_t size_bytes = problem_.value_bytes[value];
     Delivery& delivery = deliveries_[count++];
     delivery.value = value;
     delivery.home = maker;
@@ -151,7 +151,7 @@ void Placed::AddLeaving() {
     count += delivery.value != last_value;
     last_value = delivery.value;
     delivery.leaving = count - 1;
-    leaving_[count - 1] = {delivery.home, 0, problem_.values[last_value].size_bytes};
+    leaving_[count - 1] = {delivery.home, 0, problem_.value_bytes[last_value]};
     is_inner_[last_value] = 0;
   }
   n_leaving_ = count;

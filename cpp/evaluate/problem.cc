@@ -89,14 +89,14 @@ void Problem::AddLinks(const int32_t* links) {
 }
 
 void Problem::AddValues(const ProblemArrays& a) {
-  n_inputs = static_cast<int32_t>(std::count(a.value_producer, a.value_producer + n_values, -1));
+  value_bytes = Copy(a.value_bytes, n_values);
   for (int32_t i = 0; i < n_values; ++i) {
-    const int32_t producer = i < n_inputs ? n_ops : a.value_producer[i];
-    values.push_back({producer, a.value_is_output[i] != 0, a.value_bytes[i]});
+    const bool is_input = a.value_producer[i] < 0;
+    const int32_t producer = is_input ? n_ops : a.value_producer[i];
     const int32_t begin = a.consumer_begin[i], end = a.consumer_begin[i + 1];
     for (int32_t j = begin; j < end; ++j) uses.push_back({i, producer, a.consumers[j]});
     if (a.value_is_output[i]) uses.push_back({i, producer, n_ops + a.model_of[producer]});
-    if (i < n_inputs || begin == end) continue;
+    if (is_input || begin == end) continue;
     inner_bytes.push_back({producer, i, a.value_bytes[i]});
     inner_bytes.push_back({a.consumers[end - 1], i, -a.value_bytes[i]});
   }

@@ -86,13 +86,8 @@ struct Choice {
   int32_t is_illegal;
 };
 
-struct Value {
-  int32_t producer;  // n_ops, which stands for the caller, if it is an input
-  bool is_output;
-  int64_t size_bytes;
-};
-
-// That an operator reads a value, or the caller of a model, which is n_ops and the model.
+// That an operator reads a value, or the caller of a model, which is n_ops and the model. Inputs
+// are made by n_ops.
 struct Use {
   int32_t value, producer, consumer;
 };
@@ -101,7 +96,6 @@ struct Problem {
   explicit Problem(const ProblemArrays& arrays);
 
   int32_t n_ops, n_variants, n_devices, n_memories, n_buses, n_models, n_links, n_values;
-  int32_t n_inputs;  // values without a producer, which come first
 
   std::vector<int32_t> link_source, link_target;
   // By operator: the link to it from the nearest operator, which most often runs as the same
@@ -109,13 +103,13 @@ struct Problem {
   std::vector<int32_t> nearest_link;
   std::vector<int32_t> other_links;
 
-  std::vector<Value> values;  // inputs, then by their producers
-  std::vector<Use> uses;  // by value, then ascending
+  std::vector<int64_t> value_bytes;  // of inputs, then by their producers
+  std::vector<Use> uses;             // by value, then ascending
   // In the order of the operators: what the tensors of each take, then what those that it reads
   // last give back.
   std::vector<InnerBytes> inner_bytes;
 
-  std::vector<Choice> choices;  // [n_ops, n_variants]
+  std::vector<Choice> choices;           // [n_ops, n_variants]
   std::vector<int64_t> parameter_bytes;  // [n_ops]
   std::vector<double> launch_us, active_w;
   // [n_variants + 1, n_variants + 1], of a value that goes from a region to another; the last

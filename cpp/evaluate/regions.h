@@ -44,7 +44,7 @@ class Regions {
   const Problem& problem_;
   int32_t n_regions_ = 0;
   int32_t n_cuts_ = 0, n_crossings_ = 0;
-  std::vector<int32_t> is_cut_;     // by link, and a 1
+  std::vector<int32_t> is_cut_;  // by link, and a 1
   std::vector<int32_t> cut_links_;
   std::vector<int32_t> joining_;    // links that join sets
   std::vector<int32_t> region_of_;  // by operator, and the callers'
@@ -57,8 +57,8 @@ class Regions {
   Circles circles_;
   // Twice the number of a circle, and 1 if it is of several regions.
   std::vector<int32_t> knot_of_region_, knot_of_;  // by region; by operator
-  std::vector<int32_t> highest_level_;           // by circle
-  std::vector<int32_t> place_, place_begin_;     // by region; by place
+  std::vector<int32_t> highest_level_;             // by circle
+  std::vector<int32_t> place_, place_begin_;       // by region; by place
 };
 
 }  // namespace tdse::evaluate

@@ -205,7 +205,7 @@ double Timeline::Carry(int32_t index, double now_us) {
   }
   transfers_[n_transfers_].start_us = start_us;
   transfers_[n_transfers_++].delivery = index;
-  Take(target.memory, problem_.values[delivery.value].size_bytes);
+  Take(target.memory, problem_.value_bytes[delivery.value]);
   return start_us + delivery.carry_us;
 }
 
