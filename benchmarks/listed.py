@@ -17,6 +17,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "search"))
 
 from instances import Shape, make_instance
+from real_problems import RealGraph, measured, real_graph
 
 from tdse.search import Problem
 
@@ -215,8 +216,21 @@ def drawn(
 ) -> Problem:
     """Random graphs with random costs, memories without limits."""
     problem = make_instance(seed, n_ops, n_devices, shape=shape, n_models=n_models)
+    return _limited(problem, seed, regions=regions, tight=tight)
+
+
+def drawn_on(
+    seed: int, graph: RealGraph, n_devices: int, *, regions: bool = False, tight: bool = False
+) -> Problem:
+    """Graphs of models with random costs, memories without limits."""
+    problem = graph.in_place_of(make_instance(seed, graph.n_ops, n_devices))
+    return _limited(problem, seed, regions=regions, tight=tight)
+
+
+def _limited(problem: Problem, seed: int, *, regions: bool, tight: bool) -> Problem:
+    """With limits of constants if ``tight``, and without costs of regions unless ``regions``."""
     chance = np.random.default_rng(seed)
-    total = float(problem.parameter_bytes.sum())
+    n_devices, total = problem.n_devices, float(problem.parameter_bytes.sum())
     if tight:
         part = np.where(
             np.arange(n_devices) == 0, np.inf, total * chance.uniform(0.1, 0.3, n_devices)
