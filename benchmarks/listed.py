@@ -1,6 +1,6 @@
 """Listed placement problems for comparisons: equal names, equal problems, on any machine.
 
-``real-`` are graphs of models, with measured costs of the CPU's variants and drawn ones of the other
+``real-`` are graphs of models, with measured costs of the CPU's variants and drawn ones of other
 devices, or with drawn costs only. Other networks are written by code, as MobileNets, Inception,
 NASNet and detectors are built, with costs that follow operators' work and kinds. All others are
 random.
@@ -255,7 +255,7 @@ def _latency() -> dict[str, Callable[[], Problem]]:
     return {
         "real-mobilenet_v1-31x5-measured": lambda: measured(1, real_graph(v1), 5),
         "real-mobilenet_v2-65x5-measured-tight": lambda: measured(2, real_graph(v2), 5, tight=True),
-        "real-movenet-57x1-measured": lambda: measured(3, real_graph(movenet, 100, 157)),
+        "real-efficientnet-80x1-measured": lambda: measured(3, real_graph(efficientnet, 0, 80)),
         "real-efficientnet-50x4-measured": lambda: measured(4, real_graph(efficientnet, 0, 50), 4),
         "real-nasnet-20x1-measured": lambda: measured(5, real_graph(nasnet, 0, 20)),
         "real-nasnet-30x5-measured": lambda: measured(6, real_graph(nasnet, 0, 30), 5),
