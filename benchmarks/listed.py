@@ -269,7 +269,6 @@ def _latency() -> dict[str, Callable[[], Problem]]:
             12, real_graph(movenet, 100, 157), 4, tight=True
         ),
         "mobilenet-40x5-tight": lambda: measured_like(30, [mobilenet(10)], tight=True),
-        "inception-27x3-cores": lambda: measured_like(34, [inception(3)], few, cores=2),
         "detector-35x3-tight": lambda: measured_like(38, [detector(3, 4)], few, tight=True),
         "chain-60x5": lambda: drawn(40, 60, 5, "chain", regions=False),
         "chain-80x5": lambda: drawn(90, 80, 5, "chain", regions=False),

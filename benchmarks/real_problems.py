@@ -77,9 +77,11 @@ class RealGraph:
         )
 
 
-def real_graph(name: str, first: int = 0, end: int | None = None) -> RealGraph:
-    """Operators ``first`` to before ``end`` of a model in ``real_graphs.json``."""
-    written = _written()
+def real_graph(
+    name: str, first: int = 0, end: int | None = None, *, file: Path = WRITTEN
+) -> RealGraph:
+    """Operators ``first`` to before ``end`` of a model in ``file``, by default all."""
+    written = _read(file)
     fields = written["graphs"][name]
     part = range(len(fields["ops"]))[first:end]
     ops = [fields["ops"][op] for op in part]
@@ -156,6 +158,6 @@ def measured(
 
 
 @cache
-def _written() -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(WRITTEN.read_text())
+def _read(file: Path) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(file.read_text())
     return fields
