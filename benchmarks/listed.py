@@ -1,7 +1,9 @@
 """Listed placement problems for comparisons: equal names, equal problems, on any machine.
 
-Networks are written by code, as MobileNets, Inception, NASNet and detectors are built; or drawn at
-random. Costs follow operators' work and kinds as measured ones do, or are drawn as well.
+``real-`` are graphs of models, with measured costs of the CPU's variants and drawn ones of other
+devices, or with drawn costs only. Other networks are written by code, as MobileNets, Inception,
+NASNet and detectors are built, with costs that follow operators' work and kinds. All others are
+random.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "search"))
 
 from instances import Shape, make_instance
+from real_problems import RealGraph, measured, real_graph
 
 from tdse.search import Problem
 
@@ -215,8 +218,21 @@ def drawn(
 ) -> Problem:
     """Random graphs with random costs, memories without limits."""
     problem = make_instance(seed, n_ops, n_devices, shape=shape, n_models=n_models)
+    return _limited(problem, seed, regions=regions, tight=tight)
+
+
+def drawn_on(
+    seed: int, graph: RealGraph, n_devices: int, *, regions: bool = False, tight: bool = False
+) -> Problem:
+    """Graphs of models with random costs, memories without limits."""
+    problem = graph.in_place_of(make_instance(seed, graph.n_ops, n_devices))
+    return _limited(problem, seed, regions=regions, tight=tight)
+
+
+def _limited(problem: Problem, seed: int, *, regions: bool, tight: bool) -> Problem:
+    """With limits of constants if ``tight``, and without costs of regions unless ``regions``."""
     chance = np.random.default_rng(seed)
-    total = float(problem.parameter_bytes.sum())
+    n_devices, total = problem.n_devices, float(problem.parameter_bytes.sum())
     if tight:
         part = np.where(
             np.arange(n_devices) == 0, np.inf, total * chance.uniform(0.1, 0.3, n_devices)
@@ -232,20 +248,27 @@ def drawn(
 
 
 def _latency() -> dict[str, Callable[[], Problem]]:
-    few, some = DEVICES[:3], DEVICES[:4]
+    few = DEVICES[:3]
+    v1, v2 = "mobilenet_v1_0.5_160_fp32", "mobilenet_v2_1.0_224_int8"
+    v3, movenet = "mobilenet_v3_small_224_int8", "movenet_single_pose_lightning_ptq"
+    efficientnet, nasnet = "efficientnetb0_224_int8", "nasnet_mobile_224_int8"
     return {
-        "mobilenet-26x5": lambda: measured_like(2, [mobilenet(6)]),
+        "real-mobilenet_v1-31x5-measured": lambda: measured(1, real_graph(v1), 5),
+        "real-mobilenet_v2-65x5-measured-tight": lambda: measured(2, real_graph(v2), 5, tight=True),
+        "real-efficientnet-80x1-measured": lambda: measured(3, real_graph(efficientnet, 0, 80)),
+        "real-efficientnet-50x4-measured": lambda: measured(4, real_graph(efficientnet, 0, 50), 4),
+        "real-nasnet-20x1-measured": lambda: measured(5, real_graph(nasnet, 0, 20)),
+        "real-nasnet-30x5-measured": lambda: measured(6, real_graph(nasnet, 0, 30), 5),
+        "real-movenet-57x3-measured": lambda: measured(7, real_graph(movenet, 100, 157), 3),
+        "real-movenet-80x5-measured": lambda: measured(18, real_graph(movenet, 0, 80), 5),
+        "real-mobilenet_v2-65x5-drawn": lambda: drawn_on(9, real_graph(v2), 5),
+        "real-mobilenet_v2-65x2-drawn-tight": lambda: drawn_on(22, real_graph(v2), 2, tight=True),
+        "real-efficientnet-60x5-drawn": lambda: drawn_on(10, real_graph(efficientnet, 80, 140), 5),
+        "real-nasnet-30x4-drawn": lambda: drawn_on(11, real_graph(nasnet, 60, 90), 4),
+        "real-movenet-57x4-drawn-tight": lambda: drawn_on(
+            12, real_graph(movenet, 100, 157), 4, tight=True
+        ),
         "mobilenet-40x5-tight": lambda: measured_like(30, [mobilenet(10)], tight=True),
-        "mobilenet-68x5": lambda: measured_like(3, [mobilenet(18)]),
-        "mobilenet-78x5": lambda: measured_like(31, [mobilenet(21)]),
-        "mobilenet-78x4-cores": lambda: measured_like(32, [mobilenet(21)], some, cores=2),
-        "inception-19x5": lambda: measured_like(5, [inception(2)]),
-        "inception-27x3": lambda: measured_like(33, [inception(3)], few),
-        "inception-27x3-cores": lambda: measured_like(34, [inception(3)], few, cores=2),
-        "nasnet-25x5": lambda: measured_like(8, [nasnet(2)]),
-        "nasnet-25x3-tight": lambda: measured_like(36, [nasnet(2)], few, tight=True),
-        "detector-27x5": lambda: measured_like(37, [detector(2, 4)]),
-        "detector-35x5": lambda: measured_like(10, [detector(3, 4)]),
         "detector-35x3-tight": lambda: measured_like(38, [detector(3, 4)], few, tight=True),
         "chain-60x5": lambda: drawn(40, 60, 5, "chain", regions=False),
         "chain-80x5": lambda: drawn(90, 80, 5, "chain", regions=False),
@@ -259,12 +282,18 @@ def _latency() -> dict[str, Callable[[], Problem]]:
         "random-20x4": lambda: drawn(49, 20, 4, "random", regions=False),
         "random-60x2": lambda: drawn(95, 60, 2, "random", regions=False),
         "random-30x4-tight": lambda: drawn(53, 30, 4, "random", regions=False, tight=True),
-        "mobilenet-12x5-regions": lambda: measured_like(54, [mobilenet(2)], regions=True),
-        "mobilenet-19x4-regions": lambda: measured_like(55, [mobilenet(4)], some, regions=True),
-        "mobilenet-26x5-regions": lambda: measured_like(4, [mobilenet(6)], regions=True),
-        "inception-11x4-regions": lambda: measured_like(56, [inception(1)], some, regions=True),
-        "detector-15x4-regions": lambda: measured_like(58, [detector(1, 2)], some, regions=True),
-        "nasnet-14x3-regions": lambda: measured_like(97, [nasnet(1)], few, regions=True),
+        "real-mobilenet_v3-20x3-measured-regions": lambda: measured(
+            8, real_graph(v3, 20, 40), 3, regions=True
+        ),
+        "real-mobilenet_v3-40x1-measured-regions": lambda: measured(
+            3, real_graph(v3, 31, 71), regions=True
+        ),
+        "real-efficientnet-30x3-measured-tight-regions": lambda: measured(
+            16, real_graph(efficientnet, 60, 90), 3, regions=True, tight=True
+        ),
+        "real-nasnet-18x3-drawn-regions": lambda: drawn_on(
+            15, real_graph(nasnet, 60, 78), 3, regions=True
+        ),
         "chain-20x5-regions": lambda: drawn(59, 20, 5, "chain", regions=True),
         "chain-30x4-regions": lambda: drawn(21, 30, 4, "chain", regions=True),
         "chain-40x3-regions": lambda: drawn(96, 40, 3, "chain", regions=True),

@@ -1,12 +1,16 @@
 """Optima of the listed placement problems: those that are stored, or solved anew.
 
-``python benchmarks/optima.py --solve`` takes up to two hours, and writes ``optima.json`` again.
+    python benchmarks/optima.py [--solve] [PATTERN...]
+
+``--solve`` finds and times them with CP-SAT, and writes ``optima.json`` again. For all problems, it
+takes up to two hours.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import fnmatch
 import json
 import sys
 from collections.abc import Mapping
@@ -50,13 +54,17 @@ def stored_deadline_seconds() -> Mapping[str, float]:
 
 def main() -> None:
     """Prints what is stored; with ``--solve``, finds it first."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--solve", action="store_true", help="solve with CP-SAT, two threads")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for each")
-    parser.add_argument("names", nargs="*", help="only these")
+    parser.add_argument("patterns", nargs="*", default=["*"], help="of names; all by default")
     arguments = parser.parse_args()
     stored = _read()
-    for name in arguments.names or [*LATENCY, *SEVERAL]:
+    for name in [*LATENCY, *SEVERAL]:
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in arguments.patterns):
+            continue
         kind = "latency" if name in LATENCY else "deadlines"
         if arguments.solve:
             solve = _solve_latency if kind == "latency" else _solve_deadlines
@@ -64,7 +72,7 @@ def main() -> None:
             stored[kind].pop(name, None)
             if found is not None:
                 stored[kind][name] = found
-            STORED.write_text(json.dumps(stored, indent=1) + "\n")
+            _write(stored)
         print(name, stored[kind].get(name, "not proven"), flush=True)
 
 
@@ -73,6 +81,15 @@ def _read() -> dict[str, dict[str, Any]]:
         return {"latency": {}, "deadlines": {}}
     stored: dict[str, dict[str, Any]] = json.loads(STORED.read_text())
     return stored
+
+
+def _write(stored: Mapping[str, Mapping[str, Any]]) -> None:
+    """In the order of the lists, without what is not listed any more."""
+    ordered = {
+        kind: {name: stored[kind][name] for name in listed if name in stored[kind]}
+        for kind, listed in (("latency", LATENCY), ("deadlines", SEVERAL))
+    }
+    STORED.write_text(json.dumps(ordered, indent=1) + "\n")
 
 
 def _solve_latency(name: str, limit_s: float) -> dict[str, float] | None:

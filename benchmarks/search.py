@@ -36,7 +36,7 @@ _TABLES = ("optima", "large", "deadlines", "ablation", "parts", "tensordse")
 def main() -> None:
     """Entry point."""
     arguments = _arguments()
-    console = Console(width=None if Console().is_terminal else 160)
+    console = Console(width=None if Console().is_terminal else 200)
     problems = _chosen({**LATENCY, **LARGER}, arguments.problems)
     makers: Mapping[str, Callable[[], Mapping[str, Rows]]] = {
         "optima": lambda: optima(problems, arguments.seeds, arguments.seconds or 10.0),

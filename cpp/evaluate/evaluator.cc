@@ -18,13 +18,12 @@ Evaluator::Evaluator(const ProblemArrays& arrays)
       factor_(problem_.n_devices, 1.0),
       load_us_(static_cast<size_t>(problem_.n_devices) * problem_.n_models) {}
 
-int32_t Evaluator::n_figures() const {
-  return kFigures + kRules + problem_.n_models + problem_.n_memories;
-}
+int32_t Evaluator::n_figures() const { return kFigures + kRules + problem_.n_models; }
 
-void Evaluator::Evaluate(const Genes& genes, double* figures) {
-  placed_.Place(genes);
-  run_.Run(&placed_, genes.strict);
+void Evaluator::Evaluate(const Genes& genes, double* figures, double* peak_bytes) {
+  const bool counts_memory = problem_.has_memory_limit || peak_bytes;
+  placed_.Place(genes, counts_memory);
+  run_.Run(&placed_, genes.strict, counts_memory);
   AddLoads();
   const std::vector<double>& latency_us = run_.latency_us();
   const double makespan_us = *std::max_element(latency_us.begin(), latency_us.end());
@@ -36,9 +35,8 @@ void Evaluator::Evaluate(const Genes& genes, double* figures) {
   double* const violations = figures + kFigures;
   CountBrokenRules(violations);
   violations[kEnergy] = Excess(figures[kTotalEnergy], problem_.energy_budget_uj);
-  double* const latencies = violations + kRules;
-  std::copy(latency_us.begin(), latency_us.end(), latencies);
-  std::copy(run_.peak_bytes().begin(), run_.peak_bytes().end(), latencies + problem_.n_models);
+  std::copy(latency_us.begin(), latency_us.end(), violations + kRules);
+  if (peak_bytes) std::copy(run_.peak_bytes().begin(), run_.peak_bytes().end(), peak_bytes);
 }
 
 // What one run occupies of each device and bus in a pipeline, and the energy of what runs.
@@ -109,11 +107,11 @@ void Evaluator::CountBrokenRules(double* violations) const {
     violations[kPrefix] += problem_.prefix[to] && from != to;
   }
   violations[kNoLink] = run_.n_without_link();
-  for (int32_t device = 0; device < problem_.n_devices; ++device) {
+  for (int32_t device = 0; problem_.has_capacity && device < problem_.n_devices; ++device) {
     violations[kParameters] += Excess(static_cast<double>(placed_.parameter_bytes(device)),
                                       problem_.parameter_capacity_bytes[device]);
   }
-  for (int32_t memory = 0; memory < problem_.n_memories; ++memory) {
+  for (int32_t memory = 0; problem_.has_memory_limit && memory < problem_.n_memories; ++memory) {
     violations[kMemory] +=
         Excess(static_cast<double>(run_.peak_bytes()[memory]), problem_.memory_bytes[memory]);
   }

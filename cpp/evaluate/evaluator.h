@@ -31,8 +31,7 @@ enum Rule {
   kRules
 };
 
-// The figures of a placement: these, then kRules violations, then the latency of each model, then
-// the peak of each memory.
+// The figures of a placement: these, then kRules violations, then the latency of each model.
 enum Figure { kMakespan, kPeriodLength, kActiveEnergy, kTotalEnergy, kRegionCount, kFigures };
 
 // Evaluates one placement after the other in memory that is allocated once; for one thread.
@@ -45,13 +44,16 @@ class Evaluator {
   const Problem& problem() const { return problem_; }
   // How many numbers Evaluate writes.
   int32_t n_figures() const;
-  void Evaluate(const Genes& genes, double* figures);
+  // `peak_bytes`: of each memory; null if nobody asks for them, which is faster where no memory is
+  // limited.
+  void Evaluate(const Genes& genes, double* figures, double* peak_bytes = nullptr);
 
   // Of the last placement.
   const Regions& regions() const { return placed_.formed(); }
   double start_us(int32_t region) const { return placed_.region(region).start_us; }
   double end_us(int32_t region) const { return placed_.region(region).end_us; }
-  const std::vector<Transfer>& transfers() const { return run_.transfers(); }
+  int32_t n_transfers() const { return run_.n_transfers(); }
+  Transfer transfer(int32_t index) const { return run_.transfer(index); }
 
  private:
   void AddLoads();

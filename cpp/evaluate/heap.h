@@ -23,7 +23,6 @@ class Heap {
 
   bool empty() const { return size_ == 0; }
   const Entry& top() const { return entries_[0]; }
-  void clear() { size_ = 0; }
 
   void Push(double key, int32_t region) {
     const Entry entry = {key, region};

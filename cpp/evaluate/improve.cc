@@ -68,9 +68,6 @@ Improver::Improver(Evaluator* evaluator) : evaluator_(evaluator), problem_(evalu
   }
   has_order_ = problem_.n_devices > 1 || problem_.device_cores[0] > 1 || problem_.n_models > 1 ||
                std::isfinite(problem_.memory_bytes[0]);
-  const auto& capacities = problem_.parameter_capacity_bytes;
-  has_capacity_ = std::any_of(capacities.begin(), capacities.end(),
-                              [](double capacity) { return std::isfinite(capacity); });
   mark_.assign(n_ops, 0);
   now_.variants.resize(n_ops);
   now_.cuts.resize(problem_.n_links);
@@ -149,7 +146,7 @@ void Improver::Move(double reach) {
   if ((kind -= kBorderMoves) < 0) return MoveBorder();
   if ((kind -= kClusterMoves) < 0) return MoveCluster();
   if ((kind -= kWindowMoves) < 0) return MoveWindow(reach);
-  if ((kind -= kRoomMoves) < 0 && has_capacity_) return MakeRoom();
+  if ((kind -= kRoomMoves) < 0 && problem_.has_capacity) return MakeRoom();
   MoveOne();
 }
 
@@ -286,7 +283,7 @@ int32_t Improver::NeighbourChoice(int32_t op) {
 double Improver::BytesOn(int32_t device, int32_t op) const {
   const int32_t variant = now_.variants[op];
   if (problem_.variant_device[variant] != device) return 0.0;
-  return static_cast<double>(problem_.choices[op * problem_.n_variants + variant].parameter_bytes);
+  return static_cast<double>(problem_.parameter_bytes[op]);
 }
 
 bool Improver::Allowed(int32_t op, int32_t variant) const {

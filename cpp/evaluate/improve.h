@@ -93,8 +93,7 @@ class Improver {
 
   Evaluator* const evaluator_;
   const Problem& problem_;
-  bool has_order_;     // some regions may run side by side, or take turns
-  bool has_capacity_;  // some device holds only so many constants
+  bool has_order_;  // some regions may run side by side, or take turns
   // By operator: what it may run as; its links, and the operators at their other ends.
   std::vector<int32_t> choice_begin_, choices_, near_begin_, near_, near_link_;
   std::vector<int32_t> movable_;  // operators with more than one choice

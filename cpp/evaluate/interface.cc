@@ -38,22 +38,26 @@ TDSE_EVALUATE_CALL int32_t TdseEvaluatorFigures(const TdseEvaluator* self) {
   return self->evaluator.n_figures();
 }
 
-// Evaluates `count` placements. `cuts` and `priority` may be null, and so may `region_of`.
+// Evaluates `count` placements. `cuts` and `priority` may be null, and so may `region_of` and
+// `peak_bytes`.
 //   variants  [count, n_ops]
 //   cuts      [count, n_links]
 //   priority  [count, n_ops]
 //   strict    [count]
 //   figures   [count, TdseEvaluatorFigures]
-//   region_of [count, n_ops]
+//   region_of  [count, n_ops]
+//   peak_bytes [count, n_memories]
 TDSE_EVALUATE_CALL void TdseEvaluate(TdseEvaluator* self, int64_t count, const uint8_t* variants,
                                      const uint8_t* cuts, const double* priority,
-                                     const uint8_t* strict, double* figures, int32_t* region_of) {
+                                     const uint8_t* strict, double* figures, int32_t* region_of,
+                                     double* peak_bytes) {
   Evaluator& evaluator = self->evaluator;
   const int64_t n_ops = evaluator.problem().n_ops, n_links = evaluator.problem().n_links;
   for (int64_t i = 0; i < count; ++i) {
     evaluator.Evaluate({variants + i * n_ops, cuts ? cuts + i * n_links : nullptr,
                         priority ? priority + i * n_ops : nullptr, strict[i] != 0},
-                       figures + i * evaluator.n_figures());
+                       figures + i * evaluator.n_figures(),
+                       peak_bytes ? peak_bytes + i * evaluator.problem().n_memories : nullptr);
     for (int64_t op = 0; region_of && op < n_ops; ++op) {
       region_of[i * n_ops + op] = evaluator.regions().of(static_cast<int32_t>(op));
     }
@@ -86,10 +90,11 @@ TDSE_EVALUATE_CALL int32_t TdseEvaluatorSchedule(const TdseEvaluator* self, doub
     region_us[region] = evaluator.start_us(region);
     region_us[evaluator.problem().n_ops + region] = evaluator.end_us(region);
   }
-  for (const Transfer& one : evaluator.transfers()) {
+  for (int32_t i = 0; i < evaluator.n_transfers(); ++i) {
+    const Transfer one = evaluator.transfer(i);
     for (const int32_t number : {one.value, one.source, one.target}) *transfer++ = number;
     *transfer_us++ = one.start_us;
     *transfer_us++ = one.end_us;
   }
-  return static_cast<int32_t>(evaluator.transfers().size());
+  return evaluator.n_transfers();
 }

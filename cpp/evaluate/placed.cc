@@ -7,11 +7,11 @@ namespace tdse::evaluate {
 Placed::Placed(const Problem& problem)
     : problem_(problem),
       formed_(problem),
-      regions_(problem.n_ops + 1),
+      regions_(problem.n_ops + problem.n_models),
       leaving_(problem.n_values),
-      crossings_(problem.uses.size() + 1),
-      readings_(problem.uses.size()),
-      copies_(static_cast<size_t>(problem.n_values) * problem.n_memories),
+      crossing_use_(problem.uses.size() + 1),
+      deliveries_(problem.uses.size()),
+      n_left_(static_cast<size_t>(problem.n_values) * problem.n_memories),
       is_inner_(problem.n_values),
       parameter_bytes_(problem.n_devices),
       n_listed_(problem.n_devices),
@@ -22,18 +22,18 @@ Placed::Placed(const Problem& problem)
     region.device = problem.variant_device[variant];
     region.memory = problem.variant_memory[variant];
     region.cores = problem.variant_cores[variant];
-    region.first_made = region.first_reading = -1;
+    region.first_made = region.first_read = region.last_read = -1;
     region.work_us = problem.launch_us[variant];
     blank_.push_back(region);
   }
   Region caller{};
   caller.variant = problem.n_variants;
   caller.memory = problem.host_memory;
-  caller.first_made = caller.first_reading = -1;
+  caller.first_made = caller.first_read = caller.last_read = -1;
   blank_.push_back(caller);
 }
 
-void Placed::Place(const Genes& genes) {
+void Placed::Place(const Genes& genes, bool counts_memory) {
   variants_ = genes.variants;
   formed_.Form(genes.variants, genes.cuts);
   for (int32_t index = 0; index < n_regions(); ++index) {
@@ -41,108 +41,137 @@ void Placed::Place(const Genes& genes) {
     regions_[index] = blank_[variants_[op]];
     regions_[index].model = problem_.model_of[op];
   }
-  // The caller is the region after the last.
-  regions_[n_regions()] = blank_[problem_.n_variants];
+  for (int32_t model = 0; model < problem_.n_models; ++model) {
+    regions_[caller(model)] = blank_[problem_.n_variants];
+    regions_[caller(model)].model = model;
+  }
   AddOperators();
+  if (counts_memory || problem_.has_capacity) AddParameters();
   AddValues();
-  LinkValues();
-  AddInnerBytes();
+  LinkDeliveries();
+  if (counts_memory) {
+    AddLeaving();
+    CountReaders();
+    AddInnerBytes();
+  }
   SetKeys(genes);
 }
 
 void Placed::AddOperators() {
-  n_illegal_ = 0;
-  energy_uj_ = 0.0;
+  int32_t n_illegal = 0;
+  double energy_uj = 0.0;
+  // Neighbours are mostly of one region, whose sum so far would have to come from memory each time.
+  Region* region = &regions_[caller(0)];
+  double work_us = region->work_us;
+  const Choice* choices = problem_.choices.data();
+  for (int32_t op = 0; op < problem_.n_ops; ++op, choices += problem_.n_variants) {
+    Region* const home = &regions_[formed_.of(op)];
+    if (home != region) {
+      region->work_us = work_us;
+      work_us = home->work_us;
+      region = home;
+    }
+    const Choice& choice = choices[variants_[op]];
+    work_us += choice.cost_us;
+    energy_uj += choice.energy_uj;
+    n_illegal += choice.is_illegal;
+  }
+  region->work_us = work_us;
+  n_illegal_ = n_illegal;
+  energy_uj_ = energy_uj;
+}
+
+void Placed::AddParameters() {
   std::fill(parameter_bytes_.begin(), parameter_bytes_.end(), 0);
   for (int32_t op = 0; op < problem_.n_ops; ++op) {
-    Region& region = regions_[formed_.of(op)];
-    const Choice& choice = problem_.choices[op * problem_.n_variants + region.variant];
-    region.work_us += choice.cost_us;
-    energy_uj_ += choice.energy_uj;
-    n_illegal_ += choice.is_illegal;
-    parameter_bytes_[region.device] += choice.parameter_bytes;
+    parameter_bytes_[problem_.variant_device[variants_[op]]] += problem_.parameter_bytes[op];
   }
 }
 
 // Lists which values are read outside the region that makes them, and where; and adds what that
-// costs.
+// costs. Nearly without branches, since nothing foretells where regions end.
 void Placed::AddValues() {
   ListCrossings();
-  n_leaving_ = n_readings_ = 0;
-  std::fill(is_inner_.begin(), is_inner_.end(), -1);
-  int32_t last_value = -1;
-  const LinearTime* borders = nullptr;
+  Region* const regions = regions_.data();
+  const int32_t n_regions = formed_.size(), n_memories = problem_.n_memories;
+  const int32_t n_sides = problem_.n_variants + 1;
+  int32_t count = 0;
   for (int32_t i = 0; i < n_crossings_; ++i) {
-    const Crossing& crossing = crossings_[i];
-    if (crossing.value != last_value) {
-      last_value = crossing.value;
-      borders = AddLeaving(crossing.value);
-    }
-    Leaving& leaving = leaving_[n_leaving_ - 1];
-    if (crossing.region == n_regions()) {
-      Region& home = regions_[leaving.home];
-      const Way& way = problem_.ways[home.memory * problem_.n_memories + problem_.host_memory];
-      home.work_us += borders[problem_.n_variants].Of(leaving.size_bytes);
-      home.after_us = std::max(home.after_us, way.time.Of(leaving.size_bytes));
-      leaving.is_output = 1;
-      continue;
-    }
-    Region& region = regions_[crossing.region];
-    // It reads the value already.
-    if (region.first_reading >= leaving.reading_begin) continue;
-    readings_[n_readings_] = {n_leaving_ - 1, crossing.region, region.first_reading};
-    region.first_reading = n_readings_++;
-    leaving.reading_end = n_readings_;
+    const Use& use = problem_.uses[crossing_use_[i]];
+    const int32_t value = use.value, reader = formed_.of(use.consumer);
+    Region& region = regions[reader];
+    // Another operator of the region reads it as well.
+    if (region.last_read == value) continue;
+    region.last_read = value;
     ++region.waiting;
-    region.work_us += borders[region.variant].Of(leaving.size_bytes);
+    const int32_t maker = formed_.of(use.producer);
+    Region& home = regions[maker];
+    const int64_t size_bytes = problem_.value_bytes[value];
+    Delivery& delivery = deliveries_[count++];
+    delivery.value = value;
+    delivery.home = maker;
+    delivery.region = reader;
+    delivery.way = &problem_.ways[home.memory * n_memories + region.memory];
+    delivery.carry_us = delivery.way->time.Of(size_bytes);
+    // What is handed over to the caller is work of the region that makes it.
+    double& work_us = reader < n_regions ? region.work_us : home.work_us;
+    work_us += problem_.borders[home.variant * n_sides + region.variant].Of(size_bytes);
   }
+  n_deliveries_ = count;
 }
 
-// Without branches, since nothing foretells where regions end.
+// Likewise without branches.
 void Placed::ListCrossings() {
+  const Use* const uses = problem_.uses.data();
+  int32_t* const crossing_use = crossing_use_.data();
+  const auto n_uses = static_cast<int32_t>(problem_.uses.size());
   int32_t count = 0;
-  for (const Use& use : problem_.uses) {
-    const int32_t region = formed_.of(use.consumer);
-    crossings_[count] = {use.value, region};
-    count += region != formed_.of(use.producer);
+  for (int32_t i = 0; i < n_uses; ++i) {
+    crossing_use[count] = i;
+    count += formed_.of(uses[i].consumer) != formed_.of(uses[i].producer);
   }
   n_crossings_ = count;
 }
 
-// Returns the borders to regions that read it.
-const LinearTime* Placed::AddLeaving(int32_t index) {
-  const Value& value = problem_.values[index];
-  is_inner_[index] = 0;
-  Leaving& leaving = leaving_[n_leaving_];
-  leaving.value = index;
-  leaving.size_bytes = value.size_bytes;
-  leaving.reading_begin = leaving.reading_end = n_readings_;
-  leaving.is_output = 0;
-  leaving.home = formed_.of(value.producer);
-  Region& home = regions_[leaving.home];
-  leaving.memory = home.memory;
-  home.leaving_bytes += value.size_bytes;
-  ++n_leaving_;
-  return &problem_.borders[home.variant * (problem_.n_variants + 1)];
+// Lists what each region delivers, in order.
+void Placed::LinkDeliveries() {
+  for (int32_t d = n_deliveries_ - 1; d >= 0; --d) {
+    Region& home = regions_[deliveries_[d].home];
+    deliveries_[d].next_made = home.first_made;
+    home.first_made = d;
+  }
 }
 
-// Lists what leaves each region, in order, and counts who is to read it.
-void Placed::LinkValues() {
-  const int32_t n_memories = problem_.n_memories;
-  std::fill_n(copies_.begin(), n_leaving_ * n_memories, Copy{-1.0, 0});
-  for (int32_t r = 0; r < n_readings_; ++r) {
-    const Reading& reading = readings_[r];
-    ++copies_[reading.leaving * n_memories + regions_[reading.region].memory].n_left;
+// Lists what leaves its region.
+void Placed::AddLeaving() {
+  std::fill(is_inner_.begin(), is_inner_.end(), -1);
+  int32_t count = 0, last_value = -1;
+  for (int32_t d = 0; d < n_deliveries_; ++d) {
+    Delivery& delivery = deliveries_[d];
+    count += delivery.value != last_value;
+    last_value = delivery.value;
+    delivery.leaving = count - 1;
+    leaving_[count - 1] = {delivery.home, 0, problem_.value_bytes[last_value]};
+    is_inner_[last_value] = 0;
   }
-  for (int32_t index = n_leaving_ - 1; index >= 0; --index) {
-    Leaving& leaving = leaving_[index];
-    Region& home = regions_[leaving.home];
-    leaving.next_made = home.first_made;
-    home.first_made = index;
-    leaving.n_left = leaving.reading_end - leaving.reading_begin + leaving.is_output;
-    // Where it is made, it stays until all have read it; on the host, an output does.
-    ++copies_[index * n_memories + leaving.memory].n_left;
-    copies_[index * n_memories + problem_.host_memory].n_left += leaving.is_output;
+  n_leaving_ = count;
+}
+
+// Lists what each region reads, and counts who is to read what.
+void Placed::CountReaders() {
+  std::fill_n(n_left_.begin(), static_cast<size_t>(n_leaving_) * problem_.n_memories, 0);
+  for (int32_t index = 0; index < n_leaving_; ++index) {
+    Region& home = regions_[leaving_[index].home];
+    home.leaving_bytes += leaving_[index].size_bytes;
+    ++n_left(index, home.memory);
+  }
+  for (int32_t d = 0; d < n_deliveries_; ++d) {
+    Delivery& delivery = deliveries_[d];
+    Region& region = regions_[delivery.region];
+    delivery.next_read = region.first_read;
+    region.first_read = d;
+    ++leaving_[delivery.leaving].n_left;
+    ++n_left(delivery.leaving, region.memory);
   }
 }
 
@@ -170,26 +199,24 @@ void Placed::SetKeys(const Genes& genes) {
 void Placed::SetTails() {
   for (int32_t i = 0; i < n_regions(); ++i) {
     Region& region = regions_[formed_.from_the_end()[i]];
-    const double tail_us = region.work_us + region.after_us;
-    region.key = -tail_us;
-    for (int32_t r = region.first_reading; r >= 0; r = readings_[r].next) {
-      const Leaving& leaving = leaving_[readings_[r].leaving];
-      const Way& way = problem_.ways[leaving.memory * problem_.n_memories + region.memory];
-      double& after_us = regions_[leaving.home].after_us;
-      after_us = std::max(after_us, way.time.Of(leaving.size_bytes) + tail_us);
+    double after_us = 0.0;
+    for (int32_t d = region.first_made; d >= 0; d = deliveries_[d].next_made) {
+      const Region& reader = regions_[deliveries_[d].region];
+      after_us = std::max(after_us, deliveries_[d].carry_us + (reader.work_us + reader.after_us));
     }
+    region.after_us = after_us;
+    region.key = -(region.work_us + after_us);
   }
 }
 
 // Makes the keys positions in one list, in which each region is after those that it reads from.
 void Placed::SetListOrder() {
-  // `position` counts readings at first: inputs hold nobody up.
+  // `position` counts deliveries at first: inputs hold nobody up.
   for (int32_t region = 0; region < n_regions(); ++region) {
     regions_[region].position = regions_[region].waiting;
   }
-  if (problem_.n_inputs > 0) {
-    const int32_t end = leaving_[problem_.n_inputs - 1].reading_end;
-    for (int32_t r = 0; r < end; ++r) --regions_[readings_[r].region].position;
+  for (int32_t d = regions_[caller(0)].first_made; d >= 0; d = deliveries_[d].next_made) {
+    --regions_[deliveries_[d].region].position;
   }
   for (int32_t region = 0; region < n_regions(); ++region) {
     if (!regions_[region].position) listable_.Push(regions_[region].key, region);
@@ -198,11 +225,11 @@ void Placed::SetListOrder() {
   for (int32_t listed = 0; listed < n_regions(); ++listed) {
     Region& region = regions_[listable_.top().region];
     listable_.Pop();
-    for (int32_t made = region.first_made; made >= 0; made = leaving_[made].next_made) {
-      const Leaving& leaving = leaving_[made];
-      for (int32_t r = leaving.reading_begin; r < leaving.reading_end; ++r) {
-        Region& reader = regions_[readings_[r].region];
-        if (!--reader.position) listable_.Push(reader.key, readings_[r].region);
+    for (int32_t d = region.first_made; d >= 0; d = deliveries_[d].next_made) {
+      const int32_t index = deliveries_[d].region;
+      // Callers are not listed.
+      if (!--regions_[index].position && index < n_regions()) {
+        listable_.Push(regions_[index].key, index);
       }
     }
     region.key = listed;

@@ -38,9 +38,10 @@ Problem::Problem(const ProblemArrays& a)
   for (int32_t op = 0; op < n_ops; ++op) {
     for (int32_t variant = 0; variant < n_variants; ++variant) {
       const int32_t i = op * n_variants + variant;
-      choices.push_back({a.cost_us[i], a.energy_uj[i], a.parameter_bytes[op], !a.allowed[i]});
+      choices.push_back({a.cost_us[i], a.energy_uj[i], !a.allowed[i]});
     }
   }
+  parameter_bytes = Copy(a.parameter_bytes, n_ops);
   launch_us = Copy(a.launch_us, variants);
   active_w = Copy(a.active_w, variants);
   variant_device = Copy(a.variant_device, variants);
@@ -66,35 +67,36 @@ Problem::Problem(const ProblemArrays& a)
   for (size_t device = 0; device < devices; ++device) idle_w += a.idle_w[device];
   energy_budget_uj = a.energy_budget_uj;
 
+  has_capacity = AnyOtherThan(parameter_capacity_bytes, double{INFINITY});
+  has_memory_limit = AnyOtherThan(memory_bytes, double{INFINITY});
   has_slowdown = AnyOtherThan(slowdown, 1.0);
   has_prefix = AnyOtherThan(prefix, uint8_t{0});
   has_single_region = AnyOtherThan(single_region, uint8_t{0});
 }
 
 void Problem::AddLinks(const int32_t* links) {
-  first_link.resize(n_ops, n_links);
+  nearest_link.resize(n_ops, n_links);
   for (int32_t link = 0; link < n_links; ++link) {
     link_source.push_back(links[2 * link]);
     link_target.push_back(links[2 * link + 1]);
-    if (first_link[link_target[link]] == n_links) {
-      first_link[link_target[link]] = link;
-    } else {
-      other_links.push_back(link);
-    }
+    nearest_link[link_target[link]] = link;
+  }
+  for (int32_t link = 0; link < n_links; ++link) {
+    if (nearest_link[link_target[link]] != link) other_links.push_back(link);
   }
   // What operators without a link find at `n_links`.
   link_source.push_back(0);
 }
 
 void Problem::AddValues(const ProblemArrays& a) {
-  n_inputs = static_cast<int32_t>(std::count(a.value_producer, a.value_producer + n_values, -1));
+  value_bytes = Copy(a.value_bytes, n_values);
   for (int32_t i = 0; i < n_values; ++i) {
-    const int32_t producer = i < n_inputs ? n_ops : a.value_producer[i];
-    values.push_back({producer, a.value_is_output[i] != 0, a.value_bytes[i]});
+    const bool is_input = a.value_producer[i] < 0;
+    const int32_t producer = is_input ? n_ops : a.value_producer[i];
     const int32_t begin = a.consumer_begin[i], end = a.consumer_begin[i + 1];
     for (int32_t j = begin; j < end; ++j) uses.push_back({i, producer, a.consumers[j]});
-    if (a.value_is_output[i]) uses.push_back({i, producer, n_ops});
-    if (i < n_inputs || begin == end) continue;
+    if (a.value_is_output[i]) uses.push_back({i, producer, n_ops + a.model_of[producer]});
+    if (is_input || begin == end) continue;
     inner_bytes.push_back({producer, i, a.value_bytes[i]});
     inner_bytes.push_back({a.consumers[end - 1], i, -a.value_bytes[i]});
   }

@@ -83,17 +83,11 @@ struct Way {
 // An operator as a variant.
 struct Choice {
   double cost_us, energy_uj;
-  int64_t parameter_bytes;
-  int64_t is_illegal;
+  int32_t is_illegal;
 };
 
-struct Value {
-  int32_t producer;  // n_ops, which stands for the caller, if it is an input
-  bool is_output;
-  int64_t size_bytes;
-};
-
-// That an operator or the caller, n_ops, reads a value.
+// That an operator reads a value, or the caller of a model, which is n_ops and the model. Inputs
+// are made by n_ops.
 struct Use {
   int32_t value, producer, consumer;
 };
@@ -102,20 +96,21 @@ struct Problem {
   explicit Problem(const ProblemArrays& arrays);
 
   int32_t n_ops, n_variants, n_devices, n_memories, n_buses, n_models, n_links, n_values;
-  int32_t n_inputs;  // values without a producer, which come first
 
   std::vector<int32_t> link_source, link_target;
-  std::vector<int32_t> first_link;   // by operator: a link to it, or n_links if there is none
-  std::vector<int32_t> other_links;  // all that are not the first ones of their targets
+  // By operator: the link to it from the nearest operator, which most often runs as the same
+  // variant; n_links if there is none.
+  std::vector<int32_t> nearest_link;
+  std::vector<int32_t> other_links;
 
-  std::vector<Value> values;  // inputs, then by their producers
-  std::vector<Use> uses;  // by value, then ascending; those of inputs are the first n_input_uses
-  int32_t n_input_uses;
+  std::vector<int64_t> value_bytes;  // of inputs, then by their producers
+  std::vector<Use> uses;             // by value, then ascending
   // In the order of the operators: what the tensors of each take, then what those that it reads
   // last give back.
   std::vector<InnerBytes> inner_bytes;
 
-  std::vector<Choice> choices;  // [n_ops, n_variants]
+  std::vector<Choice> choices;           // [n_ops, n_variants]
+  std::vector<int64_t> parameter_bytes;  // [n_ops]
   std::vector<double> launch_us, active_w;
   // [n_variants + 1, n_variants + 1], of a value that goes from a region to another; the last
   // variant is the caller.
@@ -135,7 +130,7 @@ struct Problem {
   double energy_budget_uj;
 
   // What no variant or device has need not be looked at.
-  bool has_slowdown, has_prefix, has_single_region;
+  bool has_slowdown, has_prefix, has_single_region, has_capacity, has_memory_limit;
 
  private:
   void AddLinks(const int32_t* links);

@@ -8,7 +8,9 @@ namespace tdse::evaluate {
 Regions::Regions(const Problem& problem)
     : problem_(problem),
       is_cut_(problem.n_links + 1, 1),
-      region_of_(problem.n_ops + 1),
+      cut_links_(problem.n_links + 1),
+      joining_(problem.other_links.size() + 1),
+      region_of_(problem.n_ops + problem.n_models),
       level_(problem.n_ops),
       first_(problem.n_ops + 1),
       parent_(problem.n_ops + 1),
@@ -16,67 +18,84 @@ Regions::Regions(const Problem& problem)
       from_(problem.n_links + 1),
       to_(problem.n_links + 1),
       circles_(problem.n_ops, problem.n_links),
-      circle_of_(problem.n_ops),
-      is_knotted_(problem.n_ops),
+      knot_of_region_(problem.n_ops),
+      knot_of_(problem.n_ops),
       highest_level_(problem.n_ops),
       place_(problem.n_ops),
       place_begin_(problem.n_ops + 1) {}
 
 void Regions::Form(const uint8_t* variants, const uint8_t* cuts) {
-  const int32_t* const source = problem_.link_source.data();
-  const int32_t* const target = problem_.link_target.data();
-  const int32_t n_links = problem_.n_links;
-  int32_t* const cut = is_cut_.data();
-  for (int32_t link = 0; link < n_links; ++link) {
-    cut[link] = variants[source[link]] != variants[target[link]];
-  }
-  for (int32_t link = 0; cuts && link < n_links; ++link) cut[link] |= cuts[link] != 0;
-  Connect();
+  const int32_t* const cut = is_cut_.data();
+  ListCuts(variants, cuts);
+  Connect([=](int32_t link, int32_t, int32_t) { return cut[link]; });
   if (ListCrossings()) {
     const auto end = from_the_end_.begin() + n_regions_;
     std::iota(std::make_reverse_iterator(end), from_the_end_.rend(), 0);
     return;
   }
-  circles_.Clear(n_regions_);
-  for (int32_t i = 0; i < n_crossings_; ++i) circles_.AddEdge(from_[i], to_[i]);
-  circles_.Find(from_the_end_.data());
+  circles_.Find(n_regions_, n_crossings_, from_.data(), to_.data(), from_the_end_.data());
   if (circles_.size() == n_regions_) return;
-  CutCircles();
-  Connect();
+  SetLevels();
+  const int32_t* const level = level_.data();
+  Connect([=](int32_t link, int32_t source, int32_t target) {
+    return cut[link] | static_cast<int32_t>(level[source] != level[target]);
+  });
   OrderByLevels();
 }
 
-void Regions::Connect() {
+void Regions::ListCuts(const uint8_t* variants, const uint8_t* cuts) {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
-  const int32_t* const first_link = problem_.first_link.data();
+  const int32_t n_links = problem_.n_links;
+  int32_t* const is_cut = is_cut_.data();
+  int32_t* const cut_links = cut_links_.data();
+  int32_t count = 0;
+  for (int32_t link = 0; link < n_links; ++link) {
+    int32_t cut = variants[source[link]] != variants[target[link]];
+    if (cuts) cut |= cuts[link] != 0;
+    is_cut[link] = cut;
+    cut_links[count] = link;
+    count += cut;
+  }
+  n_cuts_ = count;
+}
+
+template <typename IsCut>
+void Regions::Connect(IsCut is_cut) {
+  const int32_t* const source = problem_.link_source.data();
+  const int32_t* const target = problem_.link_target.data();
+  const int32_t* const nearest_link = problem_.nearest_link.data();
   int32_t* const set_of = region_of_.data();
   int32_t* const parent = parent_.data();
   int32_t* const first = first_.data();
-  const int32_t* const is_cut = is_cut_.data();
   const int32_t n_ops = problem_.n_ops;
   int32_t n_sets = 0;
-  // An operator's first link takes it into a set, or it begins a new one; without branches, since
+  // An operator's nearest link takes it into a set, or it begins a new one; without branches, since
   // nothing foretells which.
   for (int32_t op = 0; op < n_ops; ++op) {
-    const int32_t link = first_link[op], before = set_of[source[link]];
+    const int32_t link = nearest_link[op], before = source[link];
+    const int32_t is_new = is_cut(link, before, op);
     first[n_sets] = op;
-    parent[n_sets] = n_sets;
-    const int32_t is_new = is_cut[link];
-    set_of[op] = before + ((n_sets - before) & -is_new);
+    set_of[op] = set_of[before] + ((n_sets - set_of[before]) & -is_new);
     n_sets += is_new;
   }
-  // Its other links join sets.
-  int32_t n_regions = n_sets;
+  std::iota(parent, parent + n_sets, 0);
+  // Its other links join sets. Most are cut or lead to the same set.
+  int32_t n_joining = 0;
   for (const int32_t link : problem_.other_links) {
-    if (is_cut[link]) continue;
+    const int32_t from = source[link], to = target[link];
+    joining_[n_joining] = link;
+    n_joining += (is_cut(link, from, to) == 0) & (set_of[from] != set_of[to]);
+  }
+  int32_t n_regions = n_sets;
+  for (int32_t i = 0; i < n_joining; ++i) {
+    const int32_t link = joining_[i];
     const int32_t one = Find(set_of[source[link]]), other = Find(set_of[target[link]]);
     parent[std::max(one, other)] = std::min(one, other);
     n_regions -= one != other;
   }
   n_regions_ = n_regions;
-  // The caller comes last.
-  set_of[n_ops] = n_regions;
+  std::iota(set_of + n_ops, set_of + n_ops + problem_.n_models, n_regions);
   if (n_regions_ == n_sets) return;
   // Parents are lower, and so have their numbers already.
   int32_t n_numbered = 0;
@@ -101,9 +120,9 @@ bool Regions::ListCrossings() {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
   const int32_t* const region_of = region_of_.data();
-  const int32_t n_links = problem_.n_links;
   int32_t count = 0, n_descending = 0;
-  for (int32_t link = 0; link < n_links; ++link) {
+  for (int32_t i = 0; i < n_cuts_; ++i) {
+    const int32_t link = cut_links_[i];
     const int32_t from = region_of[source[link]], to = region_of[target[link]];
     from_[count] = from;
     to_[count] = to;
@@ -114,28 +133,27 @@ bool Regions::ListCrossings() {
   return n_descending == 0;
 }
 
-void Regions::CutCircles() {
+void Regions::SetLevels() {
   const int32_t* const source = problem_.link_source.data();
   const int32_t* const target = problem_.link_target.data();
+  const int32_t* const is_cut = is_cut_.data();
+  int32_t* const knot = knot_of_.data();
+  int32_t* const level = level_.data();
   const int32_t n_ops = problem_.n_ops, n_links = problem_.n_links;
   // A region that is in no circle with another stays whole; `place_` counts regions by circle.
   std::fill_n(place_.begin(), circles_.size(), 0);
   for (int32_t region = 0; region < n_regions_; ++region) ++place_[circles_.of(region)];
-  for (int32_t op = 0; op < n_ops; ++op) {
-    const int32_t circle = circles_.of(region_of_[op]);
-    circle_of_[op] = circle;
-    is_knotted_[op] = -static_cast<int32_t>(place_[circle] > 1);
-    level_[op] = 0;
+  for (int32_t region = 0; region < n_regions_; ++region) {
+    const int32_t circle = circles_.of(region);
+    knot_of_region_[region] = 2 * circle + (place_[circle] > 1);
   }
+  for (int32_t op = 0; op < n_ops; ++op) knot[op] = knot_of_region_[region_of_[op]];
+  std::fill_n(level, n_ops, 0);
   // Links are in the order of their sources, so a level is known before it is passed on.
   for (int32_t link = 0; link < n_links; ++link) {
     const int32_t from = source[link], to = target[link];
-    const int32_t is_same = -static_cast<int32_t>(circle_of_[from] == circle_of_[to]);
-    const int32_t level = (level_[from] + is_cut_[link]) & is_same & is_knotted_[from];
-    level_[to] = std::max(level_[to], level);
-  }
-  for (int32_t link = 0; link < n_links; ++link) {
-    is_cut_[link] |= level_[source[link]] != level_[target[link]];
+    const int32_t is_within = static_cast<int32_t>(knot[from] == knot[to]) & knot[from];
+    level[to] = std::max(level[to], (level[from] + is_cut[link]) & -is_within);
   }
 }
 
@@ -144,8 +162,9 @@ void Regions::OrderByLevels() {
   int32_t n_places = 0;
   std::fill_n(highest_level_.begin(), circles_.size(), 0);
   for (int32_t region = 0; region < n_regions_; ++region) {
-    int32_t& highest = highest_level_[circle_of_[first_[region]]];
-    highest = std::max(highest, level_[first_[region]]);
+    const int32_t op = first_[region];
+    int32_t& highest = highest_level_[knot_of_[op] / 2];
+    highest = std::max(highest, level_[op]);
   }
   for (int32_t circle = 0; circle < circles_.size(); ++circle) {
     n_places += highest_level_[circle] + 1;
@@ -154,7 +173,7 @@ void Regions::OrderByLevels() {
   std::fill_n(place_begin_.begin(), n_places + 1, 0);
   for (int32_t region = 0; region < n_regions_; ++region) {
     const int32_t op = first_[region];
-    place_[region] = highest_level_[circle_of_[op]] - level_[op];
+    place_[region] = highest_level_[knot_of_[op] / 2] - level_[op];
     ++place_begin_[place_[region] + 1];
   }
   for (int32_t place = 0; place < n_places; ++place) place_begin_[place + 1] += place_begin_[place];

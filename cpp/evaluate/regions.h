@@ -19,8 +19,8 @@ class Regions {
   void Form(const uint8_t* variants, const uint8_t* cuts);
 
   int32_t size() const { return n_regions_; }
-  // The region of an operator; regions are numbered by their lowest operators. The caller, as
-  // operator n_ops, is region size().
+  // The region of an operator; regions are numbered by their lowest operators. The models' callers,
+  // as operators from n_ops on, are regions from size() on.
   int32_t of(int32_t op) const { return region_of_[op]; }
   // The lowest operator of a region.
   int32_t first(int32_t region) const { return first_[region]; }
@@ -28,21 +28,26 @@ class Regions {
   const int32_t* from_the_end() const { return from_the_end_.data(); }
 
  private:
-  // Makes regions of what links that are not cut connect.
-  void Connect();
+  // Fills `is_cut_` and `cut_links_`.
+  void ListCuts(const uint8_t* variants, const uint8_t* cuts);
+  // Makes regions of what links connect that `is_cut(link, source, target)` gives 0 for, not 1.
+  template <typename IsCut>
+  void Connect(IsCut is_cut);
   int32_t Find(int32_t set);
   // Lists the links between regions in `from_` and `to_`; false if one leads to a lower region.
   bool ListCrossings();
-  // Cuts the links between different levels of a circle.
-  void CutCircles();
+  // Finds the operators' levels within the regions' circles.
+  void SetLevels();
   // Orders the regions by their circles' places and their levels.
   void OrderByLevels();
 
   const Problem& problem_;
   int32_t n_regions_ = 0;
-  int32_t n_crossings_ = 0;
-  std::vector<int32_t> is_cut_;     // by link, and a 1
-  std::vector<int32_t> region_of_;  // by operator, and the caller's
+  int32_t n_cuts_ = 0, n_crossings_ = 0;
+  std::vector<int32_t> is_cut_;  // by link, and a 1
+  std::vector<int32_t> cut_links_;
+  std::vector<int32_t> joining_;    // links that join sets
+  std::vector<int32_t> region_of_;  // by operator, and the callers'
   std::vector<int32_t> level_;      // by operator
   // By region; before regions have their numbers, by set of operators that are known to be joined.
   std::vector<int32_t> first_;
@@ -50,9 +55,10 @@ class Regions {
   std::vector<int32_t> from_the_end_;
   std::vector<int32_t> from_, to_;  // by crossing: its regions
   Circles circles_;
-  std::vector<int32_t> circle_of_, is_knotted_;  // by operator
-  std::vector<int32_t> highest_level_;           // by circle
-  std::vector<int32_t> place_, place_begin_;     // by region; by place
+  // Twice the number of a circle, and 1 if it is of several regions.
+  std::vector<int32_t> knot_of_region_, knot_of_;  // by region; by operator
+  std::vector<int32_t> highest_level_;             // by circle
+  std::vector<int32_t> place_, place_begin_;       // by region; by place
 };
 
 }  // namespace tdse::evaluate

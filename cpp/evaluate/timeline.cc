@@ -21,16 +21,18 @@ Timeline::Timeline(const Problem& problem)
       running_end_us_(problem.n_ops + kAtOnce, INFINITY),
       live_bytes_(problem.n_memories),
       peak_bytes_(problem.n_memories),
+      copies_(problem.n_memories),
       bus_free_us_(problem.n_buses),
       bus_load_us_(static_cast<size_t>(problem.n_buses) * problem.n_models),
-      latency_us_(problem.n_models) {
+      latency_us_(problem.n_models),
+      transfers_(static_cast<size_t>(problem.n_values) * problem.n_memories) {
   finished_.reserve(problem.n_ops);
-  transfers_.reserve(static_cast<size_t>(problem.n_values) * problem.n_memories);
 }
 
-void Timeline::Run(Placed* placed, bool strict) {
+void Timeline::Run(Placed* placed, bool strict, bool counts_memory) {
   placed_ = placed;
   strict_ = strict;
+  counts_memory_ = counts_memory;
   Begin();
   double now_us = 0.0, end_us = INFINITY;
   while (true) {
@@ -43,37 +45,40 @@ void Timeline::Run(Placed* placed, bool strict) {
     }
     const double arrival_us = released_.empty() ? INFINITY : released_.top().key;
     now_us = std::min(end_us, arrival_us);
-    if (std::isinf(now_us)) return;
+    if (std::isinf(now_us)) break;
     if (end_us <= arrival_us) CompleteAll(now_us);
     while (!released_.empty() && released_.top().key <= now_us) {
       MakeReady(released_.top().region);
       released_.Pop();
     }
   }
+  for (int32_t model = 0; model < problem_.n_models; ++model) {
+    const double arrival_us = placed_->region(placed_->caller(model)).arrival_us;
+    latency_us_[model] = std::max(latency_us_[model], arrival_us);
+  }
 }
 
 // The inputs are there, and what needs no others is ready.
 void Timeline::Begin() {
-  transfers_.clear();
-  n_touched_ = n_running_ = 0;
-  n_without_link_ = 0;
+  n_touched_ = n_running_ = n_transfers_ = n_without_link_ = 0;
+  std::fill(copies_.begin(), copies_.end(), Copy{-1, 0.0});
   std::fill(live_bytes_.begin(), live_bytes_.end(), 0);
   std::fill(bus_free_us_.begin(), bus_free_us_.end(), 0.0);
   std::fill(bus_load_us_.begin(), bus_load_us_.end(), 0.0);
   std::fill(latency_us_.begin(), latency_us_.end(), 0.0);
   for (int32_t device = 0; device < problem_.n_devices; ++device) {
     devices_[device] = {problem_.device_cores[device], 0, 0, false};
-    live_bytes_[problem_.device_memory[device]] += placed_->parameter_bytes(device);
+    if (counts_memory_) {
+      live_bytes_[problem_.device_memory[device]] += placed_->parameter_bytes(device);
+    }
   }
   std::copy(live_bytes_.begin(), live_bytes_.end(), peak_bytes_.begin());
-  const Region& caller = placed_->region(placed_->n_regions());
+  const Region& caller = placed_->region(placed_->caller(0));
   Take(caller.memory, caller.leaving_bytes);
   for (int32_t index = 0; index < placed_->n_regions(); ++index) {
     if (!placed_->region(index).waiting) MakeReady(index);
   }
-  for (int32_t made = caller.first_made; made >= 0; made = placed_->leaving(made).next_made) {
-    HandOver(made, 0.0);
-  }
+  HandOver(caller, 0.0);
 }
 
 void Timeline::StartOn(int32_t index, double now_us) {
@@ -156,66 +161,73 @@ int32_t Timeline::TakeRunning(int32_t place) {
 
 void Timeline::Complete(int32_t index, double now_us) {
   const Region& region = placed_->region(index);
-  const int32_t memory = region.memory;
   Device& device = devices_[region.device];
   device.free_cores += region.cores;
   --device.n_running;
   Touch(region.device);
   latency_us_[region.model] = std::max(latency_us_[region.model], now_us);
-  for (int32_t made = region.first_made; made >= 0; made = placed_->leaving(made).next_made) {
-    HandOver(made, now_us);
-  }
-  live_bytes_[memory] -= region.inner_bytes;
-  for (int32_t r = region.first_reading; r >= 0; r = placed_->reading(r).next) {
-    const int32_t read = placed_->reading(r).leaving;
-    Leaving& leaving = placed_->leaving(read);
-    live_bytes_[memory] -= leaving.size_bytes * (--placed_->copy(read, memory).n_left == 0);
-    live_bytes_[leaving.memory] -= leaving.size_bytes * (--leaving.n_left == 0);
-  }
+  HandOver(region, now_us);
+  if (counts_memory_) Release(region);
 }
 
-// Gives a value that was just made to all that read it.
-void Timeline::HandOver(int32_t made, double now_us) {
-  const Leaving& leaving = placed_->leaving(made);
-  placed_->copy(made, leaving.memory).there_us = now_us;
-  for (int32_t r = leaving.reading_begin; r < leaving.reading_end; ++r) {
-    const int32_t index = placed_->reading(r).region;
-    Region& region = placed_->region(index);
-    double there_us = placed_->copy(made, region.memory).there_us;
-    if (there_us < 0.0) there_us = Carry(made, region.memory, region.model, now_us);
-    region.arrival_us = std::max(region.arrival_us, there_us);
-    if (--region.waiting) continue;
+// Gives what a region has just made to all that read it.
+void Timeline::HandOver(const Region& home, double now_us) {
+  for (int32_t d = home.first_made; d >= 0; d = placed_->delivery(d).next_made) {
+    const Delivery& delivery = placed_->delivery(d);
+    Region& region = placed_->region(delivery.region);
+    // The deliveries of a value follow each other.
+    Copy& copy = copies_[region.memory];
+    if (copy.value != delivery.value) {
+      copy.value = delivery.value;
+      copy.there_us = region.memory == home.memory ? now_us : Carry(d, now_us);
+    }
+    region.arrival_us = std::max(region.arrival_us, copy.there_us);
+    if (--region.waiting || delivery.region >= placed_->n_regions()) continue;
     if (region.arrival_us <= now_us) {
-      MakeReady(index);
+      MakeReady(delivery.region);
     } else {
-      released_.Push(region.arrival_us, index);
+      released_.Push(region.arrival_us, delivery.region);
     }
   }
-  if (leaving.is_output) {
-    const int32_t model = placed_->region(leaving.home).model;
-    double there_us = placed_->copy(made, problem_.host_memory).there_us;
-    if (there_us < 0.0) there_us = Carry(made, problem_.host_memory, model, now_us);
-    latency_us_[model] = std::max(latency_us_[model], there_us);
-  }
 }
 
-// Carries a value to another memory; returns when it is there.
-double Timeline::Carry(int32_t made, int32_t target, int32_t model, double now_us) {
-  const Leaving& leaving = placed_->leaving(made);
-  const Way& way = problem_.ways[leaving.memory * problem_.n_memories + target];
-  const double carry_us = way.time.Of(leaving.size_bytes);
+// Carries a value to a memory in which it is not yet; returns when it is there.
+double Timeline::Carry(int32_t index, double now_us) {
+  const Delivery& delivery = placed_->delivery(index);
+  const Region& target = placed_->region(delivery.region);
+  const int32_t bus = delivery.way->bus;
   double start_us = now_us;
-  n_without_link_ += way.is_missing;
-  if (way.bus >= 0) {
-    start_us = std::max(now_us, bus_free_us_[way.bus]);
-    bus_free_us_[way.bus] = start_us + carry_us;
-    bus_load_us_[way.bus * problem_.n_models + model] += carry_us;
+  n_without_link_ += delivery.way->is_missing;
+  if (bus >= 0) {
+    start_us = std::max(now_us, bus_free_us_[bus]);
+    bus_free_us_[bus] = start_us + delivery.carry_us;
+    bus_load_us_[bus * problem_.n_models + target.model] += delivery.carry_us;
   }
-  const double there_us = start_us + carry_us;
-  placed_->copy(made, target).there_us = there_us;
-  transfers_.push_back({leaving.value, leaving.memory, target, start_us, there_us});
-  Take(target, leaving.size_bytes);
-  return there_us;
+  transfers_[n_transfers_].start_us = start_us;
+  transfers_[n_transfers_++].delivery = index;
+  Take(target.memory, problem_.value_bytes[delivery.value]);
+  return start_us + delivery.carry_us;
+}
+
+Transfer Timeline::transfer(int32_t index) const {
+  const Carried& carried = transfers_[index];
+  const Delivery& delivery = placed_->delivery(carried.delivery);
+  return {delivery.value, placed_->region(delivery.home).memory,
+          placed_->region(delivery.region).memory, carried.start_us,
+          carried.start_us + delivery.carry_us};
+}
+
+// Gives back what a region that is done took or read.
+void Timeline::Release(const Region& region) {
+  live_bytes_[region.memory] -= region.inner_bytes;
+  for (int32_t d = region.first_read; d >= 0; d = placed_->delivery(d).next_read) {
+    const int32_t read = placed_->delivery(d).leaving;
+    Leaving& leaving = placed_->leaving(read);
+    const int32_t home = placed_->region(leaving.home).memory;
+    live_bytes_[region.memory] -=
+        leaving.size_bytes * (--placed_->n_left(read, region.memory) == 0);
+    live_bytes_[home] -= leaving.size_bytes * (--leaving.n_left == 0);
+  }
 }
 
 }  // namespace tdse::evaluate

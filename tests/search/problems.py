@@ -143,7 +143,7 @@ def all_values(problem: Problem, objectives: Sequence[Objective]) -> Floats:
     orders = 1e6 * np.array(list(itertools.permutations(range(n_ops))), float)
     points = [np.empty((0, len(objectives)))]
     for variants in itertools.product(*problem.choices):
-        rows = evaluator.evaluate(np.tile(variants, (len(cuts), 1)), cuts, regions=True)
+        rows = evaluator.evaluate(np.tile(variants, (len(cuts), 1)), cuts, details=True)
         _, first = np.unique(rows.region_of, axis=0, return_index=True)
         for cut in cuts[first]:
             found = evaluator.evaluate(

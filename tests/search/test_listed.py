@@ -17,7 +17,7 @@ def test_all_have_a_proven_optimum():
     assert all(one["latency_us"] >= one["bound_us"] for one in stored_optima().values())
 
 
-@pytest.mark.parametrize("name", ["layered-10x4-regions", "mobilenet-26x5"])
+@pytest.mark.parametrize("name", ["layered-10x4-regions", "real-efficientnet-80x1-measured"])
 def test_solved_anew_it_is_the_same(name):
     found = solve(LATENCY[name](), limit_s=60, workers=2)
     assert found.status == "proven"

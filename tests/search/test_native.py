@@ -13,7 +13,7 @@ from tdse.errors import TdseError
 from tdse.search import native
 from tdse.search.native import Evaluator
 from tdse.search.reference import assess
-from tdse.search.schedule import Genes
+from tdse.search.schedule import Genes, Rule
 
 
 @settings(max_examples=300, deadline=None)
@@ -32,6 +32,15 @@ def test_equal_to_the_reference_to_the_last_bit(
     assert Evaluator(problem).outcome(genes) == assess(problem, genes)
 
 
+@pytest.mark.parametrize("clustered", [True, False])
+@pytest.mark.parametrize("shape", ["layered", "random"])
+def test_equal_where_many_regions_wait_in_circles(shape, clustered):
+    for seed in range(5):
+        problem = make_instance(seed, 120, shape=shape)
+        genes = make_genes(seed, problem, clustered=clustered)
+        assert Evaluator(problem).outcome(genes) == assess(problem, genes)
+
+
 def test_equal_where_memories_are_shared():
     for seed in range(40):
         problem = make_instance(seed, 20, shared_memory=True)
@@ -47,7 +56,7 @@ def test_a_batch_gives_what_its_placements_give_alone():
     cuts = chance.random((50, len(problem.links))) < 0.3
     priority = chance.random((50, 30))
     evaluator = Evaluator(problem)
-    many = evaluator.evaluate(variants, cuts, priority, regions=True)
+    many = evaluator.evaluate(variants, cuts, priority, details=True)
     for row in range(50):
         genes = Genes(variants[row].tolist(), cuts[row].tolist(), priority[row].tolist())
         one = assess(problem, genes)
@@ -61,7 +70,21 @@ def test_a_batch_gives_what_its_placements_give_alone():
         assert tuple(many.violations[row]) == one.violations
         for index, region in enumerate(one.schedule.regions):
             assert set(many.region_of[row, list(region.ops)]) == {index}
-    assert evaluator.evaluate(variants).region_of is None
+
+
+@pytest.mark.parametrize("tight", [True, False])
+def test_details_change_no_figure(tight):
+    problem = make_instance(5, 40, shape="random", n_models=2, tight=tight)
+    variants = draw_variants(np.random.default_rng(0), problem, 50, clustered=True)
+    evaluator = Evaluator(problem)
+    plain = evaluator.evaluate(variants)
+    assert plain.region_of is None and plain.peak_bytes is None
+    detailed = evaluator.evaluate(variants, details=True)
+    for name in ("makespan_us", "period_us", "active_uj", "energy_uj", "n_regions"):
+        assert np.array_equal(getattr(plain, name), getattr(detailed, name))
+    assert np.array_equal(plain.latency_us, detailed.latency_us)
+    assert np.array_equal(plain.violations, detailed.violations)
+    assert (plain.violations[:, Rule.MEMORY] > 0).any() == tight
 
 
 def test_threads_with_an_evaluator_each_give_equal_answers():

@@ -3,6 +3,9 @@
 import dataclasses
 import math
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import moocore
 import numpy as np
@@ -125,6 +128,29 @@ def test_candidates_are_valid_and_sorted(seed, n_ops, objective):
     # What is within a thousandth of the best may come first for its costs at the worst.
     assert min(best_us) * 1.001 >= best_us[0]
     assert found.bounds[0] <= min(best_us) * (1 + 1e-9)
+
+
+def test_answers_do_not_depend_on_what_was_searched_before():
+    """Also where Z3 repairs: its first answers in a process are like all later ones."""
+    script = """if True:
+        from instances import make_instance
+        from tdse.search import search
+
+        problem = make_instance(0, 20, shape="chain", tight=True, slowed=True)
+        for _ in range(2):
+            found = search(problem, ["latency", "energy"], seed=0, evaluations=20_000)
+            print([one.values for one in found.candidates])
+    """
+    # A process in which nothing has used Z3.
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second = run.stdout.splitlines()
+    assert first == second
 
 
 @pytest.mark.parametrize("objectives", [("latency",), ("latency", "energy")])

@@ -84,8 +84,8 @@ class Evaluations:
         n_regions: float64 [count].
         violations: float64 [count, len(Rule)].
         latency_us: float64 [count, n_models].
-        peak_bytes: float64 [count, n_memories].
         region_of: int32 [count, n_ops], the region of each operator, if it was asked for.
+        peak_bytes: float64 [count, n_memories], if it was asked for.
     """
 
     makespan_us: Floats
@@ -95,8 +95,8 @@ class Evaluations:
     n_regions: Floats
     violations: Floats
     latency_us: Floats
-    peak_bytes: Floats
     region_of: Ints | None
+    peak_bytes: Floats | None
 
 
 class Evaluator:
@@ -141,7 +141,7 @@ class Evaluator:
         priority: ArrayLike | None = None,
         strict: ArrayLike = False,
         *,
-        regions: bool = False,
+        details: bool = False,
     ) -> Evaluations:
         """The figures of many placements. What the genes mean is said in ``Genes``.
 
@@ -150,7 +150,8 @@ class Evaluator:
             cuts: booleans [count, n_links]; None for no cuts.
             priority: microseconds [count, n_ops]; None for zeros.
             strict: booleans, [count] or one for all.
-            regions: ask for ``region_of``.
+            details: ask for ``region_of`` and ``peak_bytes``. Peaks take time that is not needed
+                where no memory is limited.
 
         Raises:
             TdseError: an array has a wrong shape, or names a variant that does not exist.
@@ -167,7 +168,8 @@ class Evaluator:
         if wanted is not None and np.isnan(wanted).any():
             raise _wrong("priority", "are not all numbers")
         figures = np.empty((count, self._n_figures))
-        region_of = np.empty((count, n_ops), np.int32) if regions else None
+        region_of = np.empty((count, n_ops), np.int32) if details else None
+        peak_bytes = np.empty((count, self.problem.n_memories)) if details else None
         self._library.TdseEvaluate(
             self._evaluator,
             count,
@@ -177,8 +179,9 @@ class Evaluator:
             listed.ctypes.data,
             figures.ctypes.data,
             None if region_of is None else region_of.ctypes.data,
+            None if peak_bytes is None else peak_bytes.ctypes.data,
         )
-        return self._evaluations(figures, region_of)
+        return self._evaluations(figures, region_of, peak_bytes)
 
     def improve(
         self,
@@ -227,11 +230,12 @@ class Evaluator:
             figures.ctypes.data,
         )
         improved = Genes(variants, cuts, priority, bool(strict[0]))
-        return improved, self._evaluations(figures, None)
+        return improved, self._evaluations(figures)
 
-    def _evaluations(self, figures: Floats, region_of: Ints | None) -> Evaluations:
+    def _evaluations(
+        self, figures: Floats, region_of: Ints | None = None, peak_bytes: Floats | None = None
+    ) -> Evaluations:
         end = _N_FIGURES + len(Rule)
-        n_models = self.problem.n_models
         makespan_us, period_us, active_uj, energy_uj, n_regions = figures.T[:_N_FIGURES]
         return Evaluations(
             makespan_us,
@@ -240,22 +244,22 @@ class Evaluator:
             energy_uj,
             n_regions,
             violations=figures[:, _N_FIGURES:end],
-            latency_us=figures[:, end : end + n_models],
-            peak_bytes=figures[:, end + n_models :],
+            latency_us=figures[:, end:],
             region_of=region_of,
+            peak_bytes=peak_bytes,
         )
 
     def assess(self, genes: Genes) -> Evaluations:
-        """The figures of one placement, with its regions."""
+        """The figures of one placement, with its details."""
         cuts = None if genes.cuts is None else np.asarray(genes.cuts)[None]
         priority = None if genes.priority is None else np.asarray(genes.priority)[None]
         variants = np.asarray(genes.variants)[None]
-        return self.evaluate(variants, cuts, priority, genes.strict, regions=True)
+        return self.evaluate(variants, cuts, priority, genes.strict, details=True)
 
     def outcome(self, genes: Genes) -> Outcome:
         """What ``reference.assess`` gives, of one placement with its schedule."""
         one = self.assess(genes)
-        assert one.region_of is not None
+        assert one.region_of is not None and one.peak_bytes is not None
         return Outcome(
             self._schedule(genes, one.region_of[0], int(one.n_regions[0])),
             tuple(one.latency_us[0].tolist()),
@@ -330,7 +334,7 @@ def _library() -> ctypes.CDLL:
         ("TdseEvaluatorCreate", pointer, [ctypes.POINTER(_ProblemArrays)]),
         ("TdseEvaluatorDestroy", None, [pointer]),
         ("TdseEvaluatorFigures", number, [pointer]),
-        ("TdseEvaluate", None, [pointer, ctypes.c_int64, *[pointer] * 6]),
+        ("TdseEvaluate", None, [pointer, ctypes.c_int64, *[pointer] * 7]),
         (
             "TdseImprove",
             ctypes.c_double,

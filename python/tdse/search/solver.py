@@ -32,13 +32,16 @@ class Solver:
         import z3
 
         self._z3: Any = z3
+        # Of its own, so that answers do not depend on what Z3 was asked before in this process.
+        self._context: Any = z3.Context()
         self._statement = statement
         self._tracked = tracked
         # A solver for finite domains only; the general one keeps fewer preferences.
-        self._solver: Any = z3.SolverFor("QF_FD")
+        self._solver: Any = z3.SolverFor("QF_FD", ctx=self._context)
         self._solver.set("random_seed", seed)
-        self._context: Any = self._solver.ctx.ref()
-        self._constants: tuple[Any, Any] = (z3.BoolVal(False), z3.BoolVal(True))
+        self._constants: tuple[Any, Any] = tuple(
+            z3.BoolVal(value, self._context) for value in (False, True)
+        )
         self._literals: dict[int, Any] = {}
         self._guards: dict[tuple[Demand, ...], Any] = {}
         self._declarations: list[list[Any]] = []
@@ -108,7 +111,7 @@ class Solver:
         guards = [self._guard((demand,)) for demand in droppable]
         dropped = self._some_dropped(kept, droppable, conflicts)
         while dropped:
-            few = z3.FreshBool("few")
+            few = z3.FreshBool("few", self._context)
             terms = [(few, len(guards) + 1 - len(dropped)), *((z3.Not(one), 1) for one in guards)]
             self._solver.add(z3.PbLe(terms, len(guards)))
             try:
@@ -153,7 +156,7 @@ class Solver:
         guard = self._guard(constraint.demands) if self._tracked and constraint.demands else None
         if isinstance(constraint, Clause):
             literals += [] if guard is None else [z3.Not(guard)]
-            self._solver.add(z3.Or(literals))
+            self._solver.add(z3.Or(literals, self._context))
             return
         weights, limit = list(constraint.weights), constraint.limit
         if guard is not None:
@@ -162,7 +165,8 @@ class Solver:
             literals.append(guard)
             weights.append(excess)
             limit += excess
-        self._solver.add(z3.PbLe(list(zip(literals, weights, strict=True)), limit))
+        terms = list(zip(literals, weights, strict=True))
+        self._solver.add(z3.PbLe(terms, limit) if terms else self._constants[limit >= 0])
 
     def _read(self) -> None:
         constraints = self._statement.constraints
@@ -173,7 +177,7 @@ class Solver:
     def _guard(self, demands: tuple[Demand, ...]) -> Any:
         """What is true if all of the demands are made."""
         if demands not in self._guards:
-            z3, guard = self._z3, self._z3.Bool(f"demand {len(self._guards)}")
+            z3, guard = self._z3, self._bool(f"demand {len(self._guards)}")
             self._guards[demands] = guard
             # What is not assumed is better not made: there is less to keep to.
             self._solver.set_initial_value(guard, self._constants[False])
@@ -182,17 +186,20 @@ class Solver:
                 self._solver.add(z3.Or([guard, *missing]))
         return self._guards[demands]
 
+    def _bool(self, name: str) -> Any:
+        return self._z3.Bool(name, self._context)
+
     def _literal(self, literal: int) -> Any:
         if literal not in self._literals:
             z3 = self._z3
-            made = z3.Bool(f"x{literal}") if literal > 0 else z3.Not(self._literal(-literal))
+            made = self._bool(f"x{literal}") if literal > 0 else z3.Not(self._literal(-literal))
             self._literals[literal] = made
         return self._literals[literal]
 
     def _begin_with(self, op: int, variant: int, value: bool) -> None:
         # Z3's own functions below the Python classes take a third of the time.
         self._z3.Z3_solver_set_initial_value(
-            self._context,
+            self._context.ref(),
             self._solver.solver,
             self._literal(self._statement.on(op, variant)).ast,
             self._constants[value].ast,
@@ -213,9 +220,10 @@ class Solver:
             ]
         true = self._constants[True].ast.value
         interpretation, found = self._z3.Z3_model_get_const_interp, []
+        context = self._context.ref()
         for row, first in zip(self._declarations, self._preferred or [0] * n_ops, strict=True):
             for variant in (first, *range(first), *range(first + 1, n_variants)):
-                value = interpretation(self._context, model.model, row[variant].ast)
+                value = interpretation(context, model.model, row[variant].ast)
                 if value is not None and value.value == true:
                     found.append(variant)
                     break
