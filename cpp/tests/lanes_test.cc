@@ -330,15 +330,16 @@ TEST(AnErrorIsThatOfItsItem) {
 class Hanging {
  public:
   RegionFactories factories() {
-    return Factories([this](const std::string&, uint8_t value) {
-      if (value == 13) Becomes([this] { return let_go_.load(); });
+    return Factories([let_go = let_go_](const std::string&, uint8_t value) {
+      if (value == 13) Becomes([&] { return let_go->load(); });
       return value;
     });
   }
-  void LetGo() { let_go_ = true; }
+  void LetGo() { *let_go_ = true; }
 
  private:
-  std::atomic<bool> let_go_{false};
+  // Shared with threads that may outlast this.
+  const std::shared_ptr<std::atomic<bool>> let_go_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 // Ends when nothing of `plan` is used any more.
