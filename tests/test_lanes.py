@@ -9,11 +9,14 @@ import pytest
 
 from tdse.candidates import contestant_of
 from tdse.contest import Contestant
+from tdse.errors import PlacementError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region, check_regions
-from tdse.lanes import copies, has_state
+from tdse.lanes import copies
 from tdse.search import Problem, search
+from tdse.search.given import given_placement
+from tdse.search.placement import make_placement
 from tdse.search.schedule import Genes
 
 
@@ -98,6 +101,10 @@ def test_copies_share_the_work() -> None:
 
 
 def test_what_has_state_has_no_copies(graph: Graph, model_path) -> None:
-    assert not has_state(graph)
-    assert has_state(read_tflite(model_path("variable_tensor")))
-    assert has_state(read_tflite(model_path("resource_variable")))
+    assert not graph.may_keep_state
+    assert read_tflite(model_path("resource_variable")).may_keep_state
+    state = read_tflite(model_path("variable_tensor"))
+    assert state.may_keep_state
+    regions = [Region(0, "litert", state.placed_ops, (0, 1))]
+    with pytest.raises(PlacementError, match="region 0 is on several lanes"):
+        given_placement(state, make_placement(state, regions, 1, None, 0))

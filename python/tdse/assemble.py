@@ -14,14 +14,12 @@ from tdse.graph.regions import Region
 from tdse.link import write_library
 from tdse.runtime import native
 from tdse.runtime.model import Model, model_by_position
-from tdse.runtime.plan import Plan, PlanLane, PlanRegion, PlanTensor, Step
+from tdse.runtime.plan import SPIN_US, Plan, PlanLane, PlanRegion, PlanTensor, Step
 from tdse.targets import CompiledRegion, get_target
 
-# How long a lane looks for work before it sleeps. Where lanes run different parts of one item, each
-# waits for the others many times within a run, and the run for every wake-up: so it looks for
-# longer than it ever waits. Copies of everything wait for the next item only: they look for as long
-# as a wake-up takes on a virtual machine, so that looking in vain costs no more than was to be won.
-_SPIN_WITHIN_RUN_US, _SPIN_BETWEEN_RUNS_US = 5_000, 80
+# Lanes that run different parts of one item wait for each other many times within a run, and the
+# run for every wake-up: so they look for work for longer than they ever wait there.
+_SPIN_WITHIN_RUN_US = 5_000
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ def _plan(
         )
     n_lanes = 1 + max((lane for region in regions for lane in region.lanes), default=0)
     are_copies = all(len(region.lanes) == n_lanes for region in regions)
-    spin_us = _SPIN_BETWEEN_RUNS_US if are_copies else _SPIN_WITHIN_RUN_US
+    spin_us = SPIN_US if are_copies else _SPIN_WITHIN_RUN_US
     return Plan(
         tuple(tensors),
         input_ids,

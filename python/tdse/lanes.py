@@ -60,18 +60,13 @@ def lane_contestants(
         say("search", len(found), len(contestants), f"{lanes} lanes of {threads} threads")
         best = min(of_threads, key=lambda one: one.expected_worth(goals[0]))
         if tuple(goals) == ("throughput",):
-            if not has_state(graph):
+            if not graph.may_keep_state:
                 slowdown = _slowdown(graph, best, lanes, child, seed)
                 idle_w = float(problem.idle_w.sum())
                 found += [copies(one, lanes, slowdown, idle_w) for one in of_threads]
         else:
             found += _side_by_side(graph, problem, best, lanes, goals, child, seed)
     return found
-
-
-def has_state(graph: Graph) -> bool:
-    """Whether the model keeps something from run to run, so that copies of it would differ."""
-    return any(tensor.is_variable for tensor in graph.tensors) or bool(graph.whole_reason)
 
 
 def copies(

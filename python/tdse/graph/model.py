@@ -117,6 +117,14 @@ class Graph:
     whole_reason: str = ""
 
     @cached_property
+    def may_keep_state(self) -> bool:
+        """Whether a run may depend on those before, so that copies of the model would differ.
+
+        Of a model that cannot be cut it is not known.
+        """
+        return bool(self.whole_reason) or any(tensor.is_variable for tensor in self.tensors)
+
+    @cached_property
     def producer(self) -> Mapping[int, int]:
         """Tensor index to the index of the operator that produces it."""
         return {tensor: op.index for op in self.ops for tensor in op.outputs if tensor >= 0}

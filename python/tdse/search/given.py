@@ -36,7 +36,7 @@ def given_placement(graph: Graph, given: Placement | str | os.PathLike[str]) -> 
 
     Raises:
         PlacementError: it cannot be read, is of another model, or its regions cannot be compiled
-            one by one and run in their order.
+            one by one and run in their order, or one that may keep a state has copies.
     """
     from tdse.graph.regions import check_regions
 
@@ -51,6 +51,14 @@ def given_placement(graph: Graph, given: Placement | str | os.PathLike[str]) -> 
             hint="leave the placement out to make one",
         )
     check_regions(graph, placement.graph_regions)
+    copied = [region.index for region in placement.regions if len(region.lanes) > 1]
+    if copied and graph.may_keep_state:
+        raise PlacementError(
+            f"region {copied[0]} is on several lanes",
+            where=placement.model_name,
+            why="the model may keep something from run to run, in which copies of it would differ",
+            hint="give the region one lane",
+        )
     return found
 
 
