@@ -37,15 +37,17 @@ std::vector<Life> FindLives(const Plan& plan) {
   };
   size_t time = 0;
   for (const PlanRegion& region : plan.regions) {
-    const size_t begin = time;
+    // Steps on a device keep what lies between them there. Such a region, and one without steps, is
+    // one call, which reads and writes in an order of its own.
+    const bool is_one_call = region.steps.empty() || region.device().device_type != kDLCPU;
+    if (is_one_call) {
+      for (TensorId id : region.inputs) use(id, time);
+      for (TensorId id : region.outputs) use(id, time);
+      ++time;
+      continue;
+    }
     for (const PlanStep& step : region.steps) {
       for (TensorId id : step.arguments) use(id, time);
-      ++time;
-    }
-    // A region without steps is one call, which reads and writes in an order of its own.
-    if (region.steps.empty()) {
-      for (TensorId id : region.inputs) use(id, begin);
-      for (TensorId id : region.outputs) use(id, begin);
       ++time;
     }
   }

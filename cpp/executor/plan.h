@@ -46,6 +46,10 @@ struct PlanRegion {
   std::vector<TensorId> inputs;
   std::vector<TensorId> outputs;
   std::vector<PlanStep> steps;
+
+  // Where its steps run, as the kind says: "opencl" is the first device of OpenCL, "opencl:1" the
+  // second, "cuda" the first of CUDA; any other kind runs on the host.
+  DLDevice device() const;
 };
 
 // Blobs point into the bytes the plan was parsed from, which must outlive it.

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "device_region.h"
 #include "litert_api.h"
 #include "litert_region.h"
 #include "tvm_region.h"
@@ -158,7 +159,7 @@ RegionFactories ExecutorModule::Factories() {
     }
     return ffi::Optional<ffi::Function>(std::nullopt);
   };
-  return {
+  RegionFactories factories = {
       {"litert", MakeLiteRtRegion},
       {"litert_interpreter", MakeInterpreterRegion},
       {"tvm",
@@ -166,6 +167,14 @@ RegionFactories ExecutorModule::Factories() {
          return MakeTvmRegion(region, tensors, find_kernel);
        }},
   };
+  for (const PlanRegion& planned : plan_.regions) {
+    if (planned.device().device_type == kDLCPU) continue;
+    factories[planned.kind] = [find_kernel](const Plan& plan, const PlanRegion& region,
+                                            TensorViews* tensors) {
+      return MakeDeviceRegion(plan, region, tensors, find_kernel);
+    };
+  }
+  return factories;
 }
 
 namespace {
