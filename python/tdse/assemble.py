@@ -73,7 +73,7 @@ class Compiled:
         """The region at ``position`` in an executor of its own; inputs and outputs are its own."""
         region, result = self.regions[position], self.results[position]
         plan = _plan(self.graph, result.inputs, result.outputs, [region], [result], self.threads)
-        return Assembly(plan, self.libraries if result.kind == "tvm" else ())
+        return Assembly(plan, self.libraries if result.steps else ())
 
 
 def compile_regions(
@@ -160,7 +160,7 @@ def _plan(
             PlanRegion(
                 name=f"region{region.index}_{region.device}",
                 kind=result.kind,
-                threads=1 if result.kind == "tvm" else threads,
+                threads=1 if result.steps else threads,
                 blob=result.blob,
                 inputs=region_inputs,
                 outputs=region_outputs,

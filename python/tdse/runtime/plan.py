@@ -23,6 +23,8 @@ from tdse.errors import TargetError
 MAGIC = b"TDSEPLAN"
 VERSION = 1
 BLOB_ALIGNMENT = 64
+# Kinds of regions that run on a device with memory of its own; a colon and its number may follow.
+DEVICE_KINDS = ("opencl", "cuda")
 
 # DLDataTypeCode and bits of the element types that a tensor at a region's border can have.
 _TYPES = {
@@ -78,12 +80,13 @@ class PlanRegion:
 
     Attributes:
         name: for messages and profiles.
-        kind: ``litert`` or ``litert_interpreter``, which run ``blob``, or ``tvm``.
+        kind: ``litert`` or ``litert_interpreter``, which run ``blob``, or ``tvm``, or a device:
+            ``opencl``, ``opencl:1``, ``cuda``.
         threads: threads that it may use.
         blob: a ``.tflite`` slice.
         inputs: positions in ``Plan.tensors``, in the slice's order.
         outputs: likewise.
-        steps: for kind ``tvm``, called in order.
+        steps: kernels of the other kinds, called in order.
     """
 
     name: str

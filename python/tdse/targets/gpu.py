@@ -1,0 +1,130 @@
+"""What the targets for GPUs share: TVM's import, with TVM's own schedules for GPUs."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import tvm
+from tvm import te
+from tvm.s_tir import Schedule, dlight
+
+from tdse.graph.model import Graph, Op
+from tdse.quiet import quiet_stderr
+from tdse.runtime import native
+
+from .llvm_import import IMPORT_ERRORS, reason_of
+from .llvm_inline import UnsupportedError
+from .llvm_isa import host_isa
+from .llvm_lower import Constant, KernelCall
+from .llvm_table import ENTRIES, is_table_op, table_values
+from .tvm_target import TvmTarget
+
+# Each kernel gets the first that fits it, from special to general.
+_RULES = (
+    dlight.gpu.Matmul(),
+    dlight.gpu.GEMV(),
+    dlight.gpu.Reduction(),
+    dlight.gpu.GeneralReduction(),
+    dlight.gpu.Fallback(),
+)
+# Most of these share each sum among a few hundred threads, which must be worth it: a window of a
+# depthwise convolution has a few elements, and one thread adds them up sooner.
+_SHORT_SUM = 128
+_RULES_OF_SHORT_SUMS = (dlight.gpu.Matmul(), dlight.gpu.Fallback())
+
+
+# Given a number of bytes, makes buffers of that size and gives what carries them once.
+Transfer = Callable[[int], Callable[[], object]]
+
+
+class GpuTarget(TvmTarget):
+    """Kernels for a GPU, compiled with TVM; the CPU's part of them launches these.
+
+    Args:
+        name: the target's, and the executor's kind of its regions.
+        device: that runs the kernels, as TVM names and numbers it.
+    """
+
+    def __init__(self, name: str, device: tuple[str, int]) -> None:
+        super().__init__(name, name)
+        self._device = device
+        # TVM makes its modules of kernels with what registers here.
+        native.load_runtime()
+
+    @property
+    @abstractmethod
+    def tvm_target(self) -> tvm.target.Target:
+        """The GPU, with this machine's processor as its host."""
+
+    def schedule(self, function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+        """The kernel with its loops bound to the threads of the GPU, by TVM's own rules."""
+        module = tvm.IRModule({"main": function})
+        try:
+            rules = _RULES if _longest_sum(module) > _SHORT_SUM else _RULES_OF_SHORT_SUMS
+            with self.tvm_target, quiet_stderr():
+                return dlight.ApplyDefaultSchedule(*rules)(module)["main"]
+        except IMPORT_ERRORS as error:
+            raise UnsupportedError(reason_of(error)) from None
+
+    def transfers(self) -> tuple[Transfer, Transfer]:
+        """To the device, and from it."""
+        device = tvm.device(*self._device)
+
+        def to_device(size: int) -> Callable[[], object]:
+            there, here = tvm.runtime.empty((size,), "uint8", device), np.zeros(size, np.uint8)
+            return lambda: there.copyfrom(here)
+
+        def from_device(size: int) -> Callable[[], object]:
+            there = tvm.runtime.empty((size,), "uint8", device)
+            return there.numpy
+
+        return to_device, from_device
+
+    def own_call(self, graph: Graph, op: Op) -> KernelCall | None:
+        """A look-up in a table of what LiteRT makes of each byte, for operators that allow it."""
+        if not graph.data or not is_table_op(graph, op):
+            return None
+        try:
+            table = table_values(graph, op.index)
+        except (RuntimeError, ValueError):
+            # LiteRT does not run this operator, so there is nothing to be equal to.
+            return None
+        if table is None:
+            return None
+        given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+        function = self.schedule(_table_kernel(given.shape, given.dtype, result.dtype))
+        constant = Constant(np.ascontiguousarray(table))
+        return KernelCall(function, (given.index, constant, result.index))
+
+
+def host_target() -> tvm.target.Target:
+    """The processor that launches the kernels."""
+    return host_isa().target
+
+
+def _longest_sum(module: tvm.IRModule) -> int:
+    """The most elements that a stage of the kernel ``main`` adds up for one of its results."""
+    schedule = Schedule(module)
+    stages = schedule.get_child_blocks(schedule.get_sblock("root"))
+    return max(
+        math.prod(
+            int(variable.dom.extent)
+            for variable in schedule.get(stage).iter_vars
+            if variable.iter_type == tvm.tirx.IterVar.CommReduce
+        )
+        for stage in stages
+    )
+
+
+def _table_kernel(shape: tuple[int, ...], dtype_in: str, dtype_out: str) -> tvm.tirx.PrimFunc:
+    """A kernel (input, table, output), not scheduled, that replaces each byte by its entry."""
+    x = te.placeholder(shape, dtype_in, "x")
+    table = te.placeholder((ENTRIES,), dtype_out, "table")
+
+    def entry(*at: tvm.tirx.PrimExpr) -> tvm.tirx.PrimExpr:
+        return table(x(*at).astype("uint8").astype("int32"))
+
+    return te.create_prim_func([x, table, te.compute(shape, entry, name="looked_up")])
