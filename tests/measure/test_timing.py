@@ -71,6 +71,8 @@ class Machine:
 class FakeModel:
     """Takes the same time on each run but for the machine's disturbances."""
 
+    uses_device = False
+
     def __init__(self, machine: Machine, quiet_us: float, suffers: float = 1.0) -> None:
         self.runs = 0
         self._machine = machine
@@ -84,6 +86,8 @@ class FakeModel:
 
 class FailingModel:
     """Fails after the first runs."""
+
+    uses_device = False
 
     def __init__(self) -> None:
         self.left = 1

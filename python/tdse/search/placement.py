@@ -165,8 +165,7 @@ def make_placement(
     threads: int,
     predicted_us: float | None,
     seed: int,
-    *,
-    device: str = "cpu",
+    devices: Mapping[str, str] | None = None,
 ) -> Placement:
     """The placement that puts the operators of ``graph`` into ``regions``.
 
@@ -176,21 +175,32 @@ def make_placement(
         threads: threads of a region that runs on the CPU.
         predicted_us: microseconds of one run, None where it is not known.
         seed: of the search.
-        device: the platform's device that all targets are for.
+        devices: the platform's device of each target, ``cpu`` where it does not say.
     """
     from tdse import __version__
 
+    of_target = devices or {}
     target = {op: region.device for region in regions for op in region.ops}
     return Placement(
         model_sha256=graph.sha256,
         model_name=graph.name,
         threads=threads,
         ops=tuple(
-            PlacedOp(index=op, label=graph.ops[op].label, device=device, target=target[op])
+            PlacedOp(
+                index=op,
+                label=graph.ops[op].label,
+                device=of_target.get(target[op], "cpu"),
+                target=target[op],
+            )
             for op in sorted(target)
         ),
         regions=tuple(
-            PlacedRegion(index=index, device=device, target=region.device, ops=tuple(region.ops))
+            PlacedRegion(
+                index=index,
+                device=of_target.get(region.device, "cpu"),
+                target=region.device,
+                ops=tuple(region.ops),
+            )
             for index, region in enumerate(regions)
         ),
         predicted_us=predicted_us,
