@@ -1,8 +1,8 @@
 """The contract between targets and the rest of tdse, and the registry of targets.
 
 A target compiles regions of a graph and says beforehand which operators it can run. tdse brings
-``litert``, ``llvm`` and ``opencl``. Another package adds one of its own by an entry point of the
-group ``tdse.targets``, which names a class, or a function without arguments, that gives a
+``litert``, ``llvm``, ``opencl`` and ``cuda``. Another package adds one of its own by an entry point
+of the group ``tdse.targets``, which names a class, or a function without arguments, that gives a
 ``Target``::
 
     [project.entry-points."tdse.targets"]
@@ -31,6 +31,7 @@ _BUILT_IN = {
     "litert": "tdse.targets.litert:LitertTarget",
     "llvm": "tdse.targets.llvm:LlvmTarget",
     "opencl": "tdse.targets.opencl:OpenclTarget",
+    "cuda": "tdse.targets.cuda:CudaTarget",
 }
 
 
@@ -122,7 +123,8 @@ class Target(Protocol):
 def get_target(name: str) -> Target:
     """The target called ``name``; the same object every time.
 
-    A name may say after a colon what the target is for: ``opencl:1`` is the second OpenCL device.
+    A name may say after a colon what the target is for: ``opencl:1`` is the second OpenCL device,
+    ``cuda:sm_87`` an architecture.
 
     Raises:
         TargetError: there is no such target, or the package that brings it cannot be imported.

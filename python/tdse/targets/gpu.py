@@ -44,12 +44,13 @@ class GpuTarget(TvmTarget):
     """Kernels for a GPU, compiled with TVM; the CPU's part of them launches these.
 
     Args:
-        name: the target's, and the executor's kind of its regions.
+        name: the target's.
         device: that runs the kernels, as TVM names and numbers it.
     """
 
     def __init__(self, name: str, device: tuple[str, int]) -> None:
-        super().__init__(name, name)
+        kind, number = device
+        super().__init__(name, kind if number == 0 else f"{kind}:{number}")
         self._device = device
         # TVM makes its modules of kernels with what registers here.
         native.load_runtime()
