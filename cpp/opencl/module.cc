@@ -127,14 +127,16 @@ KernelInfo ReadKernel(Reader* reader) {
 }
 
 // Where an extent goes in a launch: dimensions 0 to 2 of blockIdx, 3 to 5 of threadIdx.
-size_t ExtentOf(const std::string& tag, const std::string& kernel) {
+size_t ExtentOf(const std::string& tag) {
   for (const std::string prefix : {"blockIdx.", "threadIdx."}) {
     if (tag.size() != prefix.size() + 1 || tag.compare(0, prefix.size(), prefix) != 0) continue;
     const int dimension = tag.back() - 'x';
     if (dimension >= 0 && dimension < 3) return (prefix[0] == 't' ? 3 : 0) + dimension;
   }
-  throw std::runtime_error("the kernel " + kernel + " is launched over " + tag +
-                           ", which OpenCL does not have");
+  // What was read may be anything, so it is not shown.
+  throw std::runtime_error(
+      "a kernel of the OpenCL module is launched over another index than "
+      "blockIdx or threadIdx");
 }
 
 // The part of the code that is the kernel's.
@@ -148,6 +150,12 @@ std::string SourceOf(const std::string& code, const std::string& kernel) {
   return code.substr(begin, end == std::string::npos ? end : end - begin);
 }
 
+const Buffer& BufferOf(ffi::AnyView argument) {
+  const auto* buffer = static_cast<const Buffer*>(argument.cast<void*>());
+  if (buffer == nullptr) throw std::runtime_error("a tensor has no memory on an OpenCL device");
+  return *buffer;
+}
+
 }  // namespace
 
 struct OpenClModule::Kernel {
@@ -159,7 +167,7 @@ OpenClModule::OpenClModule(std::string format, std::string code, std::vector<Ker
     : format_(std::move(format)), code_(std::move(code)) {
   for (KernelInfo& info : kernels) {
     std::vector<size_t> extents;
-    for (const std::string& tag : info.launch_tags) extents.push_back(ExtentOf(tag, info.name));
+    for (const std::string& tag : info.launch_tags) extents.push_back(ExtentOf(tag));
     kernels_.push_back({std::move(info), std::move(extents)});
   }
 }
@@ -239,7 +247,7 @@ void OpenClModule::Launch(const Kernel& kernel, ffi::PackedArgs args) {
   Device* device = nullptr;
   for (size_t i = 0; i < types.size() && device == nullptr; ++i) {
     if (types[i].code == kDLOpaqueHandle) {
-      device = static_cast<const Buffer*>(args[i].cast<void*>())->device;
+      device = BufferOf(args[i]).device;
     }
   }
   if (device == nullptr) device = &GetDevice(OpenClDeviceApi::CurrentDevice());
@@ -253,7 +261,7 @@ void OpenClModule::Launch(const Kernel& kernel, ffi::PackedArgs args) {
       };
       const size_t bytes = types[i].bits / 8;
       if (types[i].code == kDLOpaqueHandle) {
-        set(sizeof(cl_mem), &static_cast<const Buffer*>(args[i].cast<void*>())->memory);
+        set(sizeof(cl_mem), &BufferOf(args[i]).memory);
       } else if (types[i].code == kDLFloat && bytes == sizeof(float)) {
         const auto value = static_cast<float>(args[i].cast<double>());
         set(sizeof(value), &value);

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -14,7 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from target_models import random_values, run_on
+import tvm_ffi
+from hypothesis import given
+from hypothesis import strategies as st
+from target_models import pool, random_values, run_on
 
 from litert_reference import random_inputs, run_litert
 from tdse.assemble import Compiled, compile_regions
@@ -83,13 +89,21 @@ def test_int8_results_are_within_a_step(model_path: ModelPath) -> None:
             assert gap.is_exact
 
 
-def test_all_operators_of_the_demo_are_legal(demo_model: Path) -> None:
-    graph, target = read_tflite(demo_model), get_target("opencl")
-    assert [
-        target.supports(graph, op).reason
-        for op in graph.placed_ops
-        if not target.supports(graph, op).ok
-    ] == []
+@pytest.mark.parametrize(
+    ("shape", "window", "stride", "padding", "dtype"),
+    [
+        ((8, 8, 5), (2, 2), 2, "valid", "int8"),
+        ((9, 7, 3), (3, 3), 2, "same", "uint8"),
+        ((7, 7, 16), (7, 7), 1, "valid", "int8"),
+    ],
+)
+def test_averages_are_exact(
+    shape: tuple[int, int, int], window: tuple[int, int], stride: int, padding: str, dtype: str
+) -> None:
+    graph = pool("AVERAGE_POOL_2D", shape, window, stride, padding, dtype)
+    inputs = random_values(graph)
+    (result,) = run_on(get_target("opencl"), graph, inputs)
+    np.testing.assert_array_equal(result, run_litert(graph.data, inputs)[0])
 
 
 def mixed(graph: Graph) -> Compiled:
@@ -230,6 +244,52 @@ print(json.dumps({
     assert told["missing"] == "OpenCL has 2 devices, numbered from 0"
     assert told["gap"] <= 1e-6
     assert told["carried"] == [0, 1, 2, 3]
+
+
+def text(value: str) -> bytes:
+    return struct.pack("<Q", len(value)) + value.encode()
+
+
+CODE = "// Function: f\n__kernel void f(__global int* restrict x) { x[get_global_id(0)] = 3; }\n"
+# As TVM stores it: the format; for each kernel its name twice, the types of its arguments (code,
+# bits, lanes), the tags of its launch, other tags; then the code.
+STORED = b"".join(
+    (
+        text("cl"),
+        struct.pack("<Q", 1),
+        text("f") * 2,
+        struct.pack("<QBBH", 1, 3, 64, 1),
+        struct.pack("<Q", 1) + text("threadIdx.x"),
+        struct.pack("<Q", 0),
+        text(CODE),
+    )
+)
+
+
+def load_kernels(stored: bytes) -> Any:
+    native.load_runtime()
+    return tvm_ffi.get_global_func("ffi.Module.load_from_bytes.opencl")(stored)
+
+
+def test_a_stored_module() -> None:
+    module = load_kernels(STORED)
+    assert (module.kind, module.inspect_source()) == ("opencl", CODE)
+    with pytest.raises(RuntimeError, match="the kernel f takes 2 arguments, not 1"):
+        module["f"](1)
+    with pytest.raises(RuntimeError, match="another index than blockIdx or threadIdx"):
+        load_kernels(STORED.replace(text("threadIdx.x"), text("vthread")))
+    with pytest.raises(RuntimeError, match="a tensor has no memory on an OpenCL device"):
+        module["f"](ctypes.c_void_p(0), 1)
+
+
+@given(st.data())
+def test_damaged_modules_are_refused_or_harmless(data: st.DataObject) -> None:
+    with pytest.raises(RuntimeError, match="damaged"):
+        load_kernels(STORED[: data.draw(st.integers(0, len(STORED) - 1), "length")])
+    broken = bytearray(STORED)
+    broken[data.draw(st.integers(0, len(STORED) - 1), "place")] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(RuntimeError):
+        load_kernels(bytes(broken))
 
 
 def test_names_of_targets() -> None:

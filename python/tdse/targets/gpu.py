@@ -8,18 +8,17 @@ from collections.abc import Callable
 
 import numpy as np
 import tvm
-from tvm import te
 from tvm.s_tir import Schedule, dlight
 
 from tdse.graph.model import Graph, Op
 from tdse.quiet import quiet_stderr
 from tdse.runtime import native
 
+from .gpu_own import own_call
 from .llvm_import import IMPORT_ERRORS, reason_of
 from .llvm_inline import UnsupportedError
 from .llvm_isa import host_isa
-from .llvm_lower import Constant, KernelCall
-from .llvm_table import ENTRIES, is_table_op, table_values
+from .llvm_lower import KernelCall
 from .tvm_target import TvmTarget
 
 # Each kernel gets the first that fits it, from special to general.
@@ -85,20 +84,11 @@ class GpuTarget(TvmTarget):
         return to_device, from_device
 
     def own_call(self, graph: Graph, op: Op) -> KernelCall | None:
-        """A look-up in a table of what LiteRT makes of each byte, for operators that allow it."""
-        if not graph.data or not is_table_op(graph, op):
+        """See ``gpu_own``."""
+        call = own_call(graph, op)
+        if call is None:
             return None
-        try:
-            table = table_values(graph, op.index)
-        except (RuntimeError, ValueError):
-            # LiteRT does not run this operator, so there is nothing to be equal to.
-            return None
-        if table is None:
-            return None
-        given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
-        function = self.schedule(_table_kernel(given.shape, given.dtype, result.dtype))
-        constant = Constant(np.ascontiguousarray(table))
-        return KernelCall(function, (given.index, constant, result.index))
+        return KernelCall(self.schedule(call.function), call.arguments)
 
 
 def host_target() -> tvm.target.Target:
@@ -118,14 +108,3 @@ def _longest_sum(module: tvm.IRModule) -> int:
         )
         for stage in stages
     )
-
-
-def _table_kernel(shape: tuple[int, ...], dtype_in: str, dtype_out: str) -> tvm.tirx.PrimFunc:
-    """A kernel (input, table, output), not scheduled, that replaces each byte by its entry."""
-    x = te.placeholder(shape, dtype_in, "x")
-    table = te.placeholder((ENTRIES,), dtype_out, "table")
-
-    def entry(*at: tvm.tirx.PrimExpr) -> tvm.tirx.PrimExpr:
-        return table(x(*at).astype("uint8").astype("int32"))
-
-    return te.create_prim_func([x, table, te.compute(shape, entry, name="looked_up")])
