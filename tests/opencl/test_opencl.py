@@ -24,6 +24,8 @@ from target_models import pool, random_values, run_on
 
 from litert_reference import random_inputs, run_litert
 from tdse.assemble import Compiled, compile_regions
+from tdse.graph.build import build_graph
+from tdse.graph.layers import Configuration, Input, Layer
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
@@ -87,6 +89,14 @@ def test_int8_results_are_within_a_step(model_path: ModelPath) -> None:
         if graph.ops[op].kind == "hard_swish":
             # A table of what LiteRT makes of each byte.
             assert gap.is_exact
+
+
+def test_a_bias_after_sums_of_one_element() -> None:
+    layer = Layer("conv2d", channels=2)
+    graph = build_graph(Configuration((Input((1, 5, 5, 1), "float32"),), (layer,)), "conv")
+    inputs = random_values(graph)
+    results = run_on(get_target("opencl"), graph, inputs)
+    assert difference(results, run_litert(graph.data, inputs)).relative <= 1e-6
 
 
 @pytest.mark.parametrize(

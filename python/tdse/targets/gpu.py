@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import tvm
 from tvm.s_tir import Schedule, dlight
+from tvm.s_tir.schedule import SBlockRV
 
 from tdse.graph.model import Graph, Op
 from tdse.quiet import quiet_stderr
@@ -34,6 +35,8 @@ _RULES = (
 _SHORT_SUM = 128
 _RULES_OF_SHORT_SUMS = (dlight.gpu.Matmul(), dlight.gpu.Fallback())
 
+# Threads of a work-group where each thread computes a result: every device has as many.
+_THREADS = 256
 
 # Given a number of bytes, makes buffers of that size and gives what carries them once.
 Transfer = Callable[[int], Callable[[], object]]
@@ -63,7 +66,13 @@ class GpuTarget(TvmTarget):
         """The kernel with its loops bound to the threads of the GPU, by TVM's own rules."""
         module = tvm.IRModule({"main": function})
         try:
-            rules = _RULES if _longest_sum(module) > _SHORT_SUM else _RULES_OF_SHORT_SUMS
+            schedule = Schedule(module)
+            sums = _sums(schedule)
+            if 1 in sums:
+                # TVM's rules take it for no sum, and put what follows it both into its beginning
+                # and into its end: a bias is added twice.
+                return _bound(schedule)
+            rules = _RULES if max(sums, default=0) > _SHORT_SUM else _RULES_OF_SHORT_SUMS
             with self.tvm_target, quiet_stderr():
                 return dlight.ApplyDefaultSchedule(*rules)(module)["main"]
         except IMPORT_ERRORS as error:
@@ -96,15 +105,34 @@ def host_target() -> tvm.target.Target:
     return host_isa().target
 
 
-def _longest_sum(module: tvm.IRModule) -> int:
-    """The most elements that a stage of the kernel ``main`` adds up for one of its results."""
-    schedule = Schedule(module)
-    stages = schedule.get_child_blocks(schedule.get_sblock("root"))
-    return max(
+def _sums(schedule: Schedule) -> list[int]:
+    """How many elements each stage that is a sum adds up for one of its results."""
+    statements = [schedule.get(stage) for stage in _stages(schedule)]
+    return [
         math.prod(
             int(variable.dom.extent)
-            for variable in schedule.get(stage).iter_vars
+            for variable in statement.iter_vars
             if variable.iter_type == tvm.tirx.IterVar.CommReduce
         )
-        for stage in stages
-    )
+        for statement in statements
+        if statement.init is not None
+    ]
+
+
+def _bound(schedule: Schedule) -> tvm.tirx.PrimFunc:
+    """The kernel ``main`` with the results of each stage computed by a thread each."""
+    for stage in _stages(schedule):
+        loops = schedule.get_loops(stage)
+        kinds = [variable.iter_type for variable in schedule.get(stage).iter_vars]
+        results = [x for x, k in zip(loops, kinds, strict=True) if k == tvm.tirx.IterVar.DataPar]
+        summed = [x for x, k in zip(loops, kinds, strict=True) if k != tvm.tirx.IterVar.DataPar]
+        results = results or [schedule.add_unit_loop(stage)]
+        schedule.reorder(*results, *summed)
+        block, thread = schedule.split(schedule.fuse(*results), [None, _THREADS])
+        schedule.bind(block, "blockIdx.x")
+        schedule.bind(thread, "threadIdx.x")
+    return schedule.mod["main"]
+
+
+def _stages(schedule: Schedule) -> list[SBlockRV]:
+    return list(schedule.get_child_blocks(schedule.get_sblock("root")))
