@@ -26,11 +26,12 @@ ffi::Function RuntimeFunction(const char* name) {
   return *found;
 }
 
-class DeviceRegion final : public Region {
+// A region on its device: kernels, constants, and memory for all that the kernels touch.
+class OnDevice {
  public:
-  DeviceRegion(const Plan& plan, const PlanRegion& region, TensorViews* tensors,
-               const KernelLookup& find_kernel)
-      : device_(region.device()),
+  OnDevice(const Plan& plan, const PlanRegion& region, const KernelLookup& find_kernel)
+      : plan_(plan),
+        device_(region.device()),
         allocate_(RuntimeFunction("runtime.TVMTensorAllocWithScope")),
         copy_in_(RuntimeFunction("runtime.TVMTensorCopyFromBytes")),
         copy_out_(RuntimeFunction("runtime.TVMTensorCopyToBytes")) {
@@ -39,57 +40,80 @@ class DeviceRegion final : public Region {
       if (!kernel.has_value()) {
         throw std::runtime_error("no imported module has the kernel " + step.symbol);
       }
-      BoundCall call{*std::move(kernel), {}};
-      for (TensorId id : step.arguments) {
-        call.arguments.emplace_back(OnDevice(plan, id));
-      }
-      calls_.push_back(std::move(call));
+      BoundCall launch{*std::move(kernel), {}};
+      for (TensorId id : step.arguments) launch.arguments.emplace_back(Tensor(id));
+      launches_.push_back(std::move(launch));
     }
-    const auto transfer = [&](const ffi::Function& copy, TensorId id) {
-      void* host = (*tensors)[id].data;
-      const auto bytes = static_cast<int64_t>(plan.tensors[id].size_bytes);
-      return BoundCall{copy, {OnDevice(plan, id), host, bytes}};
-    };
-    for (const auto& [id, tensor] : on_device_) {
-      if (plan.tensors[id].is_constant()) transfer(copy_in_, id)();
+    for (const auto& [id, tensor] : tensors_) {
+      const PlanTensor& planned = plan.tensors[id];
+      if (!planned.is_constant()) continue;
+      // TVM has no type for an address that is only read from.
+      CopyIn(id, const_cast<uint8_t*>(plan.blobs[planned.constant_blob].data))();
     }
-    for (TensorId id : region.inputs) transfers_in_.push_back(transfer(copy_in_, id));
-    for (TensorId id : region.outputs) transfers_out_.push_back(transfer(copy_out_, id));
   }
 
-  void Run() override {
-    for (const BoundCall& transfer : transfers_in_) transfer();
-    for (const BoundCall& call : calls_) call();
-    // These wait for the kernels.
-    for (const BoundCall& transfer : transfers_out_) transfer();
-  }
+  // In order; they do not wait for the device.
+  const std::vector<BoundCall>& launches() const { return launches_; }
+
+  // From an address on the host, and to one; the latter waits for the launches before it.
+  BoundCall CopyIn(TensorId id, void* host) { return Copy(copy_in_, id, host); }
+  BoundCall CopyOut(TensorId id, void* host) { return Copy(copy_out_, id, host); }
 
  private:
-  // The tensor on the device, made at the first call.
-  const ffi::Tensor& OnDevice(const Plan& plan, TensorId id) {
-    const auto found = on_device_.find(id);
-    if (found != on_device_.end()) return found->second;
-    const PlanTensor& planned = plan.tensors[id];
-    const ffi::Shape shape(planned.shape.begin(), planned.shape.end());
-    const BoundCall allocate{allocate_, {shape, planned.dtype, device_, nullptr}};
-    return on_device_.emplace(id, allocate().cast<ffi::Tensor>()).first->second;
+  BoundCall Copy(const ffi::Function& copy, TensorId id, void* host) {
+    return {copy, {Tensor(id), host, static_cast<int64_t>(plan_.tensors[id].size_bytes)}};
   }
 
+  // Made at the first call.
+  const ffi::Tensor& Tensor(TensorId id) {
+    const auto found = tensors_.find(id);
+    if (found != tensors_.end()) return found->second;
+    const PlanTensor& planned = plan_.tensors[id];
+    const ffi::Shape shape(planned.shape.begin(), planned.shape.end());
+    const BoundCall allocate{allocate_, {shape, planned.dtype, device_, nullptr}};
+    return tensors_.emplace(id, allocate().cast<ffi::Tensor>()).first->second;
+  }
+
+  const Plan& plan_;
   const DLDevice device_;
   const ffi::Function allocate_;
   const ffi::Function copy_in_;
   const ffi::Function copy_out_;
-  std::map<TensorId, ffi::Tensor> on_device_;
-  std::vector<BoundCall> transfers_in_;
-  std::vector<BoundCall> calls_;
-  std::vector<BoundCall> transfers_out_;
+  std::map<TensorId, ffi::Tensor> tensors_;
+  std::vector<BoundCall> launches_;
+};
+
+// Such a region with the addresses of its inputs and outputs on the host.
+class DeviceRegion final : public Region {
+ public:
+  DeviceRegion(const Plan& plan, const PlanRegion& region, const TensorViews& tensors,
+               const KernelLookup& find_kernel)
+      : on_device_(plan, region, find_kernel) {
+    for (TensorId id : region.inputs) {
+      copies_in_.push_back(on_device_.CopyIn(id, tensors[id].data));
+    }
+    for (TensorId id : region.outputs) {
+      copies_out_.push_back(on_device_.CopyOut(id, tensors[id].data));
+    }
+  }
+
+  void Run() override {
+    for (const BoundCall& copy : copies_in_) copy();
+    for (const BoundCall& launch : on_device_.launches()) launch();
+    for (const BoundCall& copy : copies_out_) copy();
+  }
+
+ private:
+  OnDevice on_device_;
+  std::vector<BoundCall> copies_in_;
+  std::vector<BoundCall> copies_out_;
 };
 
 }  // namespace
 
 std::unique_ptr<Region> MakeDeviceRegion(const Plan& plan, const PlanRegion& region,
                                          TensorViews* tensors, const KernelLookup& find_kernel) {
-  return std::make_unique<DeviceRegion>(plan, region, tensors, find_kernel);
+  return std::make_unique<DeviceRegion>(plan, region, *tensors, find_kernel);
 }
 
 }  // namespace tdse
