@@ -48,6 +48,7 @@ class CMakeBuild(build_ext):
 setup(
     ext_modules=[
         Extension("tdse.lib.libtdse_evaluate", sources=[]),
+        Extension("tdse.lib.libtdse_opencl", sources=[]),
         Extension("tdse.lib.libtdse_tvm", sources=[]),
     ],
     cmdclass={"build_ext": CMakeBuild},

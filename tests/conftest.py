@@ -13,6 +13,7 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "examples")]
 
 from demo_model import mobilenet_v3_small  # noqa: E402 - found on the path set above
 from models import MODELS  # noqa: E402
+from tdse.platform.opencl import find_opencl  # noqa: E402
 
 ModelPath = Callable[[str], Path]
 
@@ -59,3 +60,11 @@ def branches(model_path: ModelPath) -> Path:
 def two_inputs_two_outputs(model_path: ModelPath) -> Path:
     """A float32 model with named inputs and outputs."""
     return model_path("two_inputs_two_outputs")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests that need an OpenCL device where there is none, and say why there is none."""
+    if item.get_closest_marker("opencl") is not None:
+        missing = find_opencl().missing
+        if missing:
+            pytest.skip(missing)

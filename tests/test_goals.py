@@ -35,9 +35,9 @@ def test_the_help_names_all(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("objective", ["energy", "edp", "pareto"])
 def test_energy_needs_power_figures(objective: str) -> None:
-    demand_power(_platform(KNOWN), objective)
+    demand_power(_platform(KNOWN), objective, ["litert"])
     with pytest.raises(PlatformError) as caught:
-        demand_power(_platform(BARE), objective)
+        demand_power(_platform(BARE), objective, ["litert"])
     assert str(caught.value) == (
         f"platform board: the objective {objective} needs the energy of a run, which is not "
         "known: device cpu has no power figures to model it from; set active_w_per_core, and "
@@ -47,7 +47,7 @@ def test_energy_needs_power_figures(objective: str) -> None:
 
 @pytest.mark.parametrize("objective", ["latency", "throughput"])
 def test_times_need_none(objective: str) -> None:
-    demand_power(_platform(BARE), objective)
+    demand_power(_platform(BARE), objective, ["litert"])
 
 
 def test_power_is_that_of_busy_cores() -> None:

@@ -42,12 +42,14 @@ class Lives {
     }
     for (uint32_t r = 0; r < plan.regions.size(); ++r) {
       const PlanRegion& region = plan.regions[r];
-      for (uint32_t s = 0; s < region.steps.size(); ++s) {
-        for (TensorId id : region.steps[s].arguments) Use(id, {r, s});
-      }
-      if (region.steps.empty()) {
+      // Steps on a device keep what lies between them there: such a region is one call.
+      if (region.steps.empty() || region.device().device_type != kDLCPU) {
         for (TensorId id : region.inputs) Use(id, {r, 0});
         for (TensorId id : region.outputs) Use(id, {r, 0});
+        continue;
+      }
+      for (uint32_t s = 0; s < region.steps.size(); ++s) {
+        for (TensorId id : region.steps[s].arguments) Use(id, {r, s});
       }
     }
   }

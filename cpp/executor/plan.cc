@@ -193,6 +193,18 @@ Plan ParsePlan(const uint8_t* data, size_t size) {
   return plan;
 }
 
+DLDevice PlanRegion::device() const {
+  constexpr DLDevice kHost = {kDLCPU, 0};
+  const size_t colon = kind.find(':');
+  const std::string name = kind.substr(0, colon);
+  const DLDeviceType type = name == "opencl" ? kDLOpenCL : name == "cuda" ? kDLCUDA : kDLCPU;
+  if (colon == std::string::npos) return {type, 0};
+  const std::string number = kind.substr(colon + 1);
+  const bool is_number = !number.empty() && number.size() < 4 &&
+                         number.find_first_not_of("0123456789") == std::string::npos;
+  return type != kDLCPU && is_number ? DLDevice{type, std::stoi(number)} : kHost;
+}
+
 std::string TypeName(DLDataType dtype) {
   if (dtype.lanes != 1) return "";
   const std::string bits = std::to_string(dtype.bits);

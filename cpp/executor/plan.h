@@ -49,6 +49,10 @@ struct PlanRegion {
   std::vector<PlanStep> steps;
   // Each has a copy of the region; items take turns among them.
   std::vector<LaneId> lanes = {0};
+
+  // Where its steps run, as the kind says: "opencl" is the first device of OpenCL, "opencl:1" the
+  // second, "cuda" the first of CUDA; any other kind runs on the host.
+  DLDevice device() const;
 };
 
 // A thread that runs regions one after the other.

@@ -143,6 +143,17 @@ TEST(AChainUsesTwoBuffers) {
   for (TensorId id = 1; id < 50; ++id) CHECK_EQUAL(buffers.survives[id], id >= 48);
 }
 
+TEST(WhatLiesBetweenStepsOnADeviceIsNotInTheArena) {
+  Plan plan = ExamplePlan();
+  const TensorId scratch = 3;
+  CHECK(PlanBuffers(plan).offset[scratch] != BufferPlan::kNotInArena);
+  CHECK_EQUAL(PlanBuffers(plan).arena_bytes, 128u);
+  plan.regions[1].kind = "opencl";
+  CHECK_EQUAL(PlanBuffers(plan).offset[scratch], BufferPlan::kNotInArena);
+  CHECK_EQUAL(PlanBuffers(plan).arena_bytes, 0u);
+  CHECK(!PlanBuffers(plan).survives[scratch]);
+}
+
 TEST(EqualPlansHaveEqualArenas) {
   std::mt19937 random(5);
   for (int i = 0; i < 50; ++i) {

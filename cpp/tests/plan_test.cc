@@ -153,6 +153,20 @@ TEST(RefusesNamesThatAreNotText) {
   CHECK(IsPlan(PlanBytes(plan)));
 }
 
+TEST(TheKindSaysOnWhichDeviceStepsRun) {
+  const auto is_on = [](const char* kind, DLDeviceType type, int number) {
+    PlanRegion region;
+    region.kind = kind;
+    return region.device().device_type == type && region.device().device_id == number;
+  };
+  CHECK(is_on("opencl", kDLOpenCL, 0) && is_on("opencl:0", kDLOpenCL, 0));
+  CHECK(is_on("opencl:12", kDLOpenCL, 12) && is_on("cuda", kDLCUDA, 0));
+  for (const char* kind : {"tvm", "litert", "", ":", "tvm:1", "opencl:", "opencl:x", "opencl:-1",
+                           "opencl:1000", "opencl:1:2", "openclx"}) {
+    CHECK(is_on(kind, kDLCPU, 0));
+  }
+}
+
 TEST(DescribesAPlanAsJson) {
   Plan plan = Chain(1, 3);
   plan.regions[0].name = "a \"quoted\"\nname";

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "device_region.h"
 #include "functions.h"
 #include "litert_api.h"
 #include "litert_region.h"
@@ -158,7 +159,7 @@ RegionFactories ExecutorModule::Factories() {
     }
     return ffi::Optional<ffi::Function>(std::nullopt);
   };
-  return {
+  RegionFactories factories = {
       {"litert", MakeLiteRtRegion},
       {"litert_interpreter", MakeInterpreterRegion},
       {"tvm",
@@ -166,6 +167,13 @@ RegionFactories ExecutorModule::Factories() {
          return MakeTvmRegion(region, find_kernel);
        }},
   };
+  for (const PlanRegion& planned : plan_->plan.regions) {
+    if (planned.device().device_type == kDLCPU) continue;
+    factories[planned.kind] = [find_kernel](const Plan& plan, const PlanRegion& region) {
+      return MakeDeviceRegion(plan, region, find_kernel);
+    };
+  }
+  return factories;
 }
 
 namespace {

@@ -4,37 +4,19 @@
 #include <tvm/ffi/cast.h>
 #include <tvm/ffi/container/array.h>
 #include <tvm/ffi/container/tensor.h>
-#include <tvm/ffi/error.h>
 #include <tvm/ffi/string.h>
 
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
+#include "bound_call.h"
 #include "thread_pool.h"
 
 namespace tdse {
 namespace {
 
 namespace ffi = tvm::ffi;
-
-// A packed function with the arguments of all its calls.
-struct BoundCall {
-  ffi::Function function;
-  std::vector<ffi::AnyView> arguments;
-
-  ffi::Any operator()() const {
-    ffi::Any result;
-    try {
-      function.CallPacked(ffi::PackedArgs(arguments.data(), static_cast<int32_t>(arguments.size())),
-                          &result);
-    } catch (const ffi::Error& error) {
-      // what() would add a backtrace.
-      throw std::runtime_error(error.message());
-    }
-    return result;
-  }
-};
 
 class BoundTvmRegion final : public BoundRegion {
  public:

@@ -79,7 +79,7 @@ class Compiled:
         region = dataclasses.replace(self.regions[position], lanes=(0,))
         result = self.results[position]
         plan = _plan(self.graph, result.inputs, result.outputs, [region], [result], self.threads)
-        return Assembly(plan, self.libraries if result.kind == "tvm" else ())
+        return Assembly(plan, self.libraries if result.steps else ())
 
 
 def compile_regions(
@@ -166,7 +166,7 @@ def _plan(
             PlanRegion(
                 name=f"region{region.index}_{region.device}",
                 kind=result.kind,
-                threads=1 if result.kind == "tvm" else threads,
+                threads=1 if result.steps else threads,
                 blob=result.blob,
                 inputs=region_inputs,
                 outputs=region_outputs,

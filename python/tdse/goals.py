@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tdse.errors import PlatformError, UsageError
 from tdse.platform import Device, Platform
 from tdse.search.objectives import OBJECTIVES, Objective, uses_energy
@@ -25,14 +27,29 @@ def goals_of(objective: str) -> tuple[Objective, ...]:
     return GOALS[objective]
 
 
-def demand_power(platform: Platform, objective: str) -> None:
-    """Refuse an objective that needs power figures which the platform does not have.
+def demand_power(platform: Platform, objective: str, targets: Sequence[str]) -> None:
+    """Refuse an objective that needs energies which cannot be modelled.
+
+    Args:
+        platform: may have power figures.
+        objective: as a user names it.
+        targets: that may be used.
 
     Raises:
-        PlatformError: it says which.
+        PlatformError: it says which figures there are not.
     """
+    if not any(map(uses_energy, goals_of(objective))):
+        return
     device = platform.devices[0]
-    if any(map(uses_energy, goals_of(objective))) and device.active_w_per_core is None:
+    for target in targets:
+        if target not in device.targets:
+            raise PlatformError(
+                f"the objective {objective} needs the energy of a run, which is not known",
+                where=f"platform {platform.name}",
+                why=f"energy is modelled for {device.name} only, and {target} is not on it",
+                hint=f"choose targets with --targets, for example {','.join(device.targets)}",
+            )
+    if device.active_w_per_core is None:
         raise PlatformError(
             f"the objective {objective} needs the energy of a run, which is not known",
             where=f"platform {platform.name}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tdse.errors import ModelError, UsageError
+from tdse.errors import ModelError, TdseError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.signature import signature
 from tdse.measure.records import RecordStore
@@ -45,9 +45,28 @@ def chosen_targets(platform: Platform, wanted: Sequence[str] | None) -> tuple[st
         if name not in offered:
             raise UsageError(
                 f"platform {platform.name} has no target {name!r}",
+                why=_why_missing(name, platform),
                 hint=f"it has {', '.join(offered)}",
             )
-    return tuple(t for t in offered if wanted is None or t in wanted)
+    if wanted is not None:
+        return tuple(t for t in offered if t in wanted)
+    unasked = [device for device in platform.devices if not device.on_request]
+    return tuple(dict.fromkeys(t for device in unasked for t in device.targets))
+
+
+def device_names(platform: Platform) -> dict[str, str]:
+    """The device of each target of the platform: the first that offers it."""
+    return {t: device.name for device in reversed(platform.devices) for t in device.targets}
+
+
+def _why_missing(name: str, platform: Platform) -> str:
+    """What a known target lacks on this machine; empty if that is not known."""
+    if platform.source != "found":
+        return ""
+    try:
+        return get_target(name).available().reason
+    except TdseError:
+        return ""
 
 
 def find_legality(

@@ -20,6 +20,7 @@ from tdse.graph.model import Graph
 from tdse.legality import Legality, demand_all_supported
 from tdse.measure.launch import find_launch
 from tdse.measure.records import Record, RecordStore
+from tdse.measure.transfers import find_transfers
 from tdse.place import cost_problem
 from tdse.platform import Device
 from tdse.search import Problem, search
@@ -155,6 +156,7 @@ def outlook(
     )
     _demand_known(legality, records, models, name)
     launches = find_launch(variants, store)
+    transfers = {target: find_transfers(target, store) for target in legality.targets}
     rates = _best_rates(store, variants)
     choices: list[Choice] = []
     left_out: list[tuple[str, str]] = []
@@ -173,6 +175,7 @@ def outlook(
             models=of_target,
             pins={},
             device=device,
+            transfers={target: times for target, times in transfers.items() if times},
         )
         expected = _Expected(graph, table, problem, device, of_target, rates)
         for column, target in enumerate(table.targets):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tdse.candidates import Searched, find_candidates
+from tdse.carrying import Carrying
 from tdse.child import Child, Progress
 from tdse.contest import Contest, Contestant, distinct, run_contest
 from tdse.cost.library import VariantModels, needed_models
@@ -19,13 +20,14 @@ from tdse.goals import active_w, demand_power, goals_of, idle_w
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.lanes import lane_contestants
-from tdse.legality import Legality, chosen_targets, demand_all_supported
+from tdse.legality import Legality, chosen_targets, demand_all_supported, device_names
 from tdse.measure.conditions import current_conditions
 from tdse.measure.launch import measure_launch
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.timing import QUIET
+from tdse.measure.transfers import TransferTimes, device_transfers
 from tdse.measure.turn import measuring
-from tdse.platform import Device, Platform, discover_host, load_platform
+from tdse.platform import Device, Platform, discover_devices, load_platform
 from tdse.search import Objective, Problem
 from tdse.search.placement import Placement, make_placement, parse_pins
 from tdse.survey import Survey, survey
@@ -126,9 +128,9 @@ def decide(
     say = progress or (lambda stage, done, total, detail: None)
     platform = load_platform(options.platform)
     demand_host(platform)
-    demand_power(platform, options.objective)
     device = platform.devices[0]
     targets = chosen_targets(platform, options.targets)
+    demand_power(platform, options.objective, targets)
     pins = parse_pins(
         options.pins,
         [graph.ops[op].label for op in graph.placed_ops],
@@ -178,7 +180,8 @@ def demand_host(platform: Platform) -> None:
     Raises:
         PlatformError: with the reason.
     """
-    why = platform.differs_from(discover_host())
+    here = platform if platform.source == "found" else discover_devices()
+    why = platform.differs_from(here)
     if why:
         raise PlatformError(
             f"platform {platform.name} cannot be compiled for on this machine",
@@ -205,6 +208,7 @@ def cost_problem(
     models: Mapping[str, VariantModels],
     pins: Mapping[int, str],
     device: Device,
+    transfers: Mapping[str, TransferTimes] | None = None,
 ) -> tuple[CostTable, Problem]:
     """What the operators cost, and the search's problem of them.
 
@@ -214,6 +218,7 @@ def cost_problem(
     Args:
         graph, legality, threads, launch_us, records, models, pins: as of ``cost_table``.
         device: has the power figures, if there are any.
+        transfers: of targets whose devices have memory of their own.
     """
     table = cost_table(
         graph,
@@ -225,6 +230,9 @@ def cost_problem(
         models=models,
         pins=pins,
     )
+    carrying = Carrying(graph, table.targets, transfers) if transfers else None
+    if carrying is not None:
+        table = carrying.without(table)
     row = {op: i for i, op in enumerate(table.ops)}
     n = len(table.targets)
     is_known = np.isfinite(table.high_us)
@@ -250,6 +258,8 @@ def cost_problem(
         active_w=np.array([active_w(device, count) for count in table.threads]),
         idle_w=np.array([idle_w(device)]),
     )
+    if carrying is not None:
+        problem = carrying.charged(problem, row)
     return table, problem
 
 
@@ -271,6 +281,7 @@ def _search_and_race(
     problems: dict[int, Problem] = {}
     variants = target_variants(legality.targets, counts)
     launches = measure_launch(variants, store)
+    transfers = device_transfers(legality.targets, store)
     keys = {
         target: {legality.signatures[op] for op, is_legal in ops.items() if is_legal}
         for target, ops in legality.legal().items()
@@ -287,6 +298,7 @@ def _search_and_race(
             models={t: models[t, given[t]] for t in legality.targets},
             pins=pins,
             device=device,
+            transfers=transfers,
         )
     contestants, searches = find_candidates(
         graph, problems, options.goals, seed=options.seed, say=say
@@ -304,7 +316,7 @@ def _search_and_race(
         goals=options.goals,
     )
     return Decision(
-        placement=contestant_placement(graph, contest.winner, options.seed),
+        placement=contestant_placement(graph, contest.winner, options),
         contest=contest,
         table=tables[contest.winner.threads],
         legality=legality,
@@ -361,17 +373,18 @@ def _race_whole(
         say=say,
         goals=options.goals,
     )
-    placement = contestant_placement(graph, contest.winner, options.seed)
+    placement = contestant_placement(graph, contest.winner, options)
     return Decision(placement, contest, None, legality)
 
 
-def contestant_placement(graph: Graph, contestant: Contestant, seed: int) -> Placement:
-    """The placement of a contestant of a contest with that seed."""
+def contestant_placement(graph: Graph, contestant: Contestant, options: Options) -> Placement:
+    """The placement of a contestant of a contest with these options."""
     return make_placement(
         graph,
         contestant.regions,
         contestant.threads,
         contestant.predicted_us,
-        seed,
+        options.seed,
+        device_names(load_platform(options.platform)),
         predicted_period_us=contestant.predicted_period_us,
     )

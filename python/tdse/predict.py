@@ -18,7 +18,7 @@ from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
 from tdse.outlook import Outlook, outlook
 from tdse.place import thread_counts
-from tdse.platform import Platform, discover_host, load_platform
+from tdse.platform import Platform, discover_devices, load_platform
 from tdse.survey import ask_targets
 from tdse.targets import Support
 
@@ -128,7 +128,7 @@ def predict(
 @contextlib.contextmanager
 def _records_of(board: Platform, here: RecordStore) -> Iterator[RecordStore]:
     """The records of the platform's machine: those of this one, or others in the same file."""
-    host = discover_host()
+    host = discover_devices()
     name = board.devices[0].model_name
     if board.is_host(host) and name in ("", host.devices[0].model_name):
         yield here

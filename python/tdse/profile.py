@@ -14,7 +14,7 @@ import numpy as np
 from tdse.child import Child, Progress
 from tdse.cost.features import quantities
 from tdse.cost.library import variant_models
-from tdse.errors import PlatformError
+from tdse.errors import PlatformError, UsageError
 from tdse.graph.build import build_graph
 from tdse.graph.layers import Configuration, beside
 from tdse.graph.model import Graph
@@ -30,6 +30,7 @@ from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
 from tdse.place import demand_host, demand_positive, thread_counts
 from tdse.platform import Platform, load_platform
+from tdse.platform.opencl import target_number
 from tdse.survey import survey, time_again, time_regions
 from tdse.targets import target_variants
 
@@ -106,6 +107,7 @@ def profile(
         conditions = current_conditions()
     else:
         conditions = _conditions_of(boards, machine)
+        names = _measured_on_boards(names, targets)
     counts = thread_counts(threads, conditions.cores)
     with (
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
@@ -124,6 +126,20 @@ def profile(
         measured, quiet = records.count_since(since, QUIET)
         seconds = time.monotonic() - begun
     return Profile(conditions, measured, quiet, seconds)
+
+
+def _measured_on_boards(names: Sequence[str], asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The targets without those of OpenCL devices: a board does not tell which it has.
+
+    Raises:
+        UsageError: one of those was asked for.
+    """
+    kept = tuple(name for name in names if target_number(name) is None)
+    if asked and len(kept) < len(names):
+        raise UsageError(
+            "OpenCL devices are not measured on boards", hint="leave opencl out of --targets"
+        )
+    return kept
 
 
 def _conditions_of(boards: tuple[str, str], machine: Platform) -> Conditions:

@@ -71,6 +71,8 @@ class Machine:
 class FakeModel:
     """Takes the same time on each run but for the machine's disturbances."""
 
+    uses_device = False
+
     def __init__(self, machine: Machine, quiet_us: float, suffers: float = 1.0) -> None:
         self.runs = 0
         self._machine = machine
@@ -84,6 +86,8 @@ class FakeModel:
 
 class FailingModel:
     """Fails after the first runs."""
+
+    uses_device = False
 
     def __init__(self) -> None:
         self.left = 1
@@ -310,3 +314,18 @@ def test_blocks_that_others_take_time_of_do_not_count(start: Start) -> None:
     timing = _time(machine, PreemptedModel(machine, 1000.0))
     assert timing.median_us == pytest.approx(1000.0)
     assert timing.is_quiet
+
+
+class WaitingModel(PreemptedModel):
+    """Waits for a device, which takes no time of the core either."""
+
+    uses_device = True
+
+
+def test_waiting_for_a_device_is_no_disturbance(start: Start) -> None:
+    machine = start(1, _never)
+    model = WaitingModel(machine, 1000.0)
+    timing = _time(machine, model)
+    assert timing.is_quiet
+    # Blocks in which the core did nothing count as well.
+    assert timing.spread_us == pytest.approx(1000.0)

@@ -189,7 +189,7 @@ def entry_point(directory: Path) -> list[str]:
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tdse\nVersion: 0.1.0\n")
     (installed / "entry_points.txt").write_text(
-        "[tvm.backends]\ntdse = tdse.runtime.native:register\n"
+        "[tvm.backends]\ntdse = tdse.runtime.native:load_runtime\n"
     )
     return [str(directory)]
 

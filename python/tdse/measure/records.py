@@ -20,6 +20,7 @@ from tdse.graph.workload import Workload
 from tdse.measure.conditions import Conditions
 from tdse.measure.schema import MOVE_AWAY, open_store, told
 from tdse.platform.model import Device
+from tdse.platform.opencl import target_identity
 from tdse.versions import parse
 
 _COLUMNS = (
@@ -185,6 +186,7 @@ class RecordStore:
                 path.parent.mkdir(parents=True, exist_ok=True)
         self._db = open_store(self.path)
         self._conditions_id: int | None = None
+        self._keys: dict[str, str] = {}
 
     def close(self) -> None:
         """Close the store; nothing is pending, as each record is committed when it is added."""
@@ -195,11 +197,12 @@ class RecordStore:
         found = {}
         for signature in set(signatures):
             for row in self._rows(
-                f"SELECT {_COLUMNS} FROM records WHERE signature = ? AND key = ?",
-                (signature, self.conditions.key),
+                f"SELECT {_COLUMNS}, key FROM records WHERE signature = ? AND key GLOB ?",
+                (signature, f"{self.conditions.key}*"),
             ):
-                record = self._record(row)
-                found[record.signature, record.target, record.threads] = record
+                record = self._record(row[:-1])
+                if row[-1] == self._key(record.target):
+                    found[record.signature, record.target, record.threads] = record
         return found
 
     def of_target(self, target: str) -> list[Record]:
@@ -207,7 +210,7 @@ class RecordStore:
         rows = self._rows(
             f"SELECT {_COLUMNS} FROM records WHERE target = ? AND key = ?"
             " ORDER BY signature, threads",
-            (target, self.conditions.key),
+            (target, self._key(target)),
         )
         return [self._record(row) for row in rows]
 
@@ -219,7 +222,7 @@ class RecordStore:
         """How many records there are of ``target`` with that many threads on this machine."""
         rows = self._rows(
             "SELECT count(*) FROM records WHERE target = ? AND threads = ? AND key = ?",
-            (target, threads, self.conditions.key),
+            (target, threads, self._key(target)),
         )
         return int(rows[0][0])
 
@@ -228,7 +231,7 @@ class RecordStore:
         rows = self._rows(
             "SELECT count(*) FROM records WHERE target = ? AND threads = ? AND key = ?"
             " AND contention <= ? AND json_array_length(workloads) > 1",
-            (target, threads, self.conditions.key, most_contention),
+            (target, threads, self._key(target), most_contention),
         )
         return int(rows[0][0])
 
@@ -241,8 +244,8 @@ class RecordStore:
         """
         ((number, quiet),) = self._rows(
             "SELECT count(*), count(*) FILTER (WHERE contention <= ?) FROM records"
-            " WHERE key = ? AND measured_at >= ?",
-            (most_contention, self.conditions.key, since),
+            " WHERE key GLOB ? AND measured_at >= ?",
+            (most_contention, f"{self.conditions.key}*", since),
         )
         return int(number), int(quiet)
 
@@ -252,7 +255,7 @@ class RecordStore:
             if self._conditions_id is None:
                 self._conditions_id = self._add_conditions(self.conditions)
             for record in records:
-                self._put(record, self.conditions.key, self._conditions_id, time.time())
+                self._put(record, self._key(record.target), self._conditions_id, time.time())
 
     def add_repeated(self, records: Sequence[Record]) -> None:
         """Keep the times of ``records`` beside those of equal records that there are."""
@@ -261,7 +264,7 @@ class RecordStore:
                 "UPDATE records SET repeat_us = ?"
                 " WHERE signature = ? AND target = ? AND threads = ? AND key = ?",
                 [
-                    (r.median_us, r.signature, r.target, r.threads, self.conditions.key)
+                    (r.median_us, r.signature, r.target, r.threads, self._key(r.target))
                     for r in records
                 ],
             )
@@ -270,7 +273,7 @@ class RecordStore:
         """The remembered decision, with its reason, or None."""
         rows = self._rows(
             "SELECT ok, reason FROM support WHERE signature = ? AND target = ? AND key = ?",
-            (signature, target, self.conditions.key),
+            (signature, target, self._key(target)),
         )
         return (bool(rows[0][0]), rows[0][1]) if rows else None
 
@@ -280,7 +283,7 @@ class RecordStore:
             self._db.executemany(
                 "INSERT OR REPLACE INTO support (signature, target, ok, reason, key, decided_at)"
                 " VALUES (?,?,?,?,?,?)",
-                [(*decision, self.conditions.key, time.time()) for decision in decisions],
+                [(*decision, self._key(decision[1]), time.time()) for decision in decisions],
             )
 
     def best_reference_us(self, threads: int) -> float:
@@ -301,7 +304,7 @@ class RecordStore:
         rows = self._rows(
             "SELECT conditions.json, count(*), max(measured_at) FROM records"
             " JOIN conditions ON conditions.id = records.conditions"
-            " GROUP BY records.key ORDER BY max(measured_at) DESC",
+            " GROUP BY conditions.key ORDER BY max(measured_at) DESC",
             (),
         )
         return [Machine(self._conditions(text), records, newest) for text, records, newest in rows]
@@ -337,7 +340,10 @@ class RecordStore:
         return newest.conditions
 
     def kept(self) -> list[KeptRecord | Decision | ReferenceTime]:
-        """All that is known of this machine, in a fixed order."""
+        """All that is known of this machine's CPU, in a fixed order.
+
+        What was measured on other devices stays here, as a file does not say which they were.
+        """
         key = (self.conditions.key,)
         conditions: dict[str, Conditions] = {}
         entries: list[KeptRecord | Decision | ReferenceTime] = []
@@ -399,6 +405,16 @@ class RecordStore:
                     self._put(entry.record, key, numbers[entry.conditions], entry.measured_at)
                     taken += 1
         return taken
+
+    def _key(self, target: str) -> str:
+        """Of the records of a target: the machine's, and for one of its devices, that one's.
+
+        So times of a device are not taken for those of another that gets its number.
+        """
+        if target not in self._keys:
+            device = target_identity(target)
+            self._keys[target] = self.conditions.key + (f"-{device}" if device else "")
+        return self._keys[target]
 
     def _is_newer(self, entry: KeptRecord, key: str) -> bool:
         record = entry.record

@@ -142,6 +142,8 @@ def time_model(
     runs = int(np.clip(_BLOCK_US / first_us, 2, _MOST_RUNS))
     warm = max(1, runs // 4) if first_us < _LONG_US else 0
     blocks_wanted = max(_BLOCKS, min(_RUNS / runs, _ENOUGH_US / runs / first_us))
+    # Who waits for a device uses no time of a processor, and is not disturbed by that.
+    waits = model.uses_device
     deadline = time.monotonic() + patience_s
     blocks: list[tuple[float, npt.NDArray[np.float64]]] = []
     try:
@@ -150,7 +152,8 @@ def time_model(
             wall, processor = time.perf_counter(), time.thread_time()
             times = model.time_runs(inputs, runs + warm)[warm:]
             shared = (time.perf_counter() - wall) / max(1e-9, time.thread_time() - processor)
-            blocks.append((max(before, reference.contention(), shared), times))
+            disturbed = max(before, reference.contention(), 1.0 if waits else shared)
+            blocks.append((disturbed, times))
             quiet = [block for block in blocks if block[0] <= QUIET]
             if len(quiet) >= blocks_wanted or time.monotonic() > deadline:
                 break

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tdse.platform.cgroup import cpu_limit, memory_limit
 from tdse.platform.model import Device, Platform, x86_level
+from tdse.platform.opencl import find_opencl, opencl_devices
 
 # Extensions that change the code a compiler emits or a kernel library picks, in the kernel's
 # names (arch/x86/include/asm/cpufeatures.h, arch/arm64/kernel/cpuinfo.c, arch/arm/kernel/setup.c).
@@ -92,6 +93,15 @@ def discover_host(
             ),
         ),
     )
+
+
+def discover_devices() -> Platform:
+    """The machine that this process runs on: ``cpu``, and what OpenCL's drivers offer.
+
+    Asking the drivers may take a tenth of a second, so who needs only the CPU asks for that.
+    """
+    host = discover_host()
+    return host.model_copy(update={"devices": (*host.devices, *opencl_devices(find_opencl()))})
 
 
 def _affinity() -> frozenset[int]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from tdse.errors import PlatformError, UsageError
 from tdse.faults import faults_of
-from tdse.platform.discover import discover_host
+from tdse.platform.discover import discover_devices
 from tdse.platform.model import Platform
 
 _FORM = "see the presets for the form of a platform file"
@@ -31,7 +31,7 @@ def load_platform(text: str) -> Platform:
         PlatformError: the file cannot be read or is wrong; all faults are told at once.
     """
     if text == "host":
-        return discover_host()
+        return discover_devices()
     if text in preset_names():
         preset = resources.files(__package__) / "presets" / f"{text}.toml"
         return _parse(preset.read_bytes(), f"preset {text}", "preset")

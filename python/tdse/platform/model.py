@@ -44,6 +44,7 @@ class Device(_Record):
         clock_hz: highest sustained clock of a core, hertz.
         idle_w: power while nothing runs, watts, at the place where ``active_w_per_core`` is taken.
         active_w_per_core: power that each busy core adds, watts.
+        on_request: its targets are only used where they are asked for by name.
     """
 
     name: _Name
@@ -58,6 +59,7 @@ class Device(_Record):
     clock_hz: _Rate | None = None
     idle_w: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     active_w_per_core: _Rate | None = None
+    on_request: bool = False
 
     @property
     def isa(self) -> str:

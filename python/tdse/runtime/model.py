@@ -21,6 +21,7 @@ from tdse.runtime import native
 from tdse.runtime.artefact import MODULE
 from tdse.runtime.check import check_artefact
 from tdse.runtime.isolated import ChildExecutor
+from tdse.runtime.plan import DEVICE_KINDS
 
 Array = npt.NDArray[Any]
 
@@ -118,6 +119,9 @@ class Model:
         self.lanes: list[dict[str, Any]] = description["lanes"]
         self.regions: list[dict[str, Any]] = description["regions"]
         self.arena_bytes: int = description["arena_bytes"]
+        self.uses_device = any(
+            region["kind"].partition(":")[0] in DEVICE_KINDS for region in self.regions
+        )
         self._position = {info.name: i for i, info in enumerate(self.inputs)}
 
     def __call__(self, *arrays: npt.ArrayLike, **named: npt.ArrayLike) -> Array | tuple[Array, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import json
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -12,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tdse.errors import ArtefactError, TargetError, TdseError
+from tdse.platform.opencl import find_opencl, target_number
 
-LIBRARY = Path(__file__).resolve().parent.parent / "lib" / "libtdse_tvm.so"
+_LIBRARIES = Path(__file__).resolve().parent.parent / "lib"
+LIBRARY = _LIBRARIES / "libtdse_tvm.so"
+OPENCL_LIBRARY = _LIBRARIES / "libtdse_opencl.so"
 KIND = "tdse_executor"
 
 _lock = threading.Lock()
@@ -22,9 +26,6 @@ _library: ctypes.CDLL | None = None
 
 def register() -> None:
     """Load the native library and make it known to TVM. Does nothing the second time.
-
-    TVM calls this when it is imported, through the entry point group ``tvm.backends``, so that a
-    ``model.so`` loads in any process that has tdse installed.
 
     Raises:
         TdseError: the library is not built, or does not fit the installed ``apache-tvm-ffi``.
@@ -36,21 +37,7 @@ def register() -> None:
         # Loads libtvm_ffi.so, which the library needs and does not look for itself.
         import tvm_ffi
 
-        if not LIBRARY.is_file():
-            raise TdseError(
-                "the native library is not built",
-                where=str(LIBRARY),
-                hint="run pip install . in tdse's source directory",
-            )
-        try:
-            library = ctypes.CDLL(str(LIBRARY), mode=ctypes.RTLD_GLOBAL)
-        except OSError as error:
-            raise TdseError(
-                "the native library cannot be loaded",
-                where=str(LIBRARY),
-                why=str(error),
-                hint="build it again for the installed apache-tvm-ffi: pip install .",
-            ) from None
+        library = _load_own(LIBRARY)
         litert = litert_library()
         if litert is not None:
             tvm_ffi.get_global_func("tdse.set_litert_library")(str(litert))
@@ -60,13 +47,17 @@ def register() -> None:
 
 
 def load_runtime() -> None:
-    """Load all that a runtime module needs, before there is one.
+    """Load all that a runtime module needs, before there is one. OpenCL is opened when it is used.
+
+    TVM calls this when it is imported, through the entry point group ``tvm.backends``, so that a
+    ``model.so`` loads in any process that has tdse installed.
 
     Raises:
         TdseError: a library is missing or does not fit.
     """
     register()
     _load_tvm_runtime()
+    _load_opencl()
 
 
 def litert_library() -> Path | None:
@@ -93,7 +84,8 @@ def load_executor(path: str | os.PathLike[str]) -> Any:
     """The executor in the runtime module at ``path``, with its kernels.
 
     Raises:
-        ArtefactError: the file is missing, damaged, made for another machine, or holds no executor.
+        ArtefactError: the file is missing, damaged, made for another machine, or holds no executor,
+            or a device that it uses is not there.
     """
     executor = find_executor(load_library(path))
     if executor is None:
@@ -103,6 +95,7 @@ def load_executor(path: str | os.PathLike[str]) -> Any:
             why="it was not written by tdse",
             hint="compile the model again",
         )
+    _demand_devices(executor, path)
     return executor
 
 
@@ -166,6 +159,47 @@ def find_executor(module: Any) -> Any:
         if found is not None:
             return found
     return None
+
+
+def _demand_devices(executor: Any, path: str | os.PathLike[str]) -> None:
+    """Refuse a module that uses an OpenCL device which is not there."""
+    kinds = {region["kind"] for region in json.loads(executor["describe"]())["regions"]}
+    numbers = {number for number in map(target_number, kinds) if number is not None}
+    if not numbers:
+        return
+    found = find_opencl()
+    if max(numbers) >= len(found.devices):
+        raise ArtefactError(
+            f"the runtime module uses OpenCL device {max(numbers)}, which is not there",
+            where=str(path),
+            why=found.missing or f"the drivers that are installed offer {len(found.devices)}",
+            hint="install the driver of the device, or compile the model again for what is there",
+        )
+
+
+def _load_own(path: Path) -> ctypes.CDLL:
+    """Load a library that tdse is built with."""
+    if not path.is_file():
+        raise TdseError(
+            "the native library is not built",
+            where=str(path),
+            hint="run pip install . in tdse's source directory",
+        )
+    try:
+        return ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise TdseError(
+            "the native library cannot be loaded",
+            where=str(path),
+            why=str(error),
+            hint="build it again for the installed apache-tvm and apache-tvm-ffi: pip install .",
+        ) from None
+
+
+@cache
+def _load_opencl() -> None:
+    """Load TVM's device API and module loader for OpenCL, which its wheel comes without."""
+    _load_own(OPENCL_LIBRARY)
 
 
 @cache

@@ -24,6 +24,8 @@ from tdse.errors import TargetError
 MAGIC = b"TDSEPLAN"
 VERSION = 2
 BLOB_ALIGNMENT = 64
+# Kinds of regions that run on a device with memory of its own; a colon and its number may follow.
+DEVICE_KINDS = ("opencl", "cuda")
 
 # About what it costs to wake a thread that sleeps and to be woken by it: 35 to 80 us on virtual
 # machines (benchmarks/executor.py). A thread that spins for as long before it sleeps waits at most
@@ -106,12 +108,13 @@ class PlanRegion:
 
     Attributes:
         name: for messages and profiles.
-        kind: ``litert`` or ``litert_interpreter``, which run ``blob``, or ``tvm``.
+        kind: ``litert`` or ``litert_interpreter``, which run ``blob``, or ``tvm``, or a device:
+            ``opencl``, ``opencl:1``, ``cuda``.
         threads: threads that it may use.
         blob: a ``.tflite`` slice.
         inputs: positions in ``Plan.tensors``, in the slice's order.
         outputs: likewise.
-        steps: for kind ``tvm``, called in order.
+        steps: kernels of the other kinds, called in order.
         lanes: positions in ``Plan.lanes``; each has a copy of the region, and items take turns
             among them. A region that keeps state from run to run must have one, and must not come
             after one that has several.

@@ -179,9 +179,9 @@ def make_placement(
     threads: int,
     predicted_us: float | None,
     seed: int,
+    devices: Mapping[str, str] | None = None,
     *,
     predicted_period_us: float | None = None,
-    device: str = "cpu",
 ) -> Placement:
     """The placement that puts the operators of ``graph`` into ``regions``.
 
@@ -191,24 +191,30 @@ def make_placement(
         threads: threads of a region that runs on the CPU.
         predicted_us: microseconds of one run, None where it is not known.
         seed: of the search.
+        devices: the platform's device of each target, ``cpu`` where it does not say.
         predicted_period_us: microseconds between two results of a stream, likewise.
-        device: the platform's device that all targets are for.
     """
     from tdse import __version__
 
+    of_target = devices or {}
     target = {op: region.device for region in regions for op in region.ops}
     return Placement(
         model_sha256=graph.sha256,
         model_name=graph.name,
         threads=threads,
         ops=tuple(
-            PlacedOp(index=op, label=graph.ops[op].label, device=device, target=target[op])
+            PlacedOp(
+                index=op,
+                label=graph.ops[op].label,
+                device=of_target.get(target[op], "cpu"),
+                target=target[op],
+            )
             for op in sorted(target)
         ),
         regions=tuple(
             PlacedRegion(
                 index=index,
-                device=device,
+                device=of_target.get(region.device, "cpu"),
                 target=region.device,
                 ops=region.ops,
                 lanes=region.lanes,

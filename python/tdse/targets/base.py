@@ -1,8 +1,9 @@
 """The contract between targets and the rest of tdse, and the registry of targets.
 
 A target compiles regions of a graph and says beforehand which operators it can run. tdse brings
-``litert`` and ``llvm``. Another package adds one of its own by an entry point of the group
-``tdse.targets``, which names a class, or a function without arguments, that gives a ``Target``::
+``litert``, ``llvm``, ``opencl`` and ``cuda``. Another package adds one of its own by an entry point
+of the group ``tdse.targets``, which names a class, or a function without arguments, that gives a
+``Target``::
 
     [project.entry-points."tdse.targets"]
     mine = "my_package:MyTarget"
@@ -29,6 +30,8 @@ ENTRY_POINTS = "tdse.targets"
 _BUILT_IN = {
     "litert": "tdse.targets.litert:LitertTarget",
     "llvm": "tdse.targets.llvm:LlvmTarget",
+    "opencl": "tdse.targets.opencl:OpenclTarget",
+    "cuda": "tdse.targets.cuda:CudaTarget",
 }
 
 
@@ -56,12 +59,13 @@ class CompiledRegion:
     """A region in the form in which the executor runs it.
 
     Attributes:
-        kind: the executor's kind: ``litert``, ``litert_interpreter`` or ``tvm``.
+        kind: the executor's kind: ``litert``, ``litert_interpreter``, ``tvm`` for kernels on the
+            CPU, or the name of the device that kernels run on, such as ``opencl:1``.
         blob: for LiteRT's kinds: the ``.tflite`` slice.
         inputs: tensor indices of the graph, in the slice's order.
         outputs: likewise.
         tensors: constants and intermediates of the region.
-        steps: for kind ``tvm``: kernels in the order of their calls, as (symbol, arguments). An
+        steps: for kinds with kernels: these in the order of their calls, as (symbol, arguments). An
             argument of 0 or more is a tensor index of the graph; -(k + 1) is ``tensors[k]``. A
             kernel writes its last arguments.
     """
@@ -119,12 +123,17 @@ class Target(Protocol):
 def get_target(name: str) -> Target:
     """The target called ``name``; the same object every time.
 
+    A name may say after a colon what the target is for: ``opencl:1`` is the second OpenCL device,
+    ``cuda:sm_87`` an architecture.
+
     Raises:
         TargetError: there is no such target, or the package that brings it cannot be imported.
     """
-    if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        target: Target = getattr(importlib.import_module(module), attribute)()
+    kind, _, argument = name.partition(":")
+    if kind in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[kind].partition(":")
+        make = getattr(importlib.import_module(module), attribute)
+        target: Target = make(argument) if argument else make()
         return target
     found = _entry_points().get(name)
     if found is None:

@@ -1,7 +1,8 @@
-"""Compile kernels with LLVM, equal ones once."""
+"""Compile kernels, equal ones once."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,13 +13,18 @@ from tvm.target import Target
 from tdse.errors import TargetError
 
 from .llvm_import import IMPORT_ERRORS, reason_of
-from .llvm_isa import Isa
 
 
 class KernelSet:
-    """Kernels, equal ones once, and the libraries that they were compiled into."""
+    """Kernels, equal ones once, and the libraries that they were compiled into.
 
-    def __init__(self) -> None:
+    Args:
+        name: of the target; kernels of two targets may be linked into one library, and must not
+            have the same symbol.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._prefix = "tdse_" + re.sub(r"\W", "_", name)
         self._functions: dict[str, tvm.tirx.PrimFunc] = {}
         self._library_of: dict[str, Any] = {}
         self._symbols: dict[int, list[str]] = {}
@@ -33,35 +39,34 @@ class KernelSet:
         for symbol in symbols:
             if tvm_ffi.structural_equal(self._functions[symbol], function):
                 return symbol
-        symbol = f"tdse_{digest:016x}" + (f"_{len(symbols)}" if symbols else "")
+        symbol = f"{self._prefix}_{digest:016x}" + (f"_{len(symbols)}" if symbols else "")
         symbols.append(symbol)
         self._functions[symbol] = function
         return symbol
 
-    def build(self, symbols: Iterable[str], isa: Isa) -> tuple[Any, ...]:
+    def build(self, symbols: Iterable[str], target: Target) -> tuple[Any, ...]:
         """TVM runtime modules that together have a function for each of ``symbols``.
 
         What an earlier call compiled is not compiled again. From a new set there is at most one.
 
         Raises:
-            TargetError: LLVM cannot compile one of them.
+            TargetError: TVM cannot compile one of them.
         """
         wanted = list(dict.fromkeys(symbols))
         missing = {s: self._functions[s] for s in wanted if s not in self._library_of}
         if missing:
-            library = _build(missing, isa.target)
+            library = _build(missing, target)
             self._library_of.update(dict.fromkeys(missing, library))
         libraries = {id(self._library_of[s]): self._library_of[s] for s in wanted}
         return tuple(libraries.values())
 
-    def check(self, isa: Isa) -> None:
-        """Generate code without optimising it.
+    def check(self, target: Target) -> None:
+        """Compile all for ``target``, for no other purpose than to see whether it can be done.
 
         Raises:
-            TargetError: LLVM cannot compile one of the kernels.
+            TargetError: TVM cannot compile one of the kernels.
         """
-        options = dict(isa.target.attrs)
-        _build(self._functions, Target({"kind": "llvm", **options, "opt-level": 0}))
+        _build(self._functions, target)
 
 
 def _build(functions: dict[str, tvm.tirx.PrimFunc], target: Target) -> Any:
@@ -71,4 +76,5 @@ def _build(functions: dict[str, tvm.tirx.PrimFunc], target: Target) -> Any:
     try:
         return tvm.tirx.build(module, target)
     except IMPORT_ERRORS as error:
-        raise TargetError("LLVM cannot compile a kernel", why=reason_of(error)) from error
+        what = f"TVM cannot compile a kernel for {target.kind.name}"
+        raise TargetError(what, why=reason_of(error)) from error

@@ -7,7 +7,7 @@ remains after lowering must be calls of TIR kernels, which the executor makes it
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,9 @@ from tdse.quiet import quiet_stderr
 
 from .llvm_import import IMPORT_ERRORS, op_border, reason_of
 from .llvm_inline import Inliner, UnsupportedError, check_types, variable
-from .llvm_isa import Isa
-from .llvm_schedule import schedule_kernel
 
 Array = npt.NDArray[Any]
+Schedule = Callable[[tirx.PrimFunc], tirx.PrimFunc]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,11 @@ class KernelCall:
 
 
 def lower_bodies(
-    graph: Graph, ops: Sequence[int], bodies: Mapping[int, Any], isa: Isa
+    graph: Graph,
+    ops: Sequence[int],
+    bodies: Mapping[int, Any],
+    target: tvm.target.Target,
+    schedule: Schedule,
 ) -> list[KernelCall]:
     """Kernels that compute ``ops`` from the bodies of these operators.
 
@@ -64,7 +67,8 @@ def lower_bodies(
         ops: operator indices in topological order.
         bodies: a Relax function, or a module with a function ``main``, for each of ``ops``: it
             takes the inputs of the operator's slice and returns its outputs.
-        isa: what to lower for.
+        target: what to lower for.
+        schedule: gives a kernel the loops that suit it.
 
     Raises:
         TargetError: something in them cannot become a kernel; ``why`` says what.
@@ -72,8 +76,8 @@ def lower_bodies(
     with quiet_stderr():
         try:
             joined, outputs = _join(graph, ops, bodies)
-            module = _lowered(joined, isa)
-            return _calls(module, op_border(graph, tuple(ops))[0], outputs)
+            module = _lowered(joined, target)
+            return _calls(module, op_border(graph, tuple(ops))[0], outputs, schedule)
         except UnsupportedError as error:
             reason = str(error)
         # What is left of the attempt logs a warning when it is destroyed.
@@ -82,9 +86,9 @@ def lower_bodies(
     raise TargetError(f"TVM cannot lower {labels}", where=graph.name, why=reason)
 
 
-def _lowered(module: tvm.IRModule, isa: Isa) -> tvm.IRModule:
+def _lowered(module: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
     try:
-        with isa.target:
+        with target:
             return _PASSES(module)
     except IMPORT_ERRORS as error:
         raise UnsupportedError(reason_of(error)) from None
@@ -153,7 +157,9 @@ def _join(
     return builder.get(), outputs
 
 
-def _calls(module: tvm.IRModule, inputs: Sequence[int], outputs: Sequence[int]) -> list[KernelCall]:
+def _calls(
+    module: tvm.IRModule, inputs: Sequence[int], outputs: Sequence[int], schedule: Schedule
+) -> list[KernelCall]:
     """The kernel calls of a lowered ``main``, its results written to ``outputs``."""
     main = module["main"]
     values: dict[Any, Any] = dict(zip(main.params, inputs, strict=True))
@@ -181,7 +187,7 @@ def _calls(module: tvm.IRModule, inputs: Sequence[int], outputs: Sequence[int]) 
                 raise UnsupportedError("a kernel has shapes that are not known")
             name = value.args[0].name_hint
             if name not in kernels:
-                kernels[name] = schedule_kernel(module[value.args[0]])
+                kernels[name] = schedule(module[value.args[0]])
             types = value.ty_args[0]
             is_tuple = isinstance(types, relax.TupleType)
             made = [_local(kind) for kind in (types.fields if is_tuple else [types])]
