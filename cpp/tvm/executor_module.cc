@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "emulated_region.h"
 #include "litert_api.h"
 #include "litert_region.h"
 #include "tvm_region.h"
@@ -268,14 +269,16 @@ RegionFactories ExecutorModule::Factories() {
     }
     return ffi::Optional<ffi::Function>(std::nullopt);
   };
-  return {
-      {"litert", MakeLiteRtRegion},
-      {"litert_interpreter", MakeInterpreterRegion},
-      {"tvm",
-       [find_kernel](const Plan&, const PlanRegion& region) {
-         return MakeTvmRegion(region, find_kernel);
-       }},
+  const RegionFactories litert = {{"litert", MakeLiteRtRegion},
+                                  {"litert_interpreter", MakeInterpreterRegion}};
+  RegionFactories all = litert;
+  all["emulated"] = [litert](const Plan& plan, const PlanRegion& region) {
+    return MakeEmulatedRegion(plan, region, litert);
   };
+  all["tvm"] = [find_kernel](const Plan&, const PlanRegion& region) {
+    return MakeTvmRegion(region, find_kernel);
+  };
+  return all;
 }
 
 namespace {

@@ -1,0 +1,205 @@
+"""Time the artefact of an emulated board: its lanes against one step after another."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdse.bench import OURS, Correctness, cases_of, check_results, model_of
+from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
+from tdse.errors import ArtefactError, TargetError, UsageError
+from tdse.measure.activations import random_inputs
+from tdse.measure.race import Entry, Result, race
+from tdse.measure.stats import Ratio, ratio
+from tdse.measure.turn import measuring
+from tdse.runtime.emulated import Emulated
+from tdse.runtime.metadata import read_metadata
+from tdse.runtime.model import Model, load
+
+SEQUENTIAL = "one step after another"
+# Steps of less than this are disturbed by the machine that emulates.
+SHORT_US = 1000.0
+# Runs of which each step is held against its model.
+_TRACED_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to run all steps: what is predicted from their modelled times, and what came out."""
+
+    name: str
+    predicted_us: float
+    result: Result
+
+    @property
+    def error(self) -> float:
+        """By what share the measured time is above the predicted one."""
+        return self.result.median_us / self.predicted_us - 1.0 if self.predicted_us else 0.0
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """By how much steps took longer than modelled, microseconds.
+
+    Attributes:
+        median_us: over the steps of a few runs.
+        p90_us: likewise.
+        most_us: likewise.
+        short_steps: how many steps are modelled to take less than a millisecond.
+        steps: of how many.
+    """
+
+    median_us: float
+    p90_us: float
+    most_us: float
+    short_steps: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class EmulatedReport:
+    """Everything that ``tdse bench`` prints of an emulated board. All times are emulated.
+
+    Attributes:
+        emulated: the board and its steps.
+        model: name of the model.
+        streamed: times are between two results of a stream; else of runs.
+        ours: on lanes.
+        sequential: one step after another.
+        speedup: how many times as fast ours is.
+        jitter: of steps.
+        correctness: of results.
+        launches: processes in which it was timed.
+    """
+
+    emulated: Emulated
+    model: str
+    streamed: bool
+    ours: Row
+    sequential: Row
+    speedup: Ratio
+    jitter: Jitter
+    correctness: Correctness
+    launches: int
+
+    @property
+    def share_of_capacity(self) -> float:
+        """The least time between two results that the busiest lane allows, over ours."""
+        return self.emulated.capacity_us / self.ours.result.median_us
+
+
+def bench_emulated(
+    directory: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    inputs: str | os.PathLike[str] | None = None,
+    stream: bool = False,
+    launches: int = 5,
+    seconds: float = 2.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> EmulatedReport:
+    """Time an artefact on its lanes and one step after another, and check its results.
+
+    Args:
+        directory: an artefact of an emulated board.
+        model: the ``.tflite`` it was made of; by default where it was when compiled.
+        inputs: as of ``tdse.bench.bench``; only where results are computed.
+        stream: time a stream of runs, not one after the other.
+        launches: processes to start, one after the other.
+        seconds: timed seconds of each.
+        seed: of random inputs and of the order.
+        progress: called with (stage, done, all, detail).
+
+    Raises:
+        ArtefactError: there is no artefact, or it is not of an emulated board.
+        ModelError: the model is missing, or another than the artefact was made of.
+        UsageError: the inputs do not fit, or results are recorded and inputs are given.
+        TargetError: what runs one step after another cannot be built.
+    """
+    say = progress or (lambda stage, done, total, detail: None)
+    if launches < 1:
+        raise UsageError("there must be at least one launch")
+    metadata = read_metadata(directory)
+    emulated = metadata.emulated
+    if emulated is None:
+        raise ArtefactError("the artefact is not of an emulated board", where=str(directory))
+    graph = model_of(metadata.model, model)
+    artefact = load(directory)
+    if emulated.mode == "correctness":
+        cases = cases_of(graph, artefact, inputs, seed)
+    elif inputs is None:
+        cases = [random_inputs(graph, metadata.seed)]
+    else:
+        raise UsageError(
+            "results are recorded, whatever the inputs are",
+            where=f"--inputs {os.fspath(inputs)}",
+            hint="leave them out, or compile with --emulate correctness",
+        )
+    say("check", 0, 1, "")
+    with (
+        Child(graph, say) as child,
+        measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
+    ):
+        correctness = check_results(graph, artefact, child, cases)
+        plan = child.directory / "sequential.bin"
+        _write_sequential(child, emulated, metadata.seed, plan)
+        ours = {"directory": str(Path(directory).absolute()), "streamed": stream}
+        other = {"plan": str(plan), "libraries": [], "streamed": stream}
+        results = race(
+            [Entry(OURS, "artefact", ours), Entry(SEQUENTIAL, "plan", other)],
+            cases[0],
+            launches=launches,
+            seconds=seconds,
+            seed=seed,
+            progress=lambda done, total: say("race", done, total, ""),
+        )
+        jitter = _jitter(artefact, emulated, cases[0])
+    predicted_us = emulated.capacity_us if stream else emulated.predicted_us
+    return EmulatedReport(
+        emulated,
+        graph.name,
+        stream,
+        Row(OURS, predicted_us, results[OURS]),
+        Row(SEQUENTIAL, emulated.sequential_us, results[SEQUENTIAL]),
+        ratio(results[SEQUENTIAL].medians_us, results[OURS].medians_us),
+        jitter,
+        correctness,
+        launches,
+    )
+
+
+def _write_sequential(child: Child, emulated: Emulated, seed: int, plan: Path) -> None:
+    """Have the plan written that runs one step after another."""
+    try:
+        child.ask(
+            "emulate_sequential",
+            silent_s=BUILD_SILENT_S,
+            emulated=emulated.model_dump_json(),
+            seed=seed,
+            plan=str(plan),
+        )
+    except CrashError as crash:
+        raise TargetError(
+            "the model cannot be built",
+            where=emulated.board,
+            why=f"{crash.stage or 'beginning'} it {crash.why}",
+        ) from None
+
+
+def _jitter(artefact: Model, emulated: Emulated, case: Any) -> Jitter:
+    artefact.run(case)
+    artefact.start_trace()
+    for _ in range(_TRACED_RUNS):
+        artefact.run(case)
+    late_us = [
+        run.end_us - run.start_us - emulated.steps[run.region].modelled_us
+        for run in artefact.take_trace()
+    ]
+    short = sum(step.modelled_us < SHORT_US for step in emulated.steps)
+    median_us, p90_us, most_us = (float(each) for each in np.percentile(late_us, (50, 90, 100)))
+    return Jitter(median_us, p90_us, most_us, short, len(emulated.steps))
