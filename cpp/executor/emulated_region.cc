@@ -99,6 +99,12 @@ class BoundEmulatedRegion final : public BoundRegion {
   const std::unique_ptr<BoundRegion> host_;  // none where nothing is computed
 };
 
+// An output and its value.
+struct Recorded {
+  TensorId id;
+  Blob value;
+};
+
 class EmulatedRegion final : public Region {
  public:
   EmulatedRegion(const Plan& plan, const PlanRegion& region, const RegionFactories& host)
@@ -124,8 +130,8 @@ class EmulatedRegion final : public Region {
 
   std::unique_ptr<BoundRegion> Bind(const TensorViews& tensors) override {
     std::vector<Copy> copies;
-    for (size_t i = 0; i < recorded_.size(); ++i) {
-      copies.push_back({recorded_[i].data, tensors[region_.outputs[i]].data, recorded_[i].size});
+    for (const Recorded& one : recorded_) {
+      copies.push_back({one.value.data, tensors[one.id].data, one.value.size});
     }
     if (header_.result == EmulatedResult::kCarried) {
       copies.push_back({tensors[region_.inputs[0]].data, tensors[region_.outputs[0]].data, bytes_});
@@ -145,11 +151,16 @@ class EmulatedRegion final : public Region {
   }
 
   void Record(const Plan& plan, Blob content) {
-    for (const TensorId id : region_.outputs) {
-      const size_t bytes = plan.tensors[id].size_bytes;
-      if (bytes > content.size) throw std::runtime_error("an output was not recorded");
-      recorded_.push_back({content.data, bytes});
+    const auto take = [&content](size_t bytes) {
+      if (bytes > content.size) throw std::runtime_error("what was recorded ends too early");
+      const Blob taken = {content.data, bytes};
       content = {content.data + bytes, content.size - bytes};
+      return taken;
+    };
+    const Blob is_recorded = take(region_.outputs.size());
+    for (size_t i = 0; i < region_.outputs.size(); ++i) {
+      const TensorId id = region_.outputs[i];
+      if (is_recorded.data[i] != 0) recorded_.push_back({id, take(plan.tensors[id].size_bytes)});
     }
     if (content.size > 0) throw std::runtime_error("more was recorded than the region outputs");
   }
@@ -170,7 +181,7 @@ class EmulatedRegion final : public Region {
 
   const PlanRegion& region_;
   const Header header_;
-  std::vector<Blob> recorded_;  // the value of each output
+  std::vector<Recorded> recorded_;
   size_t bytes_ = 0;            // of a transfer
   Plan host_plan_;              // of what is computed here; outlives `host_`
   std::unique_ptr<Region> host_;

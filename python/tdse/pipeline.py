@@ -236,7 +236,7 @@ def _emulated_metadata(emulation: Emulation, objective: str) -> dict[str, Any]:
         "objective": objective,
         "lanes": len(emulation.emulated.lanes),
         "region_kinds": [KIND] * len(emulation.emulated.steps),
-        "searches": [asdict(emulation.searched)],
+        "searches": [asdict(one) for one in emulation.searches],
     }
 
 

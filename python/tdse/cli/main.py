@@ -205,7 +205,7 @@ def _bench_emulated(arguments: argparse.Namespace) -> None:
             model=arguments.model,
             inputs=arguments.inputs,
             stream=arguments.stream,
-            launches=arguments.launches,
+            rounds=arguments.launches,
             seconds=arguments.seconds,
             seed=arguments.seed,
             progress=report,
@@ -358,7 +358,11 @@ def _parser() -> Parser:
         "--stream", action="store_true", help="time a stream of runs, from one result to the next"
     )
     timed.add_argument(
-        "--launches", type=int, default=5, metavar="N", help="processes to time in (default: 5)"
+        "--launches",
+        type=int,
+        default=5,
+        metavar="N",
+        help="processes to time in, or rounds of an emulated board (default: 5)",
     )
     timed.add_argument(
         "--seconds", type=float, default=2.0, metavar="S", help="timed in each (default: 2)"

@@ -21,7 +21,7 @@ _HOW = {
 
 def compiled(result: CompileResult, emulation: Emulation) -> None:
     """Print what was placed where, and what that is modelled to take."""
-    out, emulated, search = console(), emulation.emulated, emulation.searched
+    out, emulated, search = console(), emulation.emulated, emulation.searches[0]
     out.print(f"{emulated.label}; {_HOW[emulated.mode]}")
     table = Table(title=f"What {emulated.board} is modelled to do in one run (emulated)")
     for name in ("", "operators", "regions or transfers", "lanes", "modelled ms"):
@@ -42,8 +42,8 @@ def compiled(result: CompileResult, emulation: Emulation) -> None:
     energy = "" if emulated.predicted_mj is None else f", {emulated.predicted_mj:.3g} mJ"
     out.print(
         f"predicted (emulated): run {_ms(emulated.predicted_us)} ms{energy}, one step after "
-        f"another {_ms(emulated.sequential_us)} ms, stream at best {_ms(emulated.capacity_us)} ms "
-        "from one result to the next"
+        f"another {_ms(emulated.sequential_us)} ms, stream {_ms(emulated.predicted_period_us)} ms "
+        f"from one result to the next, of which the busiest lane takes {_ms(emulated.capacity_us)}"
     )
     counts = Counter(op.device for op in result.placement.ops)
     spread = ", ".join(f"{n} ops on {device}" for device, n in sorted(counts.items()))
@@ -55,16 +55,17 @@ def bench(report: EmulatedReport) -> None:
     out, emulated, jitter = console(), report.emulated, report.jitter
     out.print(f"{emulated.label}; {_HOW[emulated.mode]}")
     what = "streams, from one result to the next" if report.streamed else "runs"
-    table = Table(title=f"{report.model}: {what}, {report.launches} process launches (emulated)")
-    columns = ("", "predicted ms", "measured ms", "p90", "measured / predicted", "time / tdse")
+    table = Table(
+        title=f"{report.model}: {what}, in {len(report.ours.medians_us)} rounds (emulated)"
+    )
+    columns = ("", "predicted ms", "measured ms", "measured / predicted", "time / tdse")
     for name in columns:
         table.add_column(name, justify="left" if not name else "right")
     for row in (report.ours, report.sequential):
         table.add_row(
             row.name,
             _ms(row.predicted_us),
-            _ms(row.result.median_us),
-            _ms(row.result.percentile_us(90)),
+            _ms(row.median_us),
             f"{1.0 + row.error:.3f}",
             "1.00" if row is report.ours else str(report.speedup),
         )
@@ -90,7 +91,6 @@ def bench_json(report: EmulatedReport) -> dict[str, Any]:
         "emulated": emulated.label,
         "model": report.model,
         "streamed": report.streamed,
-        "launches": report.launches,
         "contenders": [_row_json(row) for row in (report.ours, report.sequential)],
         "speedup": [report.speedup.value, report.speedup.low, report.speedup.high],
         "capacity_us": emulated.capacity_us,
@@ -104,9 +104,8 @@ def _row_json(row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
         "predicted_us": row.predicted_us,
-        "median_us": row.result.median_us,
-        "launch_medians_us": row.result.medians_us,
-        "p90_us": row.result.percentile_us(90),
+        "median_us": row.median_us,
+        "round_medians_us": row.medians_us,
         "source": "emulated",
     }
 

@@ -39,12 +39,12 @@ _HOST_KINDS = {_Result.LITERT: "litert", _Result.LITERT_INTERPRETER: "litert_int
 
 @dataclass(frozen=True)
 class _Made:
-    """How a step's results come about, the content of its blob, and a region's borders."""
+    """How a step's results come about, the content of its blob, and the tensors at its borders."""
 
     how: _Result
-    content: bytes = b""
-    inputs: tuple[int, ...] = ()
-    outputs: tuple[int, ...] = ()
+    content: bytes
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def emulated_executor(
     Args:
         graph: the model.
         emulated: what it does there, and how results come about.
-        values: tensor index to what is recorded of it; not looked at where results are computed.
+        values: what is recorded of the model's outputs, tensor index to array; not looked at where
+            results are computed.
         one_lane: one step after another, whatever lanes they are for.
 
     Raises:
@@ -83,10 +84,10 @@ def emulated_executor(
     inputs = tuple(planner.tensor_id(tensor, 0) for tensor in graph.inputs)
     regions, host_kinds = [], []
     for step in emulated.steps:
-        if step.tensor is not None:
-            result = _Made(_Result.CARRIED)
-        elif emulated.mode == "timing":
+        if emulated.mode == "timing":
             result = _recorded(graph, step, values)
+        elif step.tensor is not None:
+            result = _carried(step)
         else:
             result = _computed(graph, step)
         host_kinds.append(_HOST_KINDS.get(result.how, ""))
@@ -131,23 +132,30 @@ class _Planner:
         return self._ids[index, 0]
 
     def region(self, step: Step, lanes: tuple[int, ...], result: _Made) -> PlanRegion:
-        if step.tensor is None:
-            read = tuple(self.tensor_id(t, step.memory) for t in result.inputs)
-            made = tuple(self.tensor_id(t, step.memory) for t in result.outputs)
-        else:
-            assert step.source is not None, "the step is a transfer"
-            read = (self.tensor_id(step.tensor, step.source),)
-            made = (self.tensor_id(step.tensor, step.memory),)
+        source = step.memory if step.source is None else step.source
+        read = tuple(self.tensor_id(t, source) for t in result.inputs)
+        made = tuple(self.tensor_id(t, step.memory) for t in result.outputs)
         # As cpp/executor/emulated_region.h says.
         header = struct.pack("<QI", round(step.modelled_us * 1e3), result.how)
         blob = header.ljust(BLOB_ALIGNMENT, b"\0") + result.content
         return PlanRegion(step.name, KIND, 1, blob, read, made, lanes=lanes)
 
 
+def _carried(step: Step) -> _Made:
+    assert step.tensor is not None, "the step is a transfer"
+    return _Made(_Result.CARRIED, b"", (step.tensor,), (step.tensor,))
+
+
 def _recorded(graph: Graph, step: Step, values: Mapping[int, Array]) -> _Made:
-    piece = slice_model(graph, step.ops)
-    content = b"".join(np.ascontiguousarray(values[t]).tobytes() for t in piece.outputs)
-    return _Made(_Result.RECORDED, content, piece.inputs, piece.outputs)
+    """Of what the step makes, the outputs of the model in the host's memory are replayed."""
+    borders = slice_model(graph, step.ops) if step.tensor is None else _carried(step)
+    given = [step.memory == 0 and tensor in graph.outputs for tensor in borders.outputs]
+    content = bytes(given) + b"".join(
+        np.ascontiguousarray(values[tensor]).tobytes()
+        for tensor, is_given in zip(borders.outputs, given, strict=True)
+        if is_given
+    )
+    return _Made(_Result.RECORDED, content, borders.inputs, borders.outputs)
 
 
 def _computed(graph: Graph, step: Step) -> _Made:

@@ -105,7 +105,7 @@ def _tensors(problem: Problem) -> list[int]:
     return inputs + [tensor for _, tensor in sorted(made)]
 
 
-def _borders(graph: Graph, step: Step) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+def borders(graph: Graph, step: Step) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """What a step reads and makes, as (tensor, memory); also what stays inside a region."""
     if step.tensor is not None:
         assert step.source is not None, "the step is a transfer"
@@ -117,7 +117,7 @@ def _borders(graph: Graph, step: Step) -> tuple[set[tuple[int, int]], set[tuple[
 
 def _ordered(graph: Graph, steps: Sequence[Step]) -> list[Step]:
     """The steps by their start, each after what it reads, even if that takes no time."""
-    sides = [_borders(graph, step) for step in steps]
+    sides = [borders(graph, step) for step in steps]
     maker = {each: i for i, (_, made) in enumerate(sides) for each in made}
     after: list[list[int]] = [[] for _ in steps]
     waiting = [0] * len(steps)
@@ -164,7 +164,7 @@ def _timed(graph: Graph, lanes: tuple[str, ...], steps: Sequence[Step]) -> Layou
     free_us: dict[tuple[int, ...], float] = {}
     timed = []
     for step in steps:
-        read, made = _borders(graph, step)
+        read, made = borders(graph, step)
         start_us = max([free_us.get(step.lanes, 0.0), *(there_us.get(each, 0.0) for each in read)])
         free_us[step.lanes] = start_us + step.modelled_us
         there_us.update(dict.fromkeys(made, free_us[step.lanes]))

@@ -54,6 +54,7 @@ class Emulated(_Record):
         lanes: names of what runs side by side: units of devices, then links.
         steps: in the order in which they run where they share a lane.
         predicted_us: of one run.
+        predicted_period_us: between two results of a stream.
         predicted_mj: energy of one run, millijoules; null where the board has no power figures, or
             regions have copies.
     """
@@ -63,6 +64,7 @@ class Emulated(_Record):
     lanes: Annotated[tuple[str, ...], Field(strict=False)]
     steps: Annotated[tuple[Step, ...], Field(strict=False)]
     predicted_us: _Time
+    predicted_period_us: _Time
     predicted_mj: _Time | None = None
 
     @property
