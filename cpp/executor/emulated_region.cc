@@ -182,8 +182,8 @@ class EmulatedRegion final : public Region {
   const PlanRegion& region_;
   const Header header_;
   std::vector<Recorded> recorded_;
-  size_t bytes_ = 0;            // of a transfer
-  Plan host_plan_;              // of what is computed here; outlives `host_`
+  size_t bytes_ = 0;  // of a transfer
+  Plan host_plan_;    // of what is computed here; outlives `host_`
   std::unique_ptr<Region> host_;
 };
 
