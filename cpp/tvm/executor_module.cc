@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "device_region.h"
+#include "emulated_region.h"
 #include "functions.h"
 #include "litert_api.h"
 #include "litert_region.h"
@@ -159,21 +160,22 @@ RegionFactories ExecutorModule::Factories() {
     }
     return ffi::Optional<ffi::Function>(std::nullopt);
   };
-  RegionFactories factories = {
-      {"litert", MakeLiteRtRegion},
-      {"litert_interpreter", MakeInterpreterRegion},
-      {"tvm",
-       [find_kernel](const Plan&, const PlanRegion& region) {
-         return MakeTvmRegion(region, find_kernel);
-       }},
+  const RegionFactories litert = {{"litert", MakeLiteRtRegion},
+                                  {"litert_interpreter", MakeInterpreterRegion}};
+  RegionFactories all = litert;
+  all["emulated"] = [litert](const Plan& plan, const PlanRegion& region) {
+    return MakeEmulatedRegion(plan, region, litert);
+  };
+  all["tvm"] = [find_kernel](const Plan&, const PlanRegion& region) {
+    return MakeTvmRegion(region, find_kernel);
   };
   for (const PlanRegion& planned : plan_->plan.regions) {
     if (planned.device().device_type == kDLCPU) continue;
-    factories[planned.kind] = [find_kernel](const Plan& plan, const PlanRegion& region) {
+    all[planned.kind] = [find_kernel](const Plan& plan, const PlanRegion& region) {
       return MakeDeviceRegion(plan, region, find_kernel);
     };
   }
-  return factories;
+  return all;
 }
 
 namespace {

@@ -143,7 +143,8 @@ def bench(
     Raises:
         ArtefactError: there is no artefact.
         ModelError: the model is missing, or another than the artefact was made of.
-        UsageError: the inputs do not fit, or a peer is unknown.
+        UsageError: the inputs do not fit, a peer is unknown, or the artefact is of an emulated
+            board.
     """
     say = progress or (lambda stage, done, total, detail: None)
     unknown = [name for name in against if name not in PEERS]
@@ -152,15 +153,22 @@ def bench(
     if launches < 1:
         raise UsageError("there must be at least one launch")
     metadata = read_metadata(directory)
-    graph = _model_of(metadata.model, model)
+    if metadata.emulated is not None:
+        raise UsageError(
+            "the artefact is of an emulated board",
+            where=str(directory),
+            why="its times are modelled, and nothing measured can be beside them",
+            hint="run tdse bench without --check and --against",
+        )
+    graph = model_of(metadata.model, model)
     artefact = load(directory)
-    cases = _cases(graph, artefact, inputs, seed)
+    cases = cases_of(graph, artefact, inputs, seed)
     say("check", 0, 1, "")
     with (
         Child(graph, say) as child,
         measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
     ):
-        correctness = _check(graph, artefact, child, cases)
+        correctness = check_results(graph, artefact, child, cases)
         entries, absent = _entries(directory, against, child, say, stream=stream)
         results = race(
             entries,
@@ -187,7 +195,12 @@ def bench(
     return Report(tuple(rows), regions, correctness, graph.name, launches, stream)
 
 
-def _model_of(compiled: SourceModel, given: str | os.PathLike[str] | None) -> Graph:
+def model_of(compiled: SourceModel, given: str | os.PathLike[str] | None) -> Graph:
+    """The model that an artefact was made of.
+
+    Raises:
+        ModelError: it is missing, or another.
+    """
     path = Path(given or compiled.path)
     if not path.is_file():
         raise ModelError(
@@ -207,17 +220,23 @@ def _model_of(compiled: SourceModel, given: str | os.PathLike[str] | None) -> Gr
     return graph
 
 
-def _cases(
+def cases_of(
     graph: Graph, artefact: Model, inputs: str | os.PathLike[str] | None, seed: int
 ) -> list[list[Array]]:
+    """Inputs to compare results on: given ones, or random ones and zeros.
+
+    Raises:
+        UsageError: they do not fit.
+    """
     if inputs is None:
         return [*(random_inputs(graph, seed + i) for i in range(5)), zero_inputs(graph)]
     return read_inputs(artefact, inputs)
 
 
-def _check(
+def check_results(
     graph: Graph, artefact: Model, child: Child, cases: Sequence[Sequence[Array]]
 ) -> Correctness:
+    """Results of an artefact beside LiteRT's."""
     # All see the same inputs in the same order from their first call on, which a state depends on.
     expected = _litert_outputs(graph, child, cases)
     results = [artefact.run(case) for case in cases]

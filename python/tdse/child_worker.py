@@ -20,13 +20,14 @@ import numpy as np
 
 from tdse.assemble import compile_regions
 from tdse.child import PREPARING, RUNNING
+from tdse.emulation.executor import emulated_executor
 from tdse.errors import ModelError, TargetError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
 from tdse.legality import Legality, demand_all_supported, find_legality
 from tdse.link import write_library
-from tdse.measure.accuracy import Difference
+from tdse.measure.accuracy import Difference, difference
 from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
 from tdse.measure.ops import Work, measure_ops
@@ -34,7 +35,9 @@ from tdse.measure.records import RecordStore
 from tdse.measure.regions import measure_regions
 from tdse.measure.remote import Boards
 from tdse.measure.timer import LocalTimer, Timer
+from tdse.runtime.emulated import Emulated
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
+from tdse.runtime.model import model_by_position
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads
 from tdse.targets.litert import demand_as_said, demand_runs
@@ -320,6 +323,40 @@ def _write(worker: _Worker, *, placement: str, module: str) -> list[str]:
     return [region["kind"] for region in description["regions"]]
 
 
+def _emulate(worker: _Worker, *, emulated: str, seed: int, module: str) -> dict[str, Any]:
+    """Write the runtime module of an emulated board.
+
+    Returns:
+        The kinds of region that compute on this machine, and the difference of a run from LiteRT.
+
+    Raises:
+        ModelError: LiteRT cannot run the model.
+        TargetError: LiteRT cannot run one of the regions.
+    """
+    from tdse.relax.build import wrap_in_vm
+
+    worker.demand_runs(seed)
+    values = worker.values(seed)
+    worker.at("building", "", [])
+    graph = worker.graph
+    executor = emulated_executor(graph, Emulated.model_validate_json(emulated), values)
+    model = model_by_position(executor.module())
+    outputs = model.run([values[index] for index in graph.inputs])
+    gap = difference(outputs, [values[index] for index in graph.outputs])
+    write_library(wrap_in_vm(executor.module(), graph), Path(module))
+    return {"host_kinds": executor.host_kinds, "difference": asdict(gap)}
+
+
+def _emulate_sequential(worker: _Worker, *, emulated: str, seed: int, plan: str) -> None:
+    """Write the plan that runs the steps of an emulated board one after another."""
+    worker.demand_runs(seed)
+    values = worker.values(seed)
+    worker.at("building", "", [])
+    steps = Emulated.model_validate_json(emulated)
+    executor = emulated_executor(worker.graph, steps, values, one_lane=True)
+    Path(plan).write_bytes(executor.plan.to_bytes())
+
+
 def _build_default(worker: _Worker, *, library: str) -> str:
     """TVM's own import and default CPU build; the one-line reason if there is none."""
     import tflite
@@ -377,6 +414,8 @@ JOBS: Mapping[str, Callable[..., Any]] = {
     "build": _build,
     "check": _check,
     "write": _write,
+    "emulate": _emulate,
+    "emulate_sequential": _emulate_sequential,
     "build_default": _build_default,
     "run_litert": _run_litert,
 }

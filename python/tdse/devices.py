@@ -40,6 +40,7 @@ def describe_devices(platform: str = "host") -> dict[str, Any]:
                 "triple": device.triple,
                 "features": list(device.features),
                 "targets": targets,
+                "emulated": None if device.emulated is None else device.emulated.model_dump(),
             }
         )
     return {

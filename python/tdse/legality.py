@@ -38,8 +38,14 @@ def chosen_targets(platform: Platform, wanted: Sequence[str] | None) -> tuple[st
     """The platform's targets, or those of them that the user asks for.
 
     Raises:
-        UsageError: a wanted target is not one of the platform's.
+        UsageError: a wanted target is not one of the platform's, or it is emulated and has none.
     """
+    if platform.is_emulated:
+        raise UsageError(
+            f"platform {platform.name} is emulated, so that it has no targets to measure or to "
+            "choose from",
+            hint="tdsec --emulate places models on it",
+        )
     offered = tuple(dict.fromkeys(t for device in platform.devices for t in device.targets))
     for name in wanted or ():
         if name not in offered:

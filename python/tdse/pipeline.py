@@ -14,6 +14,9 @@ import tdse
 from tdse.admission import admit
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.cost.table import MEASURED, NOT_LEGAL
+from tdse.emulation.emulate import Emulation, demand_mode
+from tdse.emulation.emulate import emulate as emulated_placement
+from tdse.emulation.executor import KIND
 from tdse.errors import PlacementError, TargetError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -54,6 +57,7 @@ class CompileResult:
         metadata: as written to ``metadata.json``.
         front: as written to ``front.json``: what was found for the objective ``pareto``, or what
             a given placement was chosen from; else None.
+        emulation: of an emulated platform: what is modelled; else None.
     """
 
     out: Path
@@ -62,6 +66,7 @@ class CompileResult:
     difference: Difference
     metadata: Mapping[str, Any]
     front: Front | None = None
+    emulation: Emulation | None = None
 
 
 def compile(
@@ -76,6 +81,7 @@ def compile(
     pins: Sequence[str] = (),
     placement: str | os.PathLike[str] | Placement | None = None,
     strict: bool = False,
+    emulate: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> CompileResult:
@@ -95,6 +101,8 @@ def compile(
         placement: take this one, this file's, or ``FRONT.json#NUMBER``, instead of searching.
         strict: refuse every fallback: a model that cannot be cut, a region that LiteRT's C
             interface cannot run, a time that is predicted because the budget was short.
+        emulate: for an emulated platform, and only then, how its results come about:
+            ``correctness``, computed on this machine, or ``timing``, recorded and replayed.
         seed: of everything random; with equal records, the search gives equal candidates.
         progress: called with (stage, done, all, detail).
 
@@ -116,14 +124,29 @@ def compile(
         objective,
     )
     say = progress or (lambda stage, done, total, detail: None)
+    board = load_platform(platform)
+    mode = demand_mode(board, emulate)
     check_writable(out)
     find_linker()
     graph = read_tflite(Path(model))
     demand_space(len(graph.data), out)
     admit(graph)
     with Child(graph, say) as child:
-        decision = front = None
-        if placement is None:
+        decision = front = emulation = None
+        if mode is not None:
+            _demand_for_emulated(targets, threads, placement)
+            emulation = emulated_placement(
+                graph,
+                board,
+                mode,
+                objective=objective,
+                pins=pins,
+                seed=seed,
+                budget_s=budget_s,
+                say=say,
+            )
+            chosen = emulation.placement
+        elif placement is None:
             decision = decide(graph, options, child=child, progress=say)
             chosen = decision.placement
             gap = decision.contest.winner.difference or Difference()
@@ -133,16 +156,21 @@ def compile(
                 raise UsageError(
                     "a placement leaves nothing to pin or to choose", hint="give one only"
                 )
-            demand_host(load_platform(platform))
+            demand_host(board)
             given = given_placement(graph, placement)
             chosen, front = given.placement, given.front
             gap = Difference(**_built(graph, child, "check", chosen, seed=seed))
         say("write", 0, 1, str(out))
         module = child.directory / MODULE
-        kinds = _built(graph, child, "write", chosen, module=str(module))
+        if emulation is None:
+            kinds = _built(graph, child, "write", chosen, module=str(module))
+        else:
+            kinds, gap = _emulated(graph, child, emulation, seed, module)
         if strict:
             _demand_no_fallback(graph, decision, kinds)
         fields = _metadata(graph, model, options, chosen, decision, gap, kinds)
+        if emulation is not None:
+            fields |= _emulated_metadata(emulation, objective)
         with replacing(out) as beside:
             shutil.copyfile(module, beside / MODULE)
             chosen.save(beside / PLACEMENT)
@@ -151,7 +179,7 @@ def compile(
             metadata = sealed(fields, beside)
             write_json(beside / METADATA, metadata)
     say("write", 1, 1, str(out))
-    return CompileResult(Path(out), chosen, decision, gap, metadata, front)
+    return CompileResult(Path(out), chosen, decision, gap, metadata, front, emulation)
 
 
 def _built(graph: Graph, child: Child, job: str, placement: Placement, **arguments: Any) -> Any:
@@ -162,8 +190,17 @@ def _built(graph: Graph, child: Child, job: str, placement: Placement, **argumen
     """
     file = child.directory / PLACEMENT
     placement.save(file)
+    return _asked(graph, child, job, placement=str(file), **arguments)
+
+
+def _asked(graph: Graph, child: Child, job: str, **arguments: Any) -> Any:
+    """The child's answer to a job that builds.
+
+    Raises:
+        TargetError: the child did not survive it.
+    """
     try:
-        return child.ask(job, silent_s=BUILD_SILENT_S, placement=str(file), **arguments)
+        return child.ask(job, silent_s=BUILD_SILENT_S, **arguments)
     except CrashError as crash:
         raise TargetError(
             "the model cannot be built",
@@ -171,6 +208,54 @@ def _built(graph: Graph, child: Child, job: str, placement: Placement, **argumen
             why=f"{crash.stage or 'beginning'} it {crash.why}",
             hint="choose other targets with --targets",
         ) from None
+
+
+def _emulated(
+    graph: Graph, child: Child, emulation: Emulation, seed: int, module: Path
+) -> tuple[list[str], Difference]:
+    """Have the module of an emulated board written; kinds that compute here, and what was checked.
+
+    Raises:
+        TargetError: the child did not survive it.
+    """
+    made = _asked(
+        graph,
+        child,
+        "emulate",
+        emulated=emulation.emulated.model_dump_json(),
+        seed=seed,
+        module=str(module),
+    )
+    return made["host_kinds"], Difference(**made["difference"])
+
+
+def _emulated_metadata(emulation: Emulation, objective: str) -> dict[str, Any]:
+    """What is other than of a board that is there."""
+    return {
+        "emulated": emulation.emulated.model_dump(mode="json"),
+        "objective": objective,
+        "lanes": len(emulation.emulated.lanes),
+        "region_kinds": [KIND] * len(emulation.emulated.steps),
+        "searches": [asdict(one) for one in emulation.searches],
+    }
+
+
+def _demand_for_emulated(
+    targets: Sequence[str] | None, threads: int | None, placement: object
+) -> None:
+    """Refuse what is said of devices that are there.
+
+    Raises:
+        UsageError: says which.
+    """
+    given = {"--targets": targets, "--threads": threads, "--placement": placement}
+    for option, value in given.items():
+        if value:
+            raise UsageError(
+                "an emulated platform has devices with one way to run an operator, one unit each",
+                where=option,
+                hint="leave it out; --pin OP=DEVICE says where an operator must run",
+            )
 
 
 def _front(graph: Graph, decision: Decision, options: Options) -> Front | None:

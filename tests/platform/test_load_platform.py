@@ -28,6 +28,16 @@ shared = true
 """
 
 
+NEITHER = "needs targets, or emulated if it is not there"
+RATES = """
+[devices.emulated]
+conv_macs_per_us = 100
+depthwise_macs_per_us = 10
+dense_macs_per_us = 10
+bytes_per_us = 10
+"""
+
+
 @pytest.fixture
 def refusal(tmp_path):
     """Loads a platform file of the given text and gives the error."""
@@ -53,6 +63,10 @@ def test_host():
 def test_presets_are_platforms(name):
     platform = load_platform(name)
     assert (platform.name, platform.source) == (name, "preset")
+    if platform.is_emulated:
+        assert len(platform.devices) > 1
+        assert not any(device.targets for device in platform.devices)
+        return
     cpu = platform.devices[0]
     assert (cpu.name, cpu.targets, cpu.cores) == ("cpu", ("litert", "llvm"), 4)
     assert cpu.isa == "aarch64"
@@ -62,7 +76,7 @@ def test_presets_are_platforms(name):
 
 
 def test_names_of_the_presets():
-    assert preset_names() == ("rpi4", "rpi5")
+    assert preset_names() == ("jetson-orin-nano", "rpi4", "rpi4-coral", "rpi5", "zynq")
 
 
 def test_a_file(tmp_path):
@@ -90,7 +104,8 @@ def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(UsageError) as caught:
         load_platform("jetson")
     assert str(caught.value) == (
-        "there is no platform jetson; choose one of host, rpi4, rpi5, or a .toml file"
+        "there is no platform jetson; choose one of host, jetson-orin-nano, rpi4, rpi4-coral, "
+        "rpi5, zynq, or a .toml file"
     )
 
 
@@ -122,7 +137,8 @@ def test_no_toml(refusal):
         ('name = "cpu"', "name = ''", "devices[0].name: must not be empty"),
         ('name = "cpu"', "name = 7", "devices[0].name: must be a text, not 7"),
         ('name = "cpu"\n', "", "devices[0].name: is missing"),
-        ('["litert", "llvm"]', "[]", "devices[0].targets: needs at least 1 entry"),
+        ('["litert", "llvm"]', "[]", f"devices[0]: {NEITHER}"),
+        ('targets = ["litert", "llvm"]\n', "", f"devices[0]: {NEITHER}"),
         ('["litert", "llvm"]', "'llvm'", "devices[0].targets: must be a list, not 'llvm'"),
         ('["litert", "llvm"]', "['a', 'a']", "devices[0]: targets names a twice"),
         ("320e6", "0", "links[0].bandwidth_bytes_per_s: must be more than 0, not 0"),
@@ -140,6 +156,43 @@ def test_a_fault_names_its_key(refusal, old, new, why):
     error = refusal(GOOD.replace(old, new, 1))
     assert error.what == "wrong platform file"
     assert error.why == why
+
+
+def test_an_emulated_platform(tmp_path):
+    text = GOOD.replace('targets = ["litert", "llvm"]\n', "")
+    text = text.replace('targets = ["edgetpu"]\n', RATES + 'kinds = ["conv2d"]\n')
+    text = text.replace("clock_hz = 1_500_000_000\n", RATES)
+    path = tmp_path / "board.toml"
+    path.write_text(text)
+    board = load_platform(str(path))
+    assert board.is_emulated
+    cpu, tpu = (device.emulated for device in board.devices)
+    assert (cpu.conv_macs_per_us, cpu.launch_us, cpu.kinds) == (100, 0, None)
+    assert (tpu.kinds, tpu.dtypes) == (("conv2d",), None)
+    assert board.differs_from(load_platform("host")) == "cpu is emulated; tpu is emulated"
+    assert not load_platform("rpi4").is_emulated
+
+
+def test_emulated_and_other_devices_do_not_mix(refusal):
+    tpu = GOOD.replace('targets = ["edgetpu"]\n', RATES)
+    assert refusal(tpu).why == (
+        "cpu is not emulated and tpu is: measured and modelled times never mix"
+    )
+    cpu = GOOD.replace('targets = ["litert", "llvm"]\n', "")
+    cpu = cpu.replace("clock_hz = 1_500_000_000\n", RATES)
+    assert refusal(cpu).why == (
+        "cpu is emulated and tpu is not: measured and modelled times never mix"
+    )
+    both = GOOD.replace("clock_hz = 1_500_000_000\n", RATES)
+    assert refusal(both).why == (
+        "devices[0]: has both targets and emulated, so that times would mix; keep one"
+    )
+
+
+def test_a_fault_in_rates_names_its_key(refusal):
+    text = GOOD.replace('targets = ["litert", "llvm"]\n', "")
+    text = text.replace("clock_hz = 1_500_000_000\n", RATES.replace("= 100", "= 0"))
+    assert refusal(text).why == ("devices[0].emulated.conv_macs_per_us: must be more than 0, not 0")
 
 
 def test_all_faults_are_told_at_once(refusal):

@@ -155,10 +155,16 @@ def _run(arguments: argparse.Namespace) -> None:
         saved=arguments.save,
         trace=arguments.trace,
         as_json=arguments.json,
+        emulated=model.metadata.get("emulated"),
     )
 
 
 def _bench(arguments: argparse.Namespace) -> None:
+    from tdse.runtime.metadata import read_metadata
+
+    if read_metadata(arguments.out).emulated is not None:
+        _bench_emulated(arguments)
+        return
     if arguments.check:
         _check(arguments)
         return
@@ -181,6 +187,33 @@ def _bench(arguments: argparse.Namespace) -> None:
         print_json(show.bench_json(result))
     else:
         show.bench(result)
+
+
+def _bench_emulated(arguments: argparse.Namespace) -> None:
+    from tdse.cli import show_emulated
+    from tdse.emulation.bench import bench_emulated
+
+    if arguments.against or arguments.check:
+        raise UsageError(
+            "the artefact is of an emulated board, whose times are not compared with measured ones",
+            where=arguments.out,
+            hint="leave out --against and --check",
+        )
+    with progress_bar(quiet=arguments.json) as report:
+        result = bench_emulated(
+            arguments.out,
+            model=arguments.model,
+            inputs=arguments.inputs,
+            stream=arguments.stream,
+            rounds=arguments.launches,
+            seconds=arguments.seconds,
+            seed=arguments.seed,
+            progress=report,
+        )
+    if arguments.json:
+        print_json(show_emulated.bench_json(result))
+    else:
+        show_emulated.bench(result)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -325,7 +358,11 @@ def _parser() -> Parser:
         "--stream", action="store_true", help="time a stream of runs, from one result to the next"
     )
     timed.add_argument(
-        "--launches", type=int, default=5, metavar="N", help="processes to time in (default: 5)"
+        "--launches",
+        type=int,
+        default=5,
+        metavar="N",
+        help="processes to time in, or rounds of an emulated board (default: 5)",
     )
     timed.add_argument(
         "--seconds", type=float, default=2.0, metavar="S", help="timed in each (default: 2)"

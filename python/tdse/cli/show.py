@@ -22,6 +22,7 @@ from tdse.measure.stats import Ratio, ratio
 from tdse.pipeline import CompileResult
 from tdse.profile import Profile
 from tdse.runtime.artefact import FRONT
+from tdse.runtime.emulated import Emulated
 from tdse.search.placement import Placement
 
 # A table of regions longer than this shows the slowest ones.
@@ -38,6 +39,9 @@ def devices(report: Mapping[str, Any]) -> None:
         memory = device["memory_bytes"]
         size = f", {memory / 2**30:.1f} GiB" if memory else ""
         out.print(f"  {device['name']}: {device['model_name']}, {device['cores']} cores{size}")
+        if device["emulated"] is not None:
+            rate = device["emulated"]["conv_macs_per_us"] / 1e3
+            out.print(f"    emulated: not here; {rate:g} GMAC/s in convolutions on each, modelled")
         for target in device["targets"]:
             state = "ready here" if target["available"] else f"not here: {target['reason']}"
             code = f", code of {target['code']}" if target["code"] else ""
@@ -83,8 +87,9 @@ def outputs(
     saved: str | None,
     trace: str | None,
     as_json: bool,
+    emulated: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print the shape and range of each output."""
+    """Print the shape and range of each output, and of an emulated board how they came about."""
     rows = [
         {
             "name": name,
@@ -97,8 +102,11 @@ def outputs(
         for name, value in values.items()
     ]
     if as_json:
-        print_json({"inputs": source, "saved": saved, "trace": trace, "outputs": rows})
+        board = {} if emulated is None else {"emulated": Emulated.model_validate(emulated).label}
+        print_json({**board, "inputs": source, "saved": saved, "trace": trace, "outputs": rows})
         return
+    if emulated is not None:
+        say(Emulated.model_validate(emulated).label)
     say(f"inputs: {source}")
     for row in rows:
         say(

@@ -25,6 +25,7 @@ class Arguments:
     placement: str | None
     seed: int
     strict: bool
+    emulate: str | None
     explain: bool
     json: bool
     debug: bool
@@ -56,11 +57,16 @@ def _command(arguments: Arguments) -> None:
             pins=arguments.pins,
             placement=arguments.placement,
             strict=arguments.strict,
+            emulate=arguments.emulate,
             seed=arguments.seed,
             progress=report,
         )
     if arguments.json:
         print_json({"out": str(result.out), **result.metadata})
+    elif result.emulation is not None:
+        from tdse.cli import show_emulated
+
+        show_emulated.compiled(result, result.emulation)
     else:
         from tdse.cli import show
 
@@ -130,12 +136,18 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
         action="append",
         default=[],
         metavar="OP=TARGET",
-        help="where an op must run; OP is an index, a label or a kind; may be repeated",
+        help="where an op must run; OP is an index, a label or a kind; may be repeated; on an "
+        "emulated platform OP=DEVICE",
     )
     parser.add_argument(
         "--placement",
         metavar="FILE.json[#N]",
         help="use this placement, or this one of a front, instead of searching",
+    )
+    parser.add_argument(
+        "--emulate",
+        metavar="correctness|timing",
+        help="for an emulated platform: compute results on this machine, or replay recorded ones",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
     parser.add_argument(

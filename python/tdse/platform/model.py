@@ -28,12 +28,43 @@ class _Record(BaseModel):
     )
 
 
+class EmulatedUnit(_Record):
+    """What a device that is not there would take: rates of one of its units, all modelled.
+
+    An operator takes ``operator_us``, and its multiply-accumulates at the rate of its class, or,
+    where it has none, the bytes that it reads and writes at ``bytes_per_us``.
+
+    Attributes:
+        conv_macs_per_us: multiply-accumulates per microsecond of convolutions.
+        depthwise_macs_per_us: of depthwise convolutions.
+        dense_macs_per_us: of all other operators that have any.
+        bytes_per_us: of operators without.
+        operator_us: of each operator besides.
+        launch_us: of each region besides.
+        kinds: operator kinds that it runs; None for all.
+        dtypes: element types of the tensors between the operators that it runs; None for all.
+        parameter_bytes: constants that it holds; None for any number.
+    """
+
+    conv_macs_per_us: _Rate
+    depthwise_macs_per_us: _Rate
+    dense_macs_per_us: _Rate
+    bytes_per_us: _Rate
+    operator_us: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    launch_us: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    kinds: Annotated[tuple[_Name, ...], Field(strict=False)] | None = None
+    dtypes: Annotated[tuple[_Name, ...], Field(strict=False)] | None = None
+    parameter_bytes: Annotated[int, Field(ge=0)] | None = None
+
+
 class Device(_Record):
     """One unit that runs one target's code at a time.
 
     Attributes:
         name: what pins and placements call it, for example ``cpu``.
-        targets: ways to compile for it, for example ``litert`` and ``llvm``.
+        targets: ways to compile for it, for example ``litert`` and ``llvm``; none if it is
+            emulated.
+        emulated: what it would take; None for a device that is there.
         cores: cores that code on it may use at once.
         triple: LLVM target triple, architecture first; empty for what is not a CPU.
         mcpu: LLVM's name of the processor or of its level; empty where it is not known.
@@ -48,7 +79,8 @@ class Device(_Record):
     """
 
     name: _Name
-    targets: Annotated[tuple[_Name, ...], Field(min_length=1, strict=False)]
+    targets: Annotated[tuple[_Name, ...], Field(strict=False)] = ()
+    emulated: EmulatedUnit | None = None
     cores: Annotated[int, Field(ge=1)] = 1
     triple: str = ""
     mcpu: str = ""
@@ -65,6 +97,14 @@ class Device(_Record):
     def isa(self) -> str:
         """The architecture, for example ``x86_64`` or ``aarch64``; empty if there is no triple."""
         return self.triple.partition("-")[0]
+
+    @model_validator(mode="after")
+    def _has_one_way(self) -> Device:
+        if self.emulated is None and not self.targets:
+            raise ValueError("needs targets, or emulated if it is not there")
+        if self.emulated is not None and self.targets:
+            raise ValueError("has both targets and emulated, so that times would mix; keep one")
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> Device:
@@ -109,6 +149,11 @@ class Platform(_Record):
         """The device of that name, or None."""
         return next((device for device in self.devices if device.name == name), None)
 
+    @property
+    def is_emulated(self) -> bool:
+        """Its devices are not there: what they take is modelled."""
+        return self.devices[0].emulated is not None
+
     def is_host(self, host: Platform) -> bool:
         """Code for this platform can be run and measured on ``host``."""
         return not self.differs_from(host)
@@ -127,6 +172,13 @@ class Platform(_Record):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two devices are called {name}")
+        for device in self.devices:
+            if (device.emulated is None) == self.is_emulated:
+                first, other = ("is", "is not") if self.is_emulated else ("is not", "is")
+                raise ValueError(
+                    f"{self.devices[0].name} {first} emulated and {device.name} {other}: "
+                    "measured and modelled times never mix"
+                )
         for index, link in enumerate(self.links):
             for name in link.between:
                 if name not in names:
@@ -151,6 +203,8 @@ def x86_level(features: frozenset[str] | set[str]) -> str:
 
 def _differences(device: Device, host: Platform) -> list[str]:
     """What stands between a device and the one of the host that offers its targets."""
+    if device.emulated is not None:
+        return [f"{device.name} is emulated"]
     offered = [here for here in host.devices if set(device.targets) <= set(here.targets)]
     if not offered:
         return [f"no device of this machine offers {' and '.join(device.targets)}"]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tdse.errors import ArtefactError
 from tdse.faults import faults_of
 from tdse.runtime.artefact import FRONT, METADATA, METADATA_SCHEMA, MODULE, PLACEMENT
+from tdse.runtime.emulated import Emulated
 from tdse.runtime.signature import check_signature
 
 _VERSION = int(METADATA_SCHEMA.rpartition("/")[2])
@@ -137,6 +138,7 @@ class Metadata(_Record):
         made_at: date and time, ISO 8601.
         objective: what was made small; null where the placement was given.
         linker: the compiler that linked ``model.so``.
+        emulated: of an emulated board: what it does, all times modelled.
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
 
@@ -164,6 +166,7 @@ class Metadata(_Record):
     contest: tuple[ContestRow, ...]
     linker: str
     licences: tuple[Licence, ...]
+    emulated: Emulated | None = None
     files: Files
     metadata_sha256: _Sha256
 

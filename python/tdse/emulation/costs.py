@@ -1,0 +1,190 @@
+"""What operators and transfers take on an emulated board: the search's problem of a model."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from tdse.errors import ModelError, PlacementError, PlatformError
+from tdse.graph.model import Graph, Op, Tensor
+from tdse.platform.model import Device, EmulatedUnit, Link, Platform
+from tdse.search import Problem
+from tdse.search.problem import Floats, Ints
+
+_DEPTHWISE = frozenset({"depthwise_conv2d"})
+_CONVOLUTIONS = frozenset({"conv2d", "transpose_conv2d", "conv3d", "conv3d_transpose"})
+
+
+def emulated_problem(graph: Graph, board: Platform, pins: Mapping[int, str]) -> Problem:
+    """The problem of placing a model on an emulated board; its variants are the devices.
+
+    A region occupies one unit of its device. A link carries one tensor at a time, either way;
+    links that are shared are one bus.
+
+    Args:
+        graph: the model.
+        board: an emulated platform.
+        pins: position among ``graph.placed_ops`` to the name of a device.
+
+    Raises:
+        ModelError: an operator runs on no device.
+        PlacementError: the model cannot be cut, or keeps something from run to run.
+        PlatformError: two links join the same devices.
+    """
+    _demand_plain(graph)
+    units = [unit_of(device) for device in board.devices]
+    names = [device.name for device in board.devices]
+    refusals = [[refusal(graph, op, unit) for unit in units] for op in graph.placed_ops]
+    _demand_runs_somewhere(graph, names, refusals)
+    costs = [
+        [
+            np.inf if refused else operator_us(graph.ops[op], unit)
+            for refused, unit in zip(row, units, strict=True)
+        ]
+        for op, row in zip(graph.placed_ops, refusals, strict=True)
+    ]
+    row = {op: i for i, op in enumerate(graph.placed_ops)}
+    n = len(units)
+    memory = memories(board)
+    latency_us, us_per_byte, bus = _links(board, memory)
+    return Problem(
+        n_ops=len(row),
+        variants=tuple(names),
+        cost_us=np.array(costs).reshape(len(row), n),
+        edges=np.array([(row[u], row[v], t) for u, v, t in graph.edges], np.int32).reshape(-1, 3),
+        tensor_bytes=np.array([tensor.size_bytes for tensor in graph.tensors]),
+        launch_us=np.array([unit.launch_us for unit in units]),
+        copy_us_per_byte=np.zeros((n, n)),
+        border_us=np.zeros((n, n)),
+        pins=np.array([names.index(pins[i]) if i in pins else -1 for i in range(len(row))]),
+        inputs=_pairs(
+            (row[op], t) for t in dict.fromkeys(graph.inputs) for op in graph.consumers.get(t, ())
+        ),
+        outputs=_pairs(
+            (row[graph.producer[t]], t)
+            for t in dict.fromkeys(graph.outputs)
+            if graph.producer.get(t) in row
+        ),
+        labels=tuple(graph.ops[op].label for op in row),
+        parameter_bytes=np.array([graph.ops[op].parameter_bytes for op in row]),
+        variant_device=np.arange(n, dtype=np.int32),
+        active_w=np.array([device.active_w_per_core or 0.0 for device in board.devices]),
+        devices=tuple(names),
+        device_cores=np.array([device.cores for device in board.devices]),
+        device_memory=np.array(memory),
+        idle_w=np.array([device.idle_w or 0.0 for device in board.devices]),
+        parameter_capacity_bytes=np.array(
+            [np.inf if unit.parameter_bytes is None else unit.parameter_bytes for unit in units]
+        ),
+        link_latency_us=latency_us,
+        link_us_per_byte=us_per_byte,
+        link_bus=bus,
+    )
+
+
+def operator_us(op: Op, unit: EmulatedUnit) -> float:
+    """Microseconds of an operator inside a region."""
+    if not op.macs:
+        return unit.operator_us + (op.input_bytes + op.output_bytes) / unit.bytes_per_us
+    if op.kind in _DEPTHWISE:
+        rate = unit.depthwise_macs_per_us
+    elif op.kind in _CONVOLUTIONS:
+        rate = unit.conv_macs_per_us
+    else:
+        rate = unit.dense_macs_per_us
+    return unit.operator_us + op.macs / rate
+
+
+def refusal(graph: Graph, index: int, unit: EmulatedUnit) -> str:
+    """Why a unit does not run an operator; empty if it does."""
+    op = graph.ops[index]
+    if unit.kinds is not None and op.kind not in unit.kinds:
+        return f"{op.kind} is not among its kinds"
+    if unit.dtypes is None:
+        return ""
+    for tensor in (graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0):
+        if not _is_constant(graph, tensor) and tensor.dtype not in unit.dtypes:
+            return f"tensor {tensor.name!r} is of type {tensor.dtype}"
+    return ""
+
+
+def _is_constant(graph: Graph, tensor: Tensor) -> bool:
+    return tensor.is_constant or graph.producer.get(tensor.index) in graph.constant_ops
+
+
+def memories(board: Platform) -> list[int]:
+    """The memory of each device: the first device's is 0, and that of devices without links."""
+    linked = {name for link in board.links for name in link.between}
+    own = itertools.count(1)
+    return [
+        next(own) if position and device.name in linked else 0
+        for position, device in enumerate(board.devices)
+    ]
+
+
+def buses(links: Sequence[Link]) -> list[str]:
+    """Names of what carries one tensor at a time: all shared links, then each of the others."""
+    shared = ["shared links"] if any(link.shared for link in links) else []
+    return shared + ["-".join(link.between) for link in links if not link.shared]
+
+
+def bus_of(link: Link, links: Sequence[Link]) -> int:
+    """The position of a link's bus among ``buses``."""
+    names = buses(links)
+    return 0 if link.shared else names.index("-".join(link.between))
+
+
+def _links(board: Platform, memory: Sequence[int]) -> tuple[Floats, Floats, Ints]:
+    """Latency, microseconds per byte, and bus, each [memories, memories]."""
+    n = max(memory) + 1
+    latency_us, bus = np.zeros((n, n)), np.full((n, n), -1, np.int32)
+    us_per_byte = np.where(np.eye(n, dtype=bool), 0.0, np.inf)
+    names = [device.name for device in board.devices]
+    for link in board.links:
+        one, other = (memory[names.index(name)] for name in link.between)
+        if np.isfinite(us_per_byte[one, other]):
+            raise PlatformError(
+                f"two ways lead from {link.between[0]} to {link.between[1]}",
+                where=f"platform {board.name}",
+                why="an emulated board has one link between two memories",
+                hint="keep one of the links",
+            )
+        for pair in ((one, other), (other, one)):
+            latency_us[pair] = link.latency_us
+            us_per_byte[pair] = 1e6 / link.bandwidth_bytes_per_s
+            bus[pair] = bus_of(link, board.links)
+    return latency_us, us_per_byte, bus
+
+
+def unit_of(device: Device) -> EmulatedUnit:
+    """What a device of an emulated platform would take."""
+    assert device.emulated is not None, "all devices of an emulated platform are"
+    return device.emulated
+
+
+def _pairs(pairs: Iterable[tuple[int, int]]) -> Ints:
+    return np.array(sorted(set(pairs)), np.int32).reshape(-1, 2)
+
+
+def _demand_plain(graph: Graph) -> None:
+    why = graph.whole_reason
+    for tensor in graph.tensors:
+        if tensor.is_variable:
+            why = why or f"tensor {tensor.name!r} keeps its value from run to run"
+    if why:
+        raise PlacementError("the model cannot be placed on a board", where=graph.name, why=why)
+
+
+def _demand_runs_somewhere(
+    graph: Graph, names: Sequence[str], refusals: Sequence[Sequence[str]]
+) -> None:
+    for op, row in zip(graph.placed_ops, refusals, strict=True):
+        if all(row):
+            raise ModelError(
+                f"op {graph.ops[op].label} runs on no device",
+                where=graph.name,
+                why="; ".join(f"{name}: {why}" for name, why in zip(names, row, strict=True)),
+                hint="let a device of the platform file run it",
+            )

@@ -1,0 +1,114 @@
+"""What a stream is predicted to take: the executor's lanes, in modelled time."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Sequence
+
+from tdse.emulation.layout import borders
+from tdse.graph.model import Graph
+from tdse.runtime.emulated import Step
+
+# Rounds that count, in each of which every unit has had as many turns as all others.
+_ROUNDS = 4
+# Steps take up to so much longer, at random: a machine keeps no exact time, and what fits together
+# by luck only does not stay together. The worst of so many tries counts.
+_JITTER, _TRIES = 0.03, 3
+
+
+def stream_period_us(graph: Graph, steps: Sequence[Step], lanes: int, in_flight: int) -> float:
+    """Microseconds between two results of a long stream.
+
+    A lane runs one step at a time: of all that are ready the oldest run's first, and of one run in
+    the order of the steps. Runs take the lanes of a step in turns. A new run begins when the oldest
+    is done, if as many are on their way as may be.
+
+    Args:
+        graph: the model.
+        steps: in an order in which they can run.
+        lanes: number of lanes.
+        in_flight: runs that may be on their way.
+    """
+    order = _order(graph, steps)
+    return max(
+        _period_us(steps, order, lanes, in_flight, random.Random(seed)) for seed in range(_TRIES)
+    )
+
+
+def _period_us(
+    steps: Sequence[Step],
+    order: tuple[list[list[int]], list[int]],
+    lanes: int,
+    in_flight: int,
+    generator: random.Random,
+) -> float:
+    after, before = order
+    ready: list[list[tuple[int, int]]] = [[] for _ in range(lanes)]
+    is_busy = [False] * lanes
+    running: list[tuple[float, int, int, int]] = []
+    waiting: dict[int, list[int]] = {}
+    left: dict[int, int] = {}
+    ends_us: list[float] = []
+    oldest = 0
+    now_us = 0.0
+
+    def push(item: int, step: int) -> None:
+        on = steps[step].lanes
+        heapq.heappush(ready[on[item % len(on)]], (item, step))
+
+    def begin(item: int) -> None:
+        waiting[item], left[item] = list(before), len(steps)
+        for step, count in enumerate(before):
+            if not count:
+                push(item, step)
+
+    # Neither the first nor the last runs count: they have lanes to themselves.
+    turns = math.lcm(*(len(step.lanes) for step in steps))
+    counted = turns * math.ceil(_ROUNDS * in_flight / turns)
+    count = counted + 2 * in_flight
+    begun = min(in_flight, count)
+    for item in range(begun):
+        begin(item)
+    while len(ends_us) < count:
+        for lane in range(lanes):
+            if ready[lane] and not is_busy[lane]:
+                item, step = heapq.heappop(ready[lane])
+                is_busy[lane] = True
+                time_us = steps[step].modelled_us * (1.0 + _JITTER * generator.random())
+                heapq.heappush(running, (now_us + time_us, item, step, lane))
+        now_us, item, step, lane = heapq.heappop(running)
+        is_busy[lane] = False
+        left[item] -= 1
+        for other in after[step]:
+            waiting[item][other] -= 1
+            if not waiting[item][other]:
+                push(item, other)
+        while oldest in left and not left[oldest]:
+            del left[oldest], waiting[oldest]
+            ends_us.append(now_us)
+            oldest += 1
+            if begun < count:
+                begin(begun)
+                begun += 1
+    return (ends_us[in_flight - 1 + counted] - ends_us[in_flight - 1]) / counted
+
+
+def _order(graph: Graph, steps: Sequence[Step]) -> tuple[list[list[int]], list[int]]:
+    """The steps that wait for each, and how many each waits for."""
+    maker: dict[tuple[int, int], int] = {}
+    previous: dict[tuple[int, ...], int] = {}
+    after: list[list[int]] = [[] for _ in steps]
+    before = [0] * len(steps)
+    for i, step in enumerate(steps):
+        read, made = borders(graph, step)
+        waits_for = {maker[each] for each in read if each in maker}
+        if step.lanes in previous:
+            waits_for.add(previous[step.lanes])
+        for other in waits_for:
+            after[other].append(i)
+        before[i] = len(waits_for)
+        previous[step.lanes] = i
+        maker.update(dict.fromkeys(made, i))
+    return after, before
