@@ -223,7 +223,7 @@ def _print(lines: Sequence[Line], slow: float) -> None:
         table.add_row(*(text(line) for text in columns.values()))
     console = Console(width=180)
     console.print(table)
-    branchy = [line.run_gain for line in lines if line.branchy]
+    branchy = [line.run_gain for line in lines if line.branchy] or [math.nan]
     worst = max(abs(line.error) for line in lines)
     worst_stream = max(abs(line.stream_error) for line in lines)
     console.print(

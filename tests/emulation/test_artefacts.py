@@ -13,9 +13,10 @@ import pytest
 
 import tdse
 from litert_reference import random_inputs, run_litert
+from modelkit import Operator, Subgraph, Tensor, write_model
 from tdse.cli import main, tdsec
 from tdse.emulation.bench import bench_emulated
-from tdse.errors import UsageError
+from tdse.errors import PlacementError, UsageError
 from tdse.runtime.model import Model
 
 pytestmark = pytest.mark.tvm
@@ -227,3 +228,20 @@ def test_strict_allows_what_is_computed_by_litert(
     assert result.difference.is_exact
     report = bench_emulated(tmp_path / "out", rounds=1, seconds=0.1)
     assert report.correctness.ours.is_exact
+
+
+def test_the_interpreter_computes_what_the_c_interface_refuses(
+    board_file: Path, tmp_path: Path
+) -> None:
+    # LiteRT's C interface takes eight dimensions at most.
+    shape = (1,) * 8 + (4,)
+    tensors = [Tensor("x", shape), Tensor("y", shape)]
+    data = write_model([Subgraph(tensors, [Operator("NEG", (0,), (1,))], (0,), (1,))])
+    model = tmp_path / "nine.tflite"
+    model.write_bytes(data)
+    compiling: dict[str, Any] = {"platform": str(board_file), "emulate": "correctness"}
+    tdse.compile(model, out=tmp_path / "out", **compiling)
+    x = np.arange(4, dtype=np.float32).reshape(shape)
+    assert np.array_equal(tdse.load(tmp_path / "out")(x), -x)
+    with pytest.raises(PlacementError, match="runs in LiteRT's Python interpreter"):
+        tdse.compile(model, out=tmp_path / "strict", strict=True, **compiling)
