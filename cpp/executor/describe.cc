@@ -61,6 +61,7 @@ std::string DescribePlan(const Plan& plan) {
   return "{\"inputs\":" + Array(plan.inputs, tensor) +
          ",\"outputs\":" + Array(plan.outputs, tensor) + ",\"lanes\":" + Array(plan.lanes, lane) +
          ",\"regions\":" + Array(plan.regions, region) +
+         ",\"max_items\":" + std::to_string(plan.MaxItems()) +
          ",\"arena_bytes\":" + std::to_string(PlanBuffers(plan).arena_bytes) + "}";
 }
 

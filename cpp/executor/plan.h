@@ -78,8 +78,8 @@ struct Plan {
   // One lane needs no thread: the caller's runs the regions, and nobody has to be woken.
   bool RunsOnCaller() const { return lanes.empty() || (lanes.size() == 1 && lanes[0].IsPlain()); }
 
-  // How many items may be in flight: one on each lane, and one that is handed over.
-  size_t MaxItems() const { return RunsOnCaller() ? 1 : lanes.size() + 1; }
+  // How many items may be in flight: on each lane one, and one that waits for it.
+  size_t MaxItems() const { return RunsOnCaller() ? 1 : 2 * lanes.size(); }
 };
 
 // Blobs start at multiples of this, so that they can be used in place.

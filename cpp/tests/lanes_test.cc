@@ -191,16 +191,16 @@ TEST(AStreamTakesNoMoreThanItsItems) {
                     }));
   Stream stream(&executor);
   const size_t items = Pipeline().MaxItems();
-  CHECK_EQUAL(items, 3u);
+  CHECK_EQUAL(items, 4u);
   for (uint8_t value = 0; value < items; ++value) CHECK(Push(&stream, value));
   CHECK(!Push(&stream, 9));
   CHECK(!stream.IsOldestDone());
   go_on = true;
   CHECK_EQUAL(int{Pop(&stream)}, 0);
-  CHECK(Push(&stream, 3));
+  CHECK(Push(&stream, 4));
   CHECK(!Push(&stream, 9));
-  for (uint8_t value = 1; value <= 3; ++value) CHECK_EQUAL(int{Pop(&stream)}, value);
-  CHECK_EQUAL(started.load(), 4);
+  for (uint8_t value = 1; value <= 4; ++value) CHECK_EQUAL(int{Pop(&stream)}, value);
+  CHECK_EQUAL(started.load(), 5);
 }
 
 TEST(OneLaneStreamsOnTheCallersThread) {

@@ -197,7 +197,7 @@ def run_us(model: Model, inputs: Sequence[Array], seconds: float) -> float:
 def stream_us(model: Model, inputs: Sequence[Array], seconds: float) -> float:
     """Between two results of a stream of so many seconds, while lanes are full."""
     # Neither what comes before the lanes are full counts, nor what comes when nothing follows.
-    depth = len(model.lanes) + 1
+    depth = model.max_items
     ends_us = model.time_stream(inputs, _LEAST_RUNS * depth)
     per_item_us = float(ends_us[-1]) / len(ends_us)
     count = max(_LEAST_RUNS * depth, int(seconds * 1e6 / per_item_us))

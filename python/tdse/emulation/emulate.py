@@ -156,7 +156,7 @@ def _emulated(
     layout = lay_out(graph, board, problem, outcome, copies=copies)
     # As many runs are on their way as the executor allows.
     n_lanes = len(layout.lanes)
-    in_flight = n_lanes + 1 if n_lanes > 1 else 1
+    in_flight = 2 * n_lanes if n_lanes > 1 else 1
     made = Emulated(
         board=board.name,
         mode=mode,

@@ -28,7 +28,7 @@ Call = Callable[[], float]
 _BLOCK_S = 0.04
 _TURNS = 6
 _MINIMUM_CALLS = 3
-# Of a stream: times that each lane runs in a call.
+# Of a stream: times that as many runs as can be on their way are counted in a call.
 _ROUNDS = 4
 
 
@@ -117,12 +117,12 @@ def _runs(model: Any, streamed: bool, inputs: Sequence[Array]) -> Call:
     """Calls of a model, one after the other, or as a stream."""
     if not streamed:
         return _timed(lambda: model.run(inputs))
-    # Lanes work on the first runs before any has ended, so those of a first round do not count.
-    first = len(model.lanes)
+    # Neither what comes before the lanes are full counts, nor what comes when nothing follows.
+    depth = model.max_items
 
     def call() -> float:
-        ends_us = model.time_stream(inputs, first * (1 + _ROUNDS))
-        return float(ends_us[-1] - ends_us[first - 1]) / (first * _ROUNDS)
+        ends_us = model.time_stream(inputs, depth * (2 + _ROUNDS))
+        return float(ends_us[-depth - 1] - ends_us[depth - 1]) / (depth * _ROUNDS)
 
     return call
 

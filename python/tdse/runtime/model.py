@@ -118,6 +118,7 @@ class Model:
         self.outputs = _infos(description["outputs"], output_names)
         self.lanes: list[dict[str, Any]] = description["lanes"]
         self.regions: list[dict[str, Any]] = description["regions"]
+        self.max_items: int = description["max_items"]
         self.arena_bytes: int = description["arena_bytes"]
         self.uses_device = any(
             region["kind"].partition(":")[0] in DEVICE_KINDS for region in self.regions
@@ -162,8 +163,8 @@ class Model:
     ) -> Iterator[Array | tuple[Array, ...] | TdseError]:
         """Run the model on each of ``items``, several at a time where it has several lanes.
 
-        Items are taken only as fast as results are: at most one more than there are lanes is on
-        its way. What is done is yielded before the next item is asked for. The generator may be
+        Items are taken only as fast as results are: at most twice as many as there are lanes are on
+        their way. What is done is yielded before the next item is asked for. The generator may be
         closed at any time, which skips what is on its way.
 
         Args:
