@@ -35,7 +35,8 @@ struct OwnedPlan {
 //   profile(count, inputs...)          of each region, [count, regions]
 //   start_trace()                      from now on, note each region that runs
 //   take_trace()                       [regions that ran, (item, region, lane, start, end)]
-//   describe()                         JSON: inputs, outputs, lanes, regions, max_items, arena_bytes
+//   describe()                         JSON: inputs, outputs, lanes, regions, max_items,
+//                                      arena_bytes
 //   read_tensor(id)                    bytes of a tensor after the last call
 class ExecutorModule final : public tvm::ffi::ModuleObj {
  public:

@@ -43,7 +43,8 @@ def compiled(result: CompileResult, emulation: Emulation) -> None:
     out.print(
         f"predicted (emulated): run {_ms(emulated.predicted_us)} ms{energy}, one step after "
         f"another {_ms(emulated.sequential_us)} ms, stream {_ms(emulated.predicted_period_us)} ms "
-        f"from one result to the next, of which the busiest lane takes {_ms(emulated.capacity_us)} ms"
+        "from one result to the next, of which the busiest lane takes "
+        f"{_ms(emulated.capacity_us)} ms"
     )
     counts = Counter(op.device for op in result.placement.ops)
     spread = ", ".join(f"{n} ops on {device}" for device, n in sorted(counts.items()))
