@@ -118,7 +118,7 @@ def _runs(model: Any, streamed: bool, inputs: Sequence[Array]) -> Call:
     if not streamed:
         return _timed(lambda: model.run(inputs))
     # Neither what comes before the lanes are full counts, nor what comes when nothing follows.
-    depth = model.max_items
+    depth: int = model.max_items
 
     def call() -> float:
         ends_us = model.time_stream(inputs, depth * (2 + _ROUNDS))
