@@ -175,7 +175,8 @@ TEST(DescribesAPlanAsJson) {
               R"("outputs":[{"name":"t1","dtype":"int8","shape":[3]}],)"
               R"("lanes":[{"name":"cpu","cpus":[],"spin_us":0,"timeout_ms":0}],)"
               R"("regions":[{"name":"a \"quoted\"\u000aname","kind":"fake","threads":1,)"
-              R"("lanes":[0],"inputs":[0],"outputs":[1]}],"arena_bytes":0})");
+              R"("lanes":[0],"inputs":[0],"outputs":[1]}],"max_items":1,)"
+              R"("arena_bytes":0})");
 }
 
 }  // namespace
