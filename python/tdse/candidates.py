@@ -52,6 +52,12 @@ class Searched:
     evaluations: int
     seconds: float
 
+    @classmethod
+    def of(cls, found: Found, threads: int, launch_scale: float) -> Searched:
+        """That of a search which has found this."""
+        gap = found.gap if math.isfinite(found.gap) else None
+        return cls(threads, launch_scale, gap, found.ended, found.evaluations, found.seconds)
+
 
 @dataclass(frozen=True)
 class _Pick:
@@ -91,7 +97,7 @@ def find_candidates(
             say("search", len(searched), len(_LAUNCH_SCALES) * len(problems), f"{threads} threads")
             scaled = dataclasses.replace(problem, launch_us=problem.launch_us * scale)
             found[threads] = search(scaled, goals, seed=seed, seconds=SEARCH_S)
-            searched.append(_searched(threads, scale, found[threads]))
+            searched.append(Searched.of(found[threads], threads, scale))
         if len(goals) == 1:
             picks += [
                 _Pick(f"placed x{threads}{suffix}", threads, one.candidates[0].genes)
@@ -167,17 +173,6 @@ def _of_fronts(found: Mapping[int, Found]) -> list[tuple[int, Candidate]]:
     front = sorted((every[i] for i in kept.tolist()), key=lambda pair: pair[1].values)
     count = min(len(front), _MOST_OF_FRONT)
     return [front[i] for i in np.linspace(0, len(front) - 1, count).round().astype(int).tolist()]
-
-
-def _searched(threads: int, scale: float, found: Found) -> Searched:
-    return Searched(
-        threads,
-        scale,
-        found.gap if math.isfinite(found.gap) else None,
-        found.ended,
-        found.evaluations,
-        found.seconds,
-    )
 
 
 def contestant_of(

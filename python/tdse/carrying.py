@@ -114,13 +114,7 @@ class Carrying:
 
     def _op_us(self, graph: Graph, op_index: int, column: int) -> float:
         op = graph.ops[op_index]
-        given = {
-            t
-            for t in op.inputs
-            if t >= 0
-            and not graph.tensors[t].is_constant
-            and graph.producer.get(t, -1) not in graph.constant_ops
-        }
+        given = {t for t in op.inputs if t >= 0 and not graph.is_constant(t)}
         sizes_in = [graph.tensors[t].size_bytes for t in given]
         sizes_out = [graph.tensors[t].size_bytes for t in op.outputs if t >= 0]
         there, back = self._ways[column]

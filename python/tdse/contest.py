@@ -166,14 +166,7 @@ def run_contest(
             entered.append(dataclasses.replace(contestant, not_timed=why_not))
             continue
         try:
-            made = child.ask(
-                "build",
-                silent_s=BUILD_SILENT_S,
-                regions=[dataclasses.astuple(region) for region in contestant.regions],
-                threads=contestant.threads,
-                seed=seed,
-                directory=str(child.directory / f"contestant{i}"),
-            )
+            made = built_by(child, contestant, seed, f"contestant{i}")
         except TargetError as error:
             entered.append(dataclasses.replace(contestant, not_timed=str(error)))
             continue
@@ -203,6 +196,30 @@ def run_contest(
         for contestant in {one.name: one for one in (winner, *front)}.values():
             check_regions(graph, contestant.regions)
     return Contest(winner, tuple(entered), results, tuple(goals), front)
+
+
+def built_by(child: Child, contestant: Contestant, seed: int, directory: str) -> dict[str, Any]:
+    """What the child says of a contestant that it has built and checked.
+
+    Args:
+        child: the model's process.
+        contestant: to build.
+        seed: of the activations that it is checked with.
+        directory: name of one in the child's, for what is written.
+
+    Raises:
+        TargetError: it cannot be compiled, or its results are off.
+        CrashError: the child did not survive it.
+    """
+    made: dict[str, Any] = child.ask(
+        "build",
+        silent_s=BUILD_SILENT_S,
+        regions=[dataclasses.astuple(region) for region in contestant.regions],
+        threads=contestant.threads,
+        seed=seed,
+        directory=str(child.directory / directory),
+    )
+    return made
 
 
 def plan_entry(name: str, made: Mapping[str, Any], *, streamed: bool) -> Entry:

@@ -1,8 +1,8 @@
 """Candidates that use cores which one region at a time leaves free: regions side by side.
 
 For throughput, every region has a copy on each lane, and the runs of a stream take the copies in
-turns. For anything else, branches of one run are placed side by side. Both only where the model,
-run beside itself, is slowed down so little that it is predicted to pay.
+turns. For anything else, branches of one run are placed side by side where that is predicted to
+pay, with the slowdown of the model when it runs beside itself.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tdse.candidates import SEARCH_S, contestant_of
-from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
-from tdse.contest import Contestant, plan_entry
+from tdse.child import Child, CrashError, Progress
+from tdse.contest import Contestant, built_by, is_streamed, plan_entry
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.measure.activations import random_inputs
@@ -59,7 +59,7 @@ def lane_contestants(
             continue
         say("search", len(found), len(contestants), f"{lanes} lanes of {threads} threads")
         best = min(of_threads, key=lambda one: one.expected_worth(goals[0]))
-        if tuple(goals) == ("throughput",):
+        if is_streamed(goals):
             if not graph.may_keep_state:
                 slowdown = _slowdown(graph, best, lanes, child, seed)
                 idle_w = float(problem.idle_w.sum())
@@ -142,14 +142,7 @@ def _slowdown(
     entries = []
     try:
         for i, (name, one) in enumerate(both.items()):
-            made = child.ask(
-                "build",
-                silent_s=BUILD_SILENT_S,
-                regions=[dataclasses.astuple(region) for region in one.regions],
-                threads=one.threads,
-                seed=seed,
-                directory=str(child.directory / f"lanes{one.threads}_{i}"),
-            )
+            made = built_by(child, one, seed, f"lanes{one.threads}_{i}")
             entries.append(plan_entry(name, made, streamed=name == _BESIDE))
         results = race(entries, random_inputs(graph, seed), launches=1, seconds=_SECONDS, seed=seed)
     except (TdseError, CrashError):

@@ -196,13 +196,10 @@ def run_us(model: Model, inputs: Sequence[Array], seconds: float) -> float:
 
 def stream_us(model: Model, inputs: Sequence[Array], seconds: float) -> float:
     """Between two results of a stream of so many seconds, while lanes are full."""
-    # Neither what comes before the lanes are full counts, nor what comes when nothing follows.
-    depth = model.max_items
-    ends_us = model.time_stream(inputs, _LEAST_RUNS * depth)
+    least = _LEAST_RUNS * model.max_items
+    ends_us = model.time_stream(inputs, least)
     per_item_us = float(ends_us[-1]) / len(ends_us)
-    count = max(_LEAST_RUNS * depth, int(seconds * 1e6 / per_item_us))
-    ends_us = model.time_stream(inputs, count + 2 * depth)
-    return float(ends_us[-depth - 1] - ends_us[depth - 1]) / count
+    return model.time_period(inputs, max(least, int(seconds * 1e6 / per_item_us)))
 
 
 def lateness_us(model: Model, emulated: Emulated, inputs: Sequence[Array]) -> list[float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from tdse.errors import ModelError, PlacementError, PlatformError
-from tdse.graph.model import Graph, Op, Tensor
+from tdse.graph.model import Graph, Op
 from tdse.platform.model import Device, EmulatedUnit, Link, Platform
 from tdse.search import Problem
 from tdse.search.problem import Floats, Ints
@@ -105,13 +105,9 @@ def refusal(graph: Graph, index: int, unit: EmulatedUnit) -> str:
     if unit.dtypes is None:
         return ""
     for tensor in (graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0):
-        if not _is_constant(graph, tensor) and tensor.dtype not in unit.dtypes:
+        if not graph.is_constant(tensor.index) and tensor.dtype not in unit.dtypes:
             return f"tensor {tensor.name!r} is of type {tensor.dtype}"
     return ""
-
-
-def _is_constant(graph: Graph, tensor: Tensor) -> bool:
-    return tensor.is_constant or graph.producer.get(tensor.index) in graph.constant_ops
 
 
 def memories(board: Platform) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -23,7 +22,6 @@ from tdse.search import Problem, search
 from tdse.search.objectives import uses_energy
 from tdse.search.placement import PlacedOp, PlacedRegion, Placement, parse_pins
 from tdse.search.schedule import Outcome
-from tdse.search.search import Found
 
 # Seconds of a search; most settle earlier.
 _MOST_SEARCH_S = 10.0
@@ -103,7 +101,9 @@ def emulate(
         outcome = founds[0].candidates[0].outcome
         emulated = _emulated(graph, board, problem, outcome, mode, copies=False)
     return Emulation(
-        emulated, _placement(graph, emulated, seed), tuple(_searched(found) for found in founds)
+        emulated,
+        _placement(graph, emulated, seed),
+        tuple(Searched.of(found, 1, 1.0) for found in founds),
     )
 
 
@@ -169,17 +169,6 @@ def _emulated(
     # Some hundred runs say it to within some percent; no stream is faster than this.
     period_us = max(made.predicted_period_us, made.capacity_us)
     return made.model_copy(update={"predicted_period_us": period_us})
-
-
-def _searched(found: Found) -> Searched:
-    return Searched(
-        threads=1,
-        launch_scale=1.0,
-        gap=found.gap if math.isfinite(found.gap) else None,
-        ended=found.ended,
-        evaluations=found.evaluations,
-        seconds=found.seconds,
-    )
 
 
 def _powerless(board: Platform) -> list[str]:

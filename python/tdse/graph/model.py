@@ -124,6 +124,11 @@ class Graph:
         """
         return bool(self.whole_reason) or any(tensor.is_variable for tensor in self.tensors)
 
+    def is_constant(self, tensor: int) -> bool:
+        """Whether a tensor's value is in the file, or made of such values by constant operators."""
+        made_by = self.producer.get(tensor, -1)
+        return self.tensors[tensor].is_constant or made_by in self.constant_ops
+
     @cached_property
     def producer(self) -> Mapping[int, int]:
         """Tensor index to the index of the operator that produces it."""

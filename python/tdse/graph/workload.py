@@ -94,12 +94,10 @@ def workload(graph: Graph, op: Op) -> Workload:
     def form(index: int) -> TensorForm:
         tensor = graph.tensors[index]
         quantization = tensor.quantization
-        # Weights that operators compute from constants are constants to this one.
-        constant = tensor.is_constant or graph.producer.get(index, -1) in graph.constant_ops
         return TensorForm(
             tensor.shape,
             tensor.dtype,
-            constant,
+            graph.is_constant(index),
             len(quantization.scales) if quantization else 0,
             numbers.setdefault(quantization, len(numbers)) if quantization else -1,
         )

@@ -117,14 +117,7 @@ def _runs(model: Any, streamed: bool, inputs: Sequence[Array]) -> Call:
     """Calls of a model, one after the other, or as a stream."""
     if not streamed:
         return _timed(lambda: model.run(inputs))
-    # Neither what comes before the lanes are full counts, nor what comes when nothing follows.
-    depth: int = model.max_items
-
-    def call() -> float:
-        ends_us = model.time_stream(inputs, depth * (2 + _ROUNDS))
-        return float(ends_us[-depth - 1] - ends_us[depth - 1]) / (depth * _ROUNDS)
-
-    return call
+    return lambda: float(model.time_period(inputs, _ROUNDS * model.max_items))
 
 
 def _litert(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:

@@ -232,6 +232,15 @@ class Model:
         raw = native.call(self._executor["time_stream"], count, *_addresses(inputs))
         return np.frombuffer(raw, np.float64)
 
+    def time_period(self, arrays: Sequence[npt.ArrayLike], count: int) -> float:
+        """Microseconds between two of ``count`` results of a stream, while its lanes are full.
+
+        Neither results count that come before lanes are full, nor those that nothing follows.
+        """
+        depth = self.max_items
+        ends_us = self.time_stream(arrays, count + 2 * depth)
+        return float(ends_us[-depth - 1] - ends_us[depth - 1]) / count
+
     def start_trace(self) -> None:
         """Note each region that runs from now on, in calls and streams, until ``take_trace``."""
         native.call(self._executor["start_trace"])

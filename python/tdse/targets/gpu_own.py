@@ -16,7 +16,7 @@ from tdse.graph.model import Graph, Op
 
 from .llvm_lower import Constant, KernelCall
 from .llvm_pool import Pool, pool_arguments, pool_of
-from .llvm_table import ENTRIES, is_table_op, table_values
+from .llvm_table import ENTRIES, known_table
 
 
 def own_call(graph: Graph, op: Op) -> KernelCall | None:
@@ -31,13 +31,7 @@ def own_call(graph: Graph, op: Op) -> KernelCall | None:
 
 def _table_call(graph: Graph, op: Op) -> KernelCall | None:
     """A look-up in a table of what LiteRT makes of each byte."""
-    if not is_table_op(graph, op):
-        return None
-    try:
-        table = table_values(graph, op.index)
-    except (RuntimeError, ValueError):
-        # LiteRT does not run this operator, so there is nothing to be equal to.
-        return None
+    table = known_table(graph, op)
     if table is None:
         return None
     given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]

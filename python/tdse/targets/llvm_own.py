@@ -9,7 +9,7 @@ from .llvm_depthwise import arithmetic_for, depthwise_arguments, depthwise_kerne
 from .llvm_isa import Isa
 from .llvm_lower import Constant, KernelCall
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
-from .llvm_table import is_table_op, table_argument, table_kernel, table_values
+from .llvm_table import known_table, table_argument, table_kernel
 
 
 def own_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
@@ -27,13 +27,7 @@ def own_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
 
 
 def _table_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
-    if not is_table_op(graph, op):
-        return None
-    try:
-        table = table_values(graph, op.index)
-    except (RuntimeError, ValueError):
-        # LiteRT does not run this operator, so there is nothing to be equal to.
-        return None
+    table = known_table(graph, op)
     if table is None:
         return None
     given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]

@@ -101,6 +101,17 @@ def table_values(graph: Graph, op_index: int) -> npt.NDArray[Any] | None:
     return table
 
 
+def known_table(graph: Graph, op: Op) -> npt.NDArray[Any] | None:
+    """``table_values``; also None where LiteRT does not run the operator.
+
+    Then there is nothing to be equal to.
+    """
+    try:
+        return table_values(graph, op.index)
+    except (RuntimeError, ValueError):
+        return None
+
+
 def table_argument(table: npt.NDArray[Any], isa: Isa) -> npt.NDArray[np.uint8]:
     """The table as the kernel of ``isa`` takes it."""
     plain = table.view(np.uint8)
