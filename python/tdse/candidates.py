@@ -190,14 +190,15 @@ def contestant_of(
     outcome = Evaluator(problem).outcome(genes)
     variants = [int(variant) for variant in genes.variants]
     check(problem, variants, [region.ops for region in outcome.schedule.regions])
-    latency_us = outcome.makespan_us
+    latency_us, regions = outcome.makespan_us, placed_regions(graph, problem, outcome)
     has_power = bool(problem.active_w.any()) and latency_us > 0
     return Contestant(
         name,
         threads,
-        placed_regions(graph, problem, outcome),
+        regions,
         latency_us,
-        latency_us,
+        # On one lane, a run ends before the next begins; of others' streams nothing is known.
+        latency_us if all(region.lanes == (0,) for region in regions) else None,
         # A microjoule in a microsecond is a watt.
         outcome.energy_uj / latency_us if has_power else None,
     )
