@@ -101,10 +101,10 @@ def test_copies_share_the_work() -> None:
 
 
 def test_what_has_state_has_no_copies(graph: Graph, model_path) -> None:
-    assert not graph.may_keep_state
-    assert read_tflite(model_path("resource_variable")).may_keep_state
+    assert not graph.why_stateful
+    assert read_tflite(model_path("resource_variable")).why_stateful
     state = read_tflite(model_path("variable_tensor"))
-    assert state.may_keep_state
+    assert state.why_stateful
     regions = [Region(0, "litert", state.placed_ops, (0, 1))]
     with pytest.raises(PlacementError, match="region 0 is on several lanes"):
         given_placement(state, make_placement(state, regions, 1, None, 0))

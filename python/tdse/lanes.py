@@ -60,7 +60,7 @@ def lane_contestants(
         say("search", len(found), len(contestants), f"{lanes} lanes of {threads} threads")
         best = min(of_threads, key=lambda one: one.expected_worth(goals[0]))
         if is_streamed(goals):
-            if not graph.may_keep_state:
+            if not graph.why_stateful:
                 slowdown = _slowdown(graph, best, lanes, child, seed)
                 idle_w = float(problem.idle_w.sum())
                 found += [copies(one, lanes, slowdown, idle_w) for one in of_threads]

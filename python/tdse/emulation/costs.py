@@ -33,7 +33,10 @@ def emulated_problem(graph: Graph, board: Platform, pins: Mapping[int, str]) -> 
         PlacementError: the model cannot be cut, or keeps something from run to run.
         PlatformError: two links join the same devices.
     """
-    _demand_plain(graph)
+    if graph.why_stateful:
+        raise PlacementError(
+            "the model cannot be placed on a board", where=graph.name, why=graph.why_stateful
+        )
     units = [unit_of(device) for device in board.devices]
     names = [device.name for device in board.devices]
     refusals = [[refusal(graph, op, unit) for unit in units] for op in graph.placed_ops]
@@ -162,15 +165,6 @@ def unit_of(device: Device) -> EmulatedUnit:
 
 def _pairs(pairs: Iterable[tuple[int, int]]) -> Ints:
     return np.array(sorted(set(pairs)), np.int32).reshape(-1, 2)
-
-
-def _demand_plain(graph: Graph) -> None:
-    why = graph.whole_reason
-    for tensor in graph.tensors:
-        if tensor.is_variable:
-            why = why or f"tensor {tensor.name!r} keeps its value from run to run"
-    if why:
-        raise PlacementError("the model cannot be placed on a board", where=graph.name, why=why)
 
 
 def _demand_runs_somewhere(

@@ -117,12 +117,14 @@ class Graph:
     whole_reason: str = ""
 
     @cached_property
-    def may_keep_state(self) -> bool:
-        """Whether a run may depend on those before, so that copies of the model would differ.
+    def why_stateful(self) -> str:
+        """Why a run may depend on those before, so that copies of the model would differ.
 
-        Of a model that cannot be cut it is not known.
+        Empty if none does. Of a model that cannot be cut it is not known.
         """
-        return bool(self.whole_reason) or any(tensor.is_variable for tensor in self.tensors)
+        kept = (tensor.name for tensor in self.tensors if tensor.is_variable)
+        reasons = (f"tensor {name!r} keeps its value from run to run" for name in kept)
+        return self.whole_reason or next(reasons, "")
 
     def is_constant(self, tensor: int) -> bool:
         """Whether a tensor's value is in the file, or made of such values by constant operators."""

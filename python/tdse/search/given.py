@@ -52,7 +52,7 @@ def given_placement(graph: Graph, given: Placement | str | os.PathLike[str]) -> 
         )
     check_regions(graph, placement.graph_regions)
     copied = [region.index for region in placement.regions if len(region.lanes) > 1]
-    if copied and graph.may_keep_state:
+    if copied and graph.why_stateful:
         raise PlacementError(
             f"region {copied[0]} is on several lanes",
             where=placement.model_name,
