@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,14 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> ModelPath:
         return file
 
     return path
+
+
+@pytest.fixture(scope="module")
+def record_store_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One record store for a module, so that later tests need not measure again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -132,6 +132,16 @@ def assemble(
     return compile_regions(graph, regions, threads=threads, bodies=bodies).whole().module()
 
 
+def no_region_computes(graph: Graph, output: int) -> TargetError:
+    """What is wrong with an output that is in no region: the index of its tensor."""
+    return TargetError(
+        f"output {graph.tensors[output].name!r} is computed by no region",
+        where=graph.name,
+        why="it is a constant of the model, which cannot be an output of a runtime module",
+        hint="remove this output from the model",
+    )
+
+
 def _plan(
     graph: Graph,
     inputs: Sequence[int],
@@ -174,14 +184,9 @@ def _plan(
                 lanes=region.lanes,
             )
         )
-    missing = [graph.tensors[i].name for i in outputs if i not in position]
+    missing = [i for i in outputs if i not in position]
     if missing:
-        raise TargetError(
-            f"output {missing[0]!r} is computed by no region",
-            where=graph.name,
-            why="it is a constant of the model, which cannot be an output of a runtime module",
-            hint="remove this output from the model",
-        )
+        raise no_region_computes(graph, missing[0])
     n_lanes = 1 + max((lane for region in regions for lane in region.lanes), default=0)
     are_copies = all(len(region.lanes) == n_lanes for region in regions)
     spin_us = SPIN_US if are_copies else _SPIN_WITHIN_RUN_US

@@ -1,4 +1,4 @@
-"""Faults of a user's file, told by key and in words, from what pydantic found."""
+"""Files that pydantic reads, and their faults, told by key and in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Record(BaseModel):
+    """A part of a file that only has keys it knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
 def faults_of(error: ValidationError, model: type[BaseModel] | None = None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,17 +28,12 @@ from tdse.platform.opencl import Opencl, find_opencl
 from tdse.search.placement import load_placement
 
 pytest.importorskip("tvm")
-pytestmark = [pytest.mark.tvm, pytest.mark.opencl]
+pytestmark = [
+    pytest.mark.tvm,
+    pytest.mark.opencl,
+    pytest.mark.usefixtures("record_store_of_module"),
+]
 ModelPath = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One record store for this module, so that later tests need not measure again."""
-    directory = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(directory))
-        yield directory
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tdse.errors import TargetError
+from tdse.assemble import no_region_computes
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.graph.slice import slice_model
@@ -123,12 +123,7 @@ class _Planner:
             TargetError: nothing computes it.
         """
         if (index, 0) not in self._ids:
-            raise TargetError(
-                f"output {self._graph.tensors[index].name!r} is computed by no region",
-                where=self._graph.name,
-                why="it is a constant of the model, which cannot be an output of a runtime module",
-                hint="remove this output from the model",
-            )
+            raise no_region_computes(self._graph, index)
         return self._ids[index, 0]
 
     def region(self, step: Step, lanes: tuple[int, ...], result: _Made) -> PlanRegion:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from tdse.faults import Record
 
 _Name = Annotated[str, Field(min_length=1)]
 _Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -22,10 +24,8 @@ X86_LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
 )
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, protected_namespaces=(), validate_default=True
-    )
+class _Record(Record):
+    model_config = ConfigDict(validate_default=True)
 
 
 class EmulatedUnit(_Record):

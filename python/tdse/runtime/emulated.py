@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from tdse.faults import Record
 
 Mode = Literal["correctness", "timing"]
 """``correctness``: results are computed on this machine; ``timing``: recorded and replayed."""
@@ -15,11 +17,7 @@ _Index = Annotated[int, Field(ge=0)]
 _Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
-
-
-class Step(_Record):
+class Step(Record):
     """A region on a device, or a tensor on its way over a link.
 
     Attributes:
@@ -45,7 +43,7 @@ class Step(_Record):
     source: _Index | None = None
 
 
-class Emulated(_Record):
+class Emulated(Record):
     """An emulated board and what a model does on it; all times are modelled, in microseconds.
 
     Attributes:

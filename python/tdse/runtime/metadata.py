@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from tdse.errors import ArtefactError
-from tdse.faults import faults_of
+from tdse.faults import Record, faults_of
 from tdse.runtime.artefact import FRONT, METADATA, METADATA_SCHEMA, MODULE, PLACEMENT
 from tdse.runtime.emulated import Emulated
 from tdse.runtime.signature import check_signature
@@ -25,11 +25,7 @@ _Count = Annotated[int, Field(ge=0)]
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
-
-
-class SourceModel(_Record):
+class SourceModel(Record):
     """The model file that was compiled; ``ops`` counts its placed operators."""
 
     path: str
@@ -38,7 +34,7 @@ class SourceModel(_Record):
     ops: _Count
 
 
-class Cpu(_Record):
+class Cpu(Record):
     """The processor that ``model.so`` was compiled for.
 
     Attributes:
@@ -51,7 +47,7 @@ class Cpu(_Record):
     features: tuple[str, ...]
 
 
-class Versions(_Record):
+class Versions(Record):
     """The distributions that the artefact was made with."""
 
     tdse: str
@@ -60,7 +56,7 @@ class Versions(_Record):
     tvm_ffi: Annotated[str, Field(alias="apache-tvm-ffi")]
 
 
-class Files(_Record):
+class Files(Record):
     """sha256 of the files beside ``metadata.json``; not every artefact has a front."""
 
     module: Annotated[_Sha256, Field(alias=MODULE)]
@@ -68,21 +64,21 @@ class Files(_Record):
     front: Annotated[_Sha256 | None, Field(alias=FRONT)] = None
 
 
-class Licence(_Record):
+class Licence(Record):
     """A part of ``model.so`` and the licence that it is under."""
 
     part: str
     licence: str
 
 
-class LargestDifference(_Record):
+class LargestDifference(Record):
     """As ``tdse.measure.accuracy.Difference``."""
 
     steps: int
     relative: float
 
 
-class MadeUnder(_Record):
+class MadeUnder(Record):
     """As ``tdse.measure.conditions.Conditions``."""
 
     cpu: str
@@ -95,7 +91,7 @@ class MadeUnder(_Record):
     max_frequency_mhz: float | None = None
 
 
-class ContestRow(_Record):
+class ContestRow(Record):
     """A contestant: either what was measured, or why it was not timed.
 
     ``measured_us`` is of one run, or from one result of a stream to the next where the objective is
@@ -118,7 +114,7 @@ class ContestRow(_Record):
     ratio_to_winner: tuple[float, float, float] | None = None
 
 
-class Search(_Record):
+class Search(Record):
     """As ``tdse.candidates.Searched``; ``gap`` is within the cost model."""
 
     threads: _Count
@@ -129,7 +125,7 @@ class Search(_Record):
     seconds: float
 
 
-class Metadata(_Record):
+class Metadata(Record):
     """The whole file.
 
     Attributes:

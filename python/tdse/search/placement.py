@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from tdse.errors import PlacementError
-from tdse.faults import faults_of
+from tdse.faults import Record, faults_of
 from tdse.search.pins import parse_pins
 
 if TYPE_CHECKING:
@@ -37,12 +37,6 @@ R = TypeVar("R", bound="Record")
 _Name = Annotated[str, Field(min_length=1)]
 _Index = Annotated[int, Field(ge=0)]
 _Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Record(BaseModel):
-    """A part of a file that only has keys it knows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
 class PlacedOp(Record):

@@ -58,7 +58,7 @@ _ELEMENTWISE = frozenset(
 _BYTES = ("int8", "uint8")
 
 
-def is_table_op(graph: Graph, op: Op) -> bool:
+def _is_table_op(graph: Graph, op: Op) -> bool:
     """Whether an operator maps each byte of its one input to a byte of its one output."""
     if op.kind not in _ELEMENTWISE or op.is_custom:
         return False
@@ -85,7 +85,7 @@ def table_values(graph: Graph, op_index: int) -> npt.NDArray[Any] | None:
         RuntimeError, ValueError: LiteRT cannot run the operator.
     """
     op = graph.ops[op_index]
-    if not graph.data or not is_table_op(graph, op):
+    if not graph.data or not _is_table_op(graph, op):
         return None
     given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     interpreter = make_interpreter(slice_model(graph, [op_index]).data)
