@@ -160,6 +160,11 @@ def test_everything_that_is_printed_is_labelled(
     assert capsys.readouterr().out.startswith("emulated: slow-board, timing\n")
     trace = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert all("(emulated)" in e["args"]["name"] for e in trace if e["ph"] == "M")
+    metadata = json.loads((tmp_path / "o" / "metadata.json").read_text())
+    assert [(e["tid"], e["ts"], e["dur"]) for e in trace if e["ph"] == "X" and e["pid"] == 1] == [
+        (step["lanes"][0], step["start_us"], pytest.approx(step["modelled_us"]))
+        for step in metadata["emulated"]["steps"]
+    ]
     assert main.main(["run", str(tmp_path / "o"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["emulated"] == "emulated: slow-board, timing"
     assert (

@@ -348,8 +348,12 @@ def test_a_trace_for_perfetto(small_artefact: Path, tmp_path: Path) -> None:
     arguments = ["--inputs", str(inputs), "--trace", str(written), "--save", str(saved)]
     assert tdse_command.main(["run", str(small_artefact), *arguments]) == 0
     events = json.loads(written.read_text())["traceEvents"]
-    (lane,) = [event for event in events if event["ph"] == "M"]
-    assert (lane["name"], lane["tid"], lane["args"]) == ("thread_name", 0, {"name": "cpu 0"})
+    assert [
+        (e["name"], e["pid"], e["tid"], e["args"]["name"]) for e in events if e["ph"] == "M"
+    ] == [
+        ("process_name", 0, 0, "measured"),
+        ("thread_name", 0, 0, "cpu 0"),
+    ]
     bars = [event for event in events if event["ph"] == "X"]
     names = [region["name"] for region in model.regions]
     assert [bar["name"] for bar in bars] == names * 3

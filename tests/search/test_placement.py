@@ -58,7 +58,7 @@ def test_the_form_of_the_file(placement, tmp_path):
     assert table["tdse_version"]
     del table["tdse_version"]
     assert table == {
-        "schema": "tdse.placement/2",
+        "schema": "tdse.placement/3",
         "model_sha256": "ab" * 32,
         "model_name": "net",
         "threads": 2,
@@ -149,7 +149,7 @@ def test_keys_that_are_wrong(wrong):
         "thread: is not a known key, did you mean threads?"
     )
     assert wrong(lambda table: table.update(schema="tdse.placement/9")) == (
-        "schema: must be 'tdse.placement/2', not 'tdse.placement/9'"
+        "schema: must be 'tdse.placement/3', not 'tdse.placement/9'"
     )
     assert wrong(lambda table: table.update(seed="x")) == "seed: must be a whole number, not 'x'"
     assert wrong(lambda table: table["ops"][1].update(target="")) == (

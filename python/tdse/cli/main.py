@@ -127,6 +127,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from tdse.npz import read_inputs, write_outputs
     from tdse.runtime.model import load
     from tdse.runtime.trace import write_trace
+    from tdse.timeline import predicted_runs
 
     model = load(arguments.out, public_key=arguments.public_key)
     if arguments.inputs:
@@ -140,7 +141,8 @@ def _run(arguments: argparse.Namespace) -> None:
     streamed = model.stream(tuple(case) for case in cases)
     results = [result if isinstance(result, tuple) else (result,) for result in streamed]
     if arguments.trace:
-        write_trace(arguments.trace, model, model.take_trace())
+        predicted = predicted_runs(arguments.out, model)
+        write_trace(arguments.trace, model, model.take_trace(), predicted)
     outputs = {
         info.name: np.stack([result[i] for result in results])
         if len(results) > 1

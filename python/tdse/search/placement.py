@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -24,15 +24,18 @@ __all__ = [
     "PlacedRegion",
     "Placement",
     "Record",
+    "Windows",
     "load_placement",
     "make_placement",
     "parse_pins",
     "read_record",
 ]
 
-SCHEMA: Literal["tdse.placement/2"] = "tdse.placement/2"
+SCHEMA: Literal["tdse.placement/3"] = "tdse.placement/3"
 
 R = TypeVar("R", bound="Record")
+# Operators of a region to its predicted start and end, microseconds since the start of a run.
+Windows: TypeAlias = Mapping[tuple[int, ...], tuple[float, float]]
 
 _Name = Annotated[str, Field(min_length=1)]
 _Index = Annotated[int, Field(ge=0)]
@@ -64,7 +67,9 @@ class PlacedRegion(Record):
         target: the way it is compiled.
         ops: indices of its operators, ascending.
         lanes: lanes of the executor that each have a copy of it, ascending.
-        predicted_us: microseconds of one launch, null where it is not known.
+        predicted_start_us: when it starts, microseconds since the start of a run; null where it is
+            not known.
+        predicted_us: microseconds of one launch, likewise.
     """
 
     index: _Index
@@ -72,6 +77,7 @@ class PlacedRegion(Record):
     target: _Name
     ops: Annotated[tuple[_Index, ...], Field(min_length=1, strict=False)]
     lanes: Annotated[tuple[_Index, ...], Field(min_length=1, strict=False)] = (0,)
+    predicted_start_us: _Time | None = None
     predicted_us: _Time | None = None
 
 
@@ -91,7 +97,7 @@ class Placement(Record):
         tdse_version: version that wrote the file.
     """
 
-    schema_: Literal["tdse.placement/2"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["tdse.placement/3"] = Field(default=SCHEMA, alias="schema")
     model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     model_name: str
     threads: Annotated[int, Field(ge=1)]
@@ -176,6 +182,7 @@ def make_placement(
     devices: Mapping[str, str] | None = None,
     *,
     predicted_period_us: float | None = None,
+    windows_us: Windows | None = None,
 ) -> Placement:
     """The placement that puts the operators of ``graph`` into ``regions``.
 
@@ -187,11 +194,13 @@ def make_placement(
         seed: of the search.
         devices: the platform's device of each target, ``cpu`` where it does not say.
         predicted_period_us: microseconds between two results of a stream, likewise.
+        windows_us: when regions are predicted to run.
     """
     from tdse import __version__
 
     of_target = devices or {}
     target = {op: region.device for region in regions for op in region.ops}
+    windows = [(windows_us or {}).get(region.ops) for region in regions]
     return Placement(
         model_sha256=graph.sha256,
         model_name=graph.name,
@@ -212,8 +221,10 @@ def make_placement(
                 target=region.device,
                 ops=region.ops,
                 lanes=region.lanes,
+                predicted_start_us=None if window is None else window[0],
+                predicted_us=None if window is None else window[1] - window[0],
             )
-            for index, region in enumerate(regions)
+            for index, (region, window) in enumerate(zip(regions, windows, strict=True))
         ),
         predicted_us=predicted_us,
         predicted_period_us=predicted_period_us,
