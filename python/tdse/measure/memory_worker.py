@@ -19,16 +19,16 @@ _PROC = Path("/proc/self")
 def main() -> None:
     """Entry point of ``python -m tdse.measure.memory_worker MODULE``."""
     module = sys.argv[1]
-    start = _status()
+    start = status()
     native.load_runtime()
-    runtime = _status()
+    runtime = status()
     # What importing took meanwhile and gave back is no part of the peak.
     (_PROC / "clear_refs").write_text("5")
     model = model_by_position(native.load_executor(module))
     inputs = model.random_inputs(0)
     for _ in range(_RUNS):
         model.run(inputs)
-    end = _status()
+    end = status()
     reading = {
         "runtime_bytes": runtime["VmRSS"] - start["VmRSS"],
         "peak_bytes": end["VmHWM"] - start["VmRSS"],
@@ -40,7 +40,7 @@ def main() -> None:
     print(json.dumps(reading))
 
 
-def _status() -> Mapping[str, int]:
+def status() -> Mapping[str, int]:
     """Sizes that the kernel tells of this process, bytes."""
     sizes = {}
     for line in (_PROC / "status").read_text().splitlines():
