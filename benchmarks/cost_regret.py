@@ -9,7 +9,7 @@ from cost_data import Network, Say
 
 from tdse.candidates import SEARCH_S, placed_regions
 from tdse.child import Child
-from tdse.contest import Contestant, run_contest
+from tdse.contest import Builder, Contestant, run_contest
 from tdse.cost.library import VariantModels
 from tdse.legality import Legality, find_legality
 from tdse.measure.records import Record, RecordStore
@@ -70,7 +70,7 @@ def measure_regret(
     say(f"{network.name}: {texts[0]} against {texts[1]}")
     with Child(graph, lambda *_: None) as child:
         contest = run_contest(
-            graph, [first, second], child, seed=0, seconds=_RACE_S, say=lambda *_: None
+            graph, [first, second], Builder(child, 0), seed=0, seconds=_RACE_S, say=lambda *_: None
         )
     results = [contest.results[name].medians_us for name in ("predictions", "records")]
     found = ratio(*results)

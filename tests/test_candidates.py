@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tdse.candidates import find_candidates
+from tdse.candidates import Searched, placed_contestants, search_each, whole_contestants
+from tdse.contest import Contestant
 from tdse.errors import PlacementError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import check_regions
-from tdse.search import Problem
+from tdse.search import Objective, Problem
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +48,20 @@ def _say(stage: str, done: int, total: int, detail: str) -> None:
     assert 0 <= done <= total
 
 
+def _search(
+    graph: Graph, problems: dict[int, Problem], goals: tuple[Objective, ...]
+) -> tuple[list[Contestant], list[Searched]]:
+    found = search_each(problems, goals, seed=0, say=_say)
+    contestants = placed_contestants(graph, problems, found, goals)
+    contestants += whole_contestants(graph, problems)
+    return contestants, [Searched.of(one, threads) for threads, one in found.items()]
+
+
 def test_the_best_of_each_thread_count_and_whole_models(graph: Graph) -> None:
     problems = {threads: _problem(graph, threads) for threads in (1, 2)}
-    found, searches = find_candidates(graph, problems, ("latency",), seed=0, say=_say)
-    assert [one.name for one in found] == [
-        "placed x1",
-        "placed x2",
-        "placed x1, few regions",
-        "placed x2, few regions",
-        "litert x1",
-        "litert x2",
-    ]
-    assert [(one.threads, one.launch_scale) for one in searches] == [
-        (1, 1.0),
-        (2, 1.0),
-        (1, 5.0),
-        (2, 5.0),
-    ]
+    found, searches = _search(graph, problems, ("latency",))
+    assert [one.name for one in found] == ["placed x1", "placed x2", "litert x1", "litert x2"]
+    assert [(one.threads, one.in_place) for one in searches] == [(1, False), (2, False)]
     # HARD_SWISH parts the others.
     n_swish = sum(graph.ops[op].kind == "hard_swish" for op in graph.placed_ops)
     for one in found:
@@ -82,16 +80,15 @@ def test_the_best_of_each_thread_count_and_whole_models(graph: Graph) -> None:
 
 def test_few_of_a_front_of_all_thread_counts(graph: Graph) -> None:
     problems = {threads: _problem(graph, threads, power_w=2.0) for threads in (1, 2, 4)}
-    found, searches = find_candidates(graph, problems, ("latency", "energy"), seed=0, say=_say)
+    found, searches = _search(graph, problems, ("latency", "energy"))
     placed = [one for one in found if one.name.startswith("placed")]
     assert 2 <= len(placed) <= 6
     assert len({one.name for one in found}) == len(found)
     assert {one.ended for one in searches} <= {"settled", "budget"}
-    few = [one for one in placed if "few regions" not in one.name]
     # The fastest and the thriftiest are among them, and power is between one core's and all.
-    assert few[0].threads == 4 and few[0].power_w is not None
+    assert placed[0].threads == 4 and placed[0].power_w is not None
     assert min(one.energy_mj(one.predicted_us or 0.0) or 0.0 for one in found) == pytest.approx(
-        few[-1].energy_mj(few[-1].predicted_us or 0.0)
+        placed[-1].energy_mj(placed[-1].predicted_us or 0.0)
     )
     for one in found:
         check_regions(graph, one.regions)
@@ -100,4 +97,4 @@ def test_few_of_a_front_of_all_thread_counts(graph: Graph) -> None:
 
 def test_an_impossible_pin_says_why(graph: Graph) -> None:
     with pytest.raises(PlacementError, match=r"no placement is possible: .*pinned to llvm"):
-        find_candidates(graph, {1: _problem(graph, 1, pinned=1)}, ("latency",), seed=0, say=_say)
+        _search(graph, {1: _problem(graph, 1, pinned=1)}, ("latency",))

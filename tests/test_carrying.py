@@ -54,7 +54,7 @@ def problem(graph: Graph) -> Problem:
     costs = np.array([[100.0, alone_us(graph, op) - launch_us] for op in ops])
     costs[1, 0] = np.inf
     source = tuple((NOT_LEGAL if row == 1 else MEASURED, MEASURED) for row in range(len(ops)))
-    table = CostTable(ops, ("litert", "opencl"), (1, 1), costs, costs, costs, source)
+    table = CostTable(ops, ("litert", "opencl"), (1, 1), costs, costs, costs, costs, source)
     carrying = Carrying(graph, table.targets, {"opencl": TIMES})
     table = carrying.without(table)
     row = {op: i for i, op in enumerate(ops)}

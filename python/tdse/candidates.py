@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,6 @@ from tdse.targets import target_threads
 
 # Most searches settle earlier, or reach the bound.
 SEARCH_S = 1.0
-# Launches are measured alone, with all in cache. One search takes them as measured, another as
-# dearer, which leads to fewer regions; the race tells which was right.
-_LAUNCH_SCALES = (1.0, 5.0)
 # Candidates of the front that are raced, for each of these.
 _MOST_OF_FRONT = 3
 
@@ -36,7 +32,7 @@ class Searched:
 
     Attributes:
         threads: of the regions.
-        launch_scale: how many times as dear as measured launches were taken to be.
+        in_place: whether regions of an earlier placement, timed in place, were learnt from.
         gap: by what share the best found may be above the optimum of the first objective, at
             most, within the cost model; None where the bound is 0.
         ended: ``optimal``, the bound was reached; ``settled``, nothing better was found for long;
@@ -46,40 +42,29 @@ class Searched:
     """
 
     threads: int
-    launch_scale: float
+    in_place: bool
     gap: float | None
     ended: str
     evaluations: int
     seconds: float
 
     @classmethod
-    def of(cls, found: Found, threads: int, launch_scale: float) -> Searched:
+    def of(cls, found: Found, threads: int, *, in_place: bool = False) -> Searched:
         """That of a search which has found this."""
         gap = found.gap if math.isfinite(found.gap) else None
-        return cls(threads, launch_scale, gap, found.ended, found.evaluations, found.seconds)
+        return cls(threads, in_place, gap, found.ended, found.evaluations, found.seconds)
 
 
-@dataclass(frozen=True)
-class _Pick:
-    name: str
-    threads: int
-    genes: Genes
-
-
-def find_candidates(
-    graph: Graph,
+def search_each(
     problems: Mapping[int, Problem],
     goals: Sequence[Objective],
     *,
     seed: int,
     say: Progress,
-) -> tuple[list[Contestant], list[Searched]]:
-    """The best that the search finds for each thread count, and single-target builds.
-
-    For several objectives, a few of the front of all thread counts together.
+) -> dict[int, Found]:
+    """What the search finds for each thread count.
 
     Args:
-        graph: a model that can be cut.
         problems: thread count to the problem of placing the model.
         goals: what is to be small.
         seed: of the search.
@@ -88,38 +73,64 @@ def find_candidates(
     Raises:
         PlacementError: no placement obeys the pins.
     """
-    picks: list[_Pick] = []
-    searched: list[Searched] = []
-    for scale in _LAUNCH_SCALES:
-        suffix = ", few regions" if scale > 1.0 else ""
-        found: dict[int, Found] = {}
-        for threads, problem in problems.items():
-            say("search", len(searched), len(_LAUNCH_SCALES) * len(problems), f"{threads} threads")
-            scaled = dataclasses.replace(problem, launch_us=problem.launch_us * scale)
-            found[threads] = search(scaled, goals, seed=seed, seconds=SEARCH_S)
-            searched.append(Searched.of(found[threads], threads, scale))
-        if len(goals) == 1:
-            picks += [
-                _Pick(f"placed x{threads}{suffix}", threads, one.candidates[0].genes)
-                for threads, one in found.items()
-            ]
-        else:
-            picks += [
-                _Pick(f"placed x{threads}{suffix} #{number}", threads, candidate.genes)
-                for number, (threads, candidate) in enumerate(_of_fronts(found), 1)
-            ]
+    found: dict[int, Found] = {}
     for threads, problem in problems.items():
-        picks += [
-            _Pick(f"{name} x{threads}", threads, Genes((column,) * problem.n_ops))
-            for column, name in enumerate(problem.variants)
-            if threads in target_threads(name, list(problems))
-            and all(column in choices for choices in problem.choices)
+        say("search", len(found), len(problems), f"{threads} threads")
+        found[threads] = search(problem, goals, seed=seed, seconds=SEARCH_S)
+    return found
+
+
+def placed_contestants(
+    graph: Graph,
+    problems: Mapping[int, Problem],
+    found: Mapping[int, Found],
+    goals: Sequence[Objective],
+    *,
+    suffix: str = "",
+) -> list[Contestant]:
+    """The best that was found for each thread count.
+
+    For several objectives, a few of the front of all thread counts together.
+
+    Args:
+        graph: a model that can be cut.
+        problems: thread count to the problem of placing the model, which says what to expect.
+        found: what a search found, for these problems or for others of the same model.
+        goals: what was to be small.
+        suffix: of the contestants' names.
+    """
+    if len(goals) == 1:
+        picks = [
+            (f"placed x{threads}{suffix}", threads, one.candidates[0])
+            for threads, one in found.items()
         ]
-    contestants = [
-        contestant_of(graph, problems[pick.threads], pick.name, pick.threads, pick.genes)
-        for pick in picks
+    else:
+        picks = [
+            (f"placed x{threads}{suffix} #{number}", threads, candidate)
+            for number, (threads, candidate) in enumerate(_of_fronts(found), 1)
+        ]
+    return [
+        contestant_of(graph, problems[threads], name, threads, candidate.genes)
+        for name, threads, candidate in picks
     ]
-    return contestants, searched
+
+
+def whole_contestants(graph: Graph, problems: Mapping[int, Problem]) -> list[Contestant]:
+    """The whole model on each target, for each thread count, where that is legal.
+
+    Args:
+        graph: a model that can be cut.
+        problems: thread count to the problem of placing it.
+    """
+    return [
+        contestant_of(
+            graph, problem, f"{name} x{threads}", threads, Genes((column,) * problem.n_ops)
+        )
+        for threads, problem in problems.items()
+        for column, name in enumerate(problem.variants)
+        if threads in target_threads(name, list(problems))
+        and all(column in choices for choices in problem.choices)
+    ]
 
 
 def placed_regions(graph: Graph, problem: Problem, outcome: Outcome) -> tuple[Region, ...]:
@@ -201,4 +212,8 @@ def contestant_of(
         latency_us if all(region.lanes == (0,) for region in regions) else None,
         # A microjoule in a microsecond is a watt.
         outcome.energy_uj / latency_us if has_power else None,
+        {
+            tuple(graph.placed_ops[row] for row in region.ops): (region.start_us, region.end_us)
+            for region in outcome.schedule.regions
+        },
     )

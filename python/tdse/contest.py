@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from tdse.measure.activations import random_inputs
 from tdse.measure.race import Entry, Result, race
 from tdse.measure.stats import ratio
 from tdse.search.objectives import Objective, uses_energy, value
+from tdse.search.placement import Windows
 
 _LAUNCHES = 3
 # Timed seconds of a launch: at least enough for a median, at most what still sharpens it.
@@ -46,6 +47,7 @@ class Contestant:
         predicted_period_us: microseconds between two results of a stream, likewise.
         power_w: watts that it draws on average while it runs, modelled; None where the platform
             has no power figures.
+        windows_us: when its regions are predicted to run, those of which something is known.
         difference: largest difference of a region from LiteRT's; None if it was not built.
         not_timed: why it was not built, or empty.
     """
@@ -56,6 +58,7 @@ class Contestant:
     predicted_us: float | None
     predicted_period_us: float | None
     power_w: float | None = None
+    windows_us: Windows = field(default_factory=dict)
     difference: Difference | None = None
     not_timed: str = ""
 
@@ -113,6 +116,40 @@ class Contest:
     front: tuple[Contestant, ...] = ()
 
 
+class Builder:
+    """Builds contestants in the model's process, each once.
+
+    Args:
+        child: that process.
+        seed: of the activations that contestants are checked with.
+    """
+
+    def __init__(self, child: Child, seed: int) -> None:
+        self._child = child
+        self._seed = seed
+        self._made: dict[tuple[int, tuple[Region, ...]], Mapping[str, Any]] = {}
+
+    def build(self, contestant: Contestant) -> Mapping[str, Any]:
+        """What the child says of a contestant that it has built and checked.
+
+        Raises:
+            TargetError: it cannot be compiled, or its results are off.
+            CrashError: the child did not survive it.
+        """
+        key = (contestant.threads, contestant.regions)
+        if key not in self._made:
+            directory = self._child.directory / f"build{len(self._made)}"
+            self._made[key] = self._child.ask(
+                "build",
+                silent_s=BUILD_SILENT_S,
+                regions=[dataclasses.astuple(region) for region in contestant.regions],
+                threads=contestant.threads,
+                seed=self._seed,
+                directory=str(directory),
+            )
+        return self._made[key]
+
+
 def distinct(contestants: Sequence[Contestant]) -> list[Contestant]:
     """The contestants without those that equal an earlier one but for the name."""
     seen: dict[tuple[int, tuple[Region, ...]], Contestant] = {}
@@ -127,7 +164,7 @@ def distinct(contestants: Sequence[Contestant]) -> list[Contestant]:
 def run_contest(
     graph: Graph,
     contestants: Sequence[Contestant],
-    child: Child,
+    builder: Builder,
     *,
     seed: int,
     seconds: float,
@@ -139,7 +176,7 @@ def run_contest(
     Args:
         graph: the model.
         contestants: distinct placements.
-        child: builds them.
+        builder: builds them.
         seed: of inputs and order.
         seconds: about what may be spent on timing.
         say: progress.
@@ -166,7 +203,7 @@ def run_contest(
             entered.append(dataclasses.replace(contestant, not_timed=why_not))
             continue
         try:
-            made = built_by(child, contestant, seed, f"contestant{i}")
+            made = builder.build(contestant)
         except TargetError as error:
             entered.append(dataclasses.replace(contestant, not_timed=str(error)))
             continue
@@ -198,34 +235,12 @@ def run_contest(
     return Contest(winner, tuple(entered), results, tuple(goals), front)
 
 
-def built_by(child: Child, contestant: Contestant, seed: int, directory: str) -> dict[str, Any]:
-    """What the child says of a contestant that it has built and checked.
-
-    Args:
-        child: the model's process.
-        contestant: to build.
-        seed: of the activations that it is checked with.
-        directory: name of one in the child's, for what is written.
-
-    Raises:
-        TargetError: it cannot be compiled, or its results are off.
-        CrashError: the child did not survive it.
-    """
-    made: dict[str, Any] = child.ask(
-        "build",
-        silent_s=BUILD_SILENT_S,
-        regions=[dataclasses.astuple(region) for region in contestant.regions],
-        threads=contestant.threads,
-        seed=seed,
-        directory=str(child.directory / directory),
-    )
-    return made
-
-
-def plan_entry(name: str, made: Mapping[str, Any], *, streamed: bool) -> Entry:
-    """What the child has built, to be timed; as a stream, or one run after the other."""
+def plan_entry(
+    name: str, made: Mapping[str, Any], *, streamed: bool = False, traced: bool = False
+) -> Entry:
+    """What the child has built, to be timed; as a stream, or run by run, with its regions or not"""
     plan = {"plan": made["plan"], "libraries": made["libraries"]}
-    return Entry(name, "plan", {**plan, "streamed": streamed})
+    return Entry(name, "plan", {**plan, "streamed": streamed, "traced": traced})
 
 
 def is_streamed(goals: Sequence[Objective]) -> bool:

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tdse.candidates import SEARCH_S, contestant_of
-from tdse.child import Child, CrashError, Progress
-from tdse.contest import Contestant, built_by, is_streamed, plan_entry
+from tdse.child import CrashError, Progress
+from tdse.contest import Builder, Contestant, is_streamed, plan_entry
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.measure.activations import random_inputs
@@ -34,7 +34,7 @@ def lane_contestants(
     contestants: Sequence[Contestant],
     goals: Sequence[Objective],
     cores: int,
-    child: Child,
+    builder: Builder,
     *,
     seed: int,
     say: Progress,
@@ -47,7 +47,7 @@ def lane_contestants(
         contestants: candidates on one lane.
         goals: what is to be small.
         cores: of the CPU.
-        child: builds what is timed here.
+        builder: builds what is timed here.
         seed: of the search and of inputs.
         say: progress.
     """
@@ -61,11 +61,11 @@ def lane_contestants(
         best = min(of_threads, key=lambda one: one.expected_worth(goals[0]))
         if is_streamed(goals):
             if not graph.why_stateful:
-                slowdown = _slowdown(graph, best, lanes, child, seed)
+                slowdown = _slowdown(graph, best, lanes, builder, seed)
                 idle_w = float(problem.idle_w.sum())
                 found += [copies(one, lanes, slowdown, idle_w) for one in of_threads]
         else:
-            found += _side_by_side(graph, problem, best, lanes, goals, child, seed)
+            found += _side_by_side(graph, problem, best, lanes, goals, builder, seed)
     return found
 
 
@@ -99,7 +99,7 @@ def _side_by_side(
     best: Contestant,
     lanes: int,
     goals: Sequence[Objective],
-    child: Child,
+    builder: Builder,
     seed: int,
 ) -> list[Contestant]:
     """The best candidate whose branches run side by side; none where that would not pay."""
@@ -107,7 +107,7 @@ def _side_by_side(
     at_best = _found(graph, _on_lanes(problem, lanes, 1.0), best, lanes, goals, seed)
     if at_best.expected_worth(goals[0]) > _PROMISING * least_worth:
         return []
-    slowdown = _slowdown(graph, best, lanes, child, seed)
+    slowdown = _slowdown(graph, best, lanes, builder, seed)
     if slowdown is None:
         return []
     real = _found(graph, _on_lanes(problem, lanes, slowdown), best, lanes, goals, seed)
@@ -135,15 +135,14 @@ def _on_lanes(problem: Problem, lanes: int, slowdown: float) -> Problem:
 
 
 def _slowdown(
-    graph: Graph, contestant: Contestant, lanes: int, child: Child, seed: int
+    graph: Graph, contestant: Contestant, lanes: int, builder: Builder, seed: int
 ) -> float | None:
     """By what factor a run takes longer while every lane has one; None if it cannot be timed."""
     both = {_ALONE: contestant, _BESIDE: copies(contestant, lanes)}
     entries = []
     try:
-        for i, (name, one) in enumerate(both.items()):
-            made = built_by(child, one, seed, f"lanes{one.threads}_{i}")
-            entries.append(plan_entry(name, made, streamed=name == _BESIDE))
+        for name, one in both.items():
+            entries.append(plan_entry(name, builder.build(one), streamed=name == _BESIDE))
         results = race(entries, random_inputs(graph, seed), launches=1, seconds=_SECONDS, seed=seed)
     except (TdseError, CrashError):
         return None

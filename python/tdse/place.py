@@ -9,16 +9,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tdse.candidates import Searched, find_candidates
+from tdse.candidates import (
+    Searched,
+    placed_contestants,
+    search_each,
+    whole_contestants,
+)
 from tdse.carrying import Carrying
 from tdse.child import Child, Progress
-from tdse.contest import Contest, Contestant, distinct, run_contest
+from tdse.contest import Builder, Contest, Contestant, distinct, run_contest
 from tdse.cost.library import VariantModels, needed_models
 from tdse.cost.table import CostTable, cost_table
 from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.goals import active_w, demand_power, goals_of, idle_w
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
+from tdse.in_place import learn_in_place, time_in_place
 from tdse.lanes import lane_contestants
 from tdse.legality import Legality, chosen_targets, demand_all_supported, device_names
 from tdse.measure.conditions import current_conditions
@@ -97,10 +103,9 @@ class Decision:
 
     @property
     def search(self) -> Searched | None:
-        """The search for the winner's thread count with launches as dear as measured."""
+        """The last search for the winner's thread count."""
         threads = self.contest.winner.threads
-        of_threads = [one for one in self.searches if one.threads == threads]
-        return min(of_threads, key=lambda one: one.launch_scale, default=None)
+        return next((one for one in reversed(self.searches) if one.threads == threads), None)
 
 
 def decide(
@@ -246,7 +251,9 @@ def cost_problem(
         cost_high_us=high_us,
         edges=np.array([(row[u], row[v], t) for u, v, t in graph.edges], np.int32).reshape(-1, 3),
         tensor_bytes=np.array([tensor.size_bytes for tensor in graph.tensors]),
-        launch_us=np.array([launch_us[target] for target in table.targets]),
+        launch_us=np.array(
+            [launch_us[t] + models[t].regions.launch_extra_us for t in table.targets]
+        ),
         # Regions of one executor hand tensors over in place.
         copy_us_per_byte=np.zeros((n, n)),
         border_us=np.zeros((n, n)),
@@ -277,8 +284,6 @@ def _search_and_race(
 ) -> Decision:
     legality = found.legality
     records = store.find(legality.signatures.values())
-    tables: dict[int, CostTable] = {}
-    problems: dict[int, Problem] = {}
     variants = target_variants(legality.targets, counts)
     launches = measure_launch(variants, store)
     transfers = device_transfers(legality.targets, store)
@@ -287,33 +292,54 @@ def _search_and_race(
         for target, ops in legality.legal().items()
     }
     models = needed_models(store, variants, keys, records)
-    for threads in counts:
-        given = {t: target_threads(t, [threads])[0] for t in legality.targets}
-        tables[threads], problems[threads] = cost_problem(
-            graph,
-            legality,
-            threads=given,
-            launch_us={t: launches[t, given[t]] for t in legality.targets},
-            records=records,
-            models={t: models[t, given[t]] for t in legality.targets},
-            pins=pins,
-            device=device,
-            transfers=transfers,
-        )
-    contestants, searches = find_candidates(
-        graph, problems, options.goals, seed=options.seed, say=say
-    )
+
+    def priced(
+        models: Mapping[tuple[str, int], VariantModels],
+    ) -> tuple[dict[int, CostTable], dict[int, Problem]]:
+        tables, problems = {}, {}
+        for threads in counts:
+            given = {t: target_threads(t, [threads])[0] for t in legality.targets}
+            tables[threads], problems[threads] = cost_problem(
+                graph,
+                legality,
+                threads=given,
+                launch_us={t: launches[t, given[t]] for t in legality.targets},
+                records=records,
+                models={t: models[t, given[t]] for t in legality.targets},
+                pins=pins,
+                device=device,
+                transfers=transfers,
+            )
+        return tables, problems
+
+    goals, seed = options.goals, options.seed
+    tables, problems = priced(models)
+    first = search_each(problems, goals, seed=seed, say=say)
+    searches = [Searched.of(one, threads) for threads, one in first.items()]
+    builder = Builder(child, seed)
+    best = placed_contestants(graph, problems, first, goals[:1])
+    wholes = whole_contestants(graph, problems)
+    timed = time_in_place(graph, best, wholes, builder, seed=seed, say=say)
+    contestants = []
+    if timed:
+        learnt = learn_in_place(graph, tables, timed, models, launches, frozenset(transfers))
+        tables, problems = priced(learnt)
+        second = search_each({n: problems[n] for n in timed}, goals, seed=seed, say=say)
+        searches += [Searched.of(one, n, in_place=True) for n, one in second.items()]
+        contestants += placed_contestants(graph, problems, second, goals, suffix=", in place")
+    contestants += placed_contestants(graph, problems, first, goals)
+    contestants += whole_contestants(graph, problems)
     contestants += lane_contestants(
-        graph, problems, contestants, options.goals, device.cores, child, seed=options.seed, say=say
+        graph, problems, contestants, goals, device.cores, builder, seed=seed, say=say
     )
     contest = run_contest(
         graph,
         distinct(contestants),
-        child,
-        seed=options.seed,
+        builder,
+        seed=seed,
         seconds=options.budget_s - (time.monotonic() - begun),
         say=say,
-        goals=options.goals,
+        goals=goals,
     )
     return Decision(
         placement=contestant_placement(graph, contest.winner, options),
@@ -367,7 +393,7 @@ def _race_whole(
     contest = run_contest(
         graph,
         contestants,
-        child,
+        Builder(child, options.seed),
         seed=options.seed,
         seconds=options.budget_s,
         say=say,
@@ -387,4 +413,5 @@ def contestant_placement(graph: Graph, contestant: Contestant, options: Options)
         options.seed,
         device_names(load_platform(options.platform)),
         predicted_period_us=contestant.predicted_period_us,
+        windows_us=contestant.windows_us,
     )

@@ -18,7 +18,7 @@ from tdse.measure.timing import DISTURBED
 
 # Models are trained anew once there are so many times the records they were trained on.
 _GROWTH = 1.1
-_FORMAT = "tdse.cost-models/1"
+_FORMAT = "tdse.cost-models/2"
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 Operators are measured one by one, warm. In a region their weights have left the nearest cache since
 the last run, the runtime fuses some of them with their neighbours, and threads that were woken for
-one operator are still awake for the next. A sum of few terms, fitted to measured chains of
-operators, says what that makes.
+one operator are still awake for the next. A sum of few terms says what that makes. It is fitted to
+measured chains of operators, or to the regions of a placement of the model itself, timed in place;
+there a launch, too, takes longer than by itself, since other regions have had the caches meanwhile.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +52,11 @@ _ADDED_PRIOR = 0.1
 # Errors above this share count less.
 _HUBER = 0.05
 _ROUNDS = 5
+# Weights, their lower and upper bounds, and how many chains each weight is worth.
+_PLAIN: tuple[Floats, ...] = (
+    *(np.array([term[i] for term in _TERMS]) for i in (1, 2, 3)),
+    np.array([_FACTOR_PRIOR if name in _GROUPS else _ADDED_PRIOR for name, *_ in _TERMS]),
+)
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,14 @@ class RegionModel:
             or byte.
         margin: half width of the 90 % interval, in logarithms; 0 where nothing was learnt.
         chains: records that it was fitted to.
+        launch_extra_us: microseconds that a launch takes longer in place than by itself; 0 where
+            nothing was timed in place.
     """
 
     weights: Mapping[str, float]
     margin: float
     chains: int
+    launch_extra_us: float = 0.0
 
     def shares_us(self, works: Sequence[Workload], times_us: Floats, launch_us: float) -> Floats:
         """What each operator adds to the time of the region it is in, microseconds.
@@ -92,7 +102,7 @@ class RegionModel:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, from which ``from_json`` makes an equal model."""
-        return {"weights": dict(self.weights), "margin": self.margin, "chains": self.chains}
+        return dataclasses.asdict(self) | {"weights": dict(self.weights)}
 
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> RegionModel:
@@ -102,7 +112,7 @@ class RegionModel:
             KeyError: it has other terms.
         """
         weights = {name: fields["weights"][name] for name, *_ in _TERMS}
-        return RegionModel(weights, fields["margin"], fields["chains"])
+        return RegionModel(weights, fields["margin"], fields["chains"], fields["launch_extra_us"])
 
 
 SUM = RegionModel({name: plain for name, plain, _, _ in _TERMS}, 0.0, 0)
@@ -122,25 +132,72 @@ def fit_region(
         return SUM
     rows = np.array([np.sum(_rows(works, times - launch_us), axis=0) for works, times, _ in chains])
     measured = np.array([time for *_, time in chains])
-    weights = _fit(rows, measured - launch_us, measured)
+    weights = _fit(rows, measured - launch_us, measured, *_PLAIN)
     errors = np.empty(len(chains))
     for i in range(len(chains)):
         rest = np.arange(len(chains)) != i
-        others = _fit(rows[rest], (measured - launch_us)[rest], measured[rest])
+        others = _fit(rows[rest], (measured - launch_us)[rest], measured[rest], *_PLAIN)
         errors[i] = np.log(measured[i] / max(1e-3, launch_us + rows[i] @ others))
-    named = zip((name for name, *_ in _TERMS), weights.tolist(), strict=True)
-    return RegionModel(dict(named), conformal_margin(np.abs(errors)), len(chains))
+    return RegionModel(_named(weights), conformal_margin(np.abs(errors)), len(chains))
 
 
-def _fit(rows: Floats, extra_us: Floats, scale_us: Floats) -> Floats:
-    plain, low, high = (np.array([term[i] for term in _TERMS]) for i in (1, 2, 3))
+def fit_in_place(
+    before: RegionModel,
+    works: Sequence[Workload],
+    times_us: Floats,
+    launch_us: float,
+    regions: Sequence[tuple[Sequence[int], float]],
+) -> RegionModel:
+    """What regions of a model, timed while the whole of it ran, say of all others of it.
+
+    The less they tell, the nearer it stays to the model before.
+
+    Args:
+        before: the model of the same variant.
+        works: all operators of the model that is run.
+        times_us: of each by itself, with its launch; NaN where it is not known.
+        launch_us: of one launch by itself.
+        regions: positions of the operators of each region, and its microseconds in place.
+    """
+    shares = _rows(works, times_us - launch_us)
+    known = [(list(ops), time) for ops, time in regions if not np.isnan(times_us[list(ops)]).any()]
+    if not known:
+        return before
+    rows = np.array([[*np.sum(shares[ops], axis=0), 1.0] for ops, _ in known])
+    measured = np.array([time for _, time in known])
+    _, low, high, priors = _PLAIN
+    weights = _fit(
+        rows,
+        measured - launch_us,
+        measured,
+        np.array([*(before.weights[name] for name, *_ in _TERMS), before.launch_extra_us]),
+        np.array([*low, 0.0]),
+        np.array([*high, np.inf]),
+        np.array([*priors, _ADDED_PRIOR]),
+    )
+    return RegionModel(_named(weights[:-1]), before.margin, len(known), float(weights[-1]))
+
+
+def _named(weights: Floats) -> dict[str, float]:
+    return dict(zip((name for name, *_ in _TERMS), weights.tolist(), strict=True))
+
+
+def _fit(
+    rows: Floats,
+    extra_us: Floats,
+    scale_us: Floats,
+    plain: Floats,
+    low: Floats,
+    high: Floats,
+    priors: Floats,
+) -> Floats:
+    """Weights within bounds, each near its plain one as far as the rows leave that open."""
     relative, wanted = rows / scale_us[:, None], extra_us / scale_us
     size = np.sqrt(np.mean(relative**2, axis=0))
     # Of a term that no chain has, the plain weight remains.
     has = size > 0
     relative, size = relative[:, has], size[has]
-    strength = np.where(plain > 0, _FACTOR_PRIOR, _ADDED_PRIOR)[has]
-    prior = np.diag(np.sqrt(strength) * size)
+    prior = np.diag(np.sqrt(priors[has]) * size)
 
     def solve(rows: Floats, wanted: Floats) -> Floats:
         found = lsq_linear(

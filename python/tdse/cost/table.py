@@ -40,6 +40,8 @@ class CostTable:
         low_us: lower bound of each cost, likewise: of what is measured, by its spread; of what is
             predicted, of the 90 % interval; 0 of what is modelled.
         high_us: upper bound likewise; infinite of what is modelled, whose error nobody knows.
+        alone_us: microseconds ``[ops, targets]`` of each operator by itself, with its launch; NaN
+            where neither measured nor predicted.
         source: of each cost: ``measured``, ``predicted``, ``modelled``, ``not measured`` or
             ``not legal``.
     """
@@ -50,6 +52,7 @@ class CostTable:
     cost_us: npt.NDArray[np.float64]
     low_us: npt.NDArray[np.float64]
     high_us: npt.NDArray[np.float64]
+    alone_us: npt.NDArray[np.float64]
     source: tuple[tuple[str, ...], ...]
 
 
@@ -82,6 +85,7 @@ def cost_table(
     ops, targets = graph.placed_ops, tuple(legal)
     # The costs, and their lower and upper bounds.
     costs = np.full((3, len(ops), len(targets)), np.inf)
+    alone_us = np.full((len(ops), len(targets)), np.nan)
     source = [[NOT_LEGAL] * len(targets) for _ in ops]
     works = [workload(graph, graph.ops[op]) for op in ops]
     sizes = quantities(works)
@@ -105,6 +109,7 @@ def cost_table(
             for row in unknown:
                 is_known = known.operators.knows(works[row].kind)
                 source[row][column] = PREDICTED if is_known else MODELLED
+        alone_us[:, column] = times_us[0]
         for layer, time_us in zip(costs, times_us, strict=True):
             shares = known.regions.shares_us(works, time_us, launch_us[target])
             layer[:, column] = np.where(np.isnan(time_us), np.inf, shares)
@@ -122,6 +127,7 @@ def cost_table(
         cost_us=costs[0],
         low_us=costs[1],
         high_us=costs[2],
+        alone_us=alone_us,
         source=tuple(tuple(row) for row in source),
     )
 

@@ -103,7 +103,7 @@ def emulate(
     return Emulation(
         emulated,
         _placement(graph, emulated, seed),
-        tuple(Searched.of(found, 1, 1.0) for found in founds),
+        tuple(Searched.of(found, 1) for found in founds),
     )
 
 

@@ -42,12 +42,14 @@ class Lap:
         load_us: from nothing to ready.
         first_us: the first call.
         resident_bytes: growth of the resident memory while loading and calling once.
+        regions_us: medians of the regions of a plan that was to be traced; else none.
     """
 
     times_us: tuple[float, ...]
     load_us: float
     first_us: float
     resident_bytes: int
+    regions_us: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def race(
                         lap["load_us"],
                         lap["first_us"],
                         lap["resident_bytes"],
+                        tuple(lap.get("regions_us", ())),
                     )
                 )
     return {name: Result(name, tuple(driven)) for name, driven in laps.items()}

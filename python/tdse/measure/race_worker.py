@@ -54,6 +54,9 @@ def main() -> None:
         # TVM's thread pool pins the thread that first uses it, also for the other entries.
         os.sched_setaffinity(0, cores)
     _take_turns(calls, laps, spec["seconds"], random.Random(spec["seed"]))
+    for name, call in calls.items():
+        if isinstance(call, _Traced):
+            laps[name]["regions_us"] = call.regions_us()
     print(json.dumps(laps))
 
 
@@ -96,6 +99,25 @@ def _timed(run: Callable[[], Any]) -> Call:
     return call
 
 
+class _Traced:
+    """Runs of a model, whose regions are timed as well."""
+
+    def __init__(self, model: Any, inputs: Sequence[Array]) -> None:
+        self._model = model
+        self._run = _timed(lambda: model.run(inputs))
+        model.start_trace()
+
+    def __call__(self) -> float:
+        return self._run()
+
+    def regions_us(self) -> list[float]:
+        """The median time of each region."""
+        times_us: list[list[float]] = [[] for _ in self._model.regions]
+        for run in self._model.take_trace():
+            times_us[run.region].append(run.end_us - run.start_us)
+        return [float(np.median(times)) for times in times_us]
+
+
 def _plan(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
     from tdse.runtime import native
     from tdse.runtime.model import model_by_position
@@ -104,7 +126,12 @@ def _plan(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:
     module = native.create_executor(Path(arguments["plan"]).read_bytes())
     for path in arguments["libraries"]:
         module.import_module(native.load_library(path))
-    return _runs(model_by_position(module), arguments["streamed"], inputs)
+    model = model_by_position(module)
+    return (
+        _Traced(model, inputs)
+        if arguments["traced"]
+        else _runs(model, arguments["streamed"], inputs)
+    )
 
 
 def _artefact(arguments: dict[str, Any], inputs: Sequence[Array]) -> Call:

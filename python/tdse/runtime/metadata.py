@@ -118,7 +118,7 @@ class Search(Record):
     """As ``tdse.candidates.Searched``; ``gap`` is within the cost model."""
 
     threads: _Count
-    launch_scale: float
+    in_place: bool
     gap: float | None
     ended: Literal["optimal", "settled", "budget"]
     evaluations: _Count
