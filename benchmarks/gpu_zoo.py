@@ -41,11 +41,12 @@ from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region, form_regions
-from tdse.legality import Legality, find_legality
+from tdse.legality import Legality, chosen_targets, find_legality
 from tdse.measure.accuracy import FLOAT_RELATIVE, INTEGER_STEPS, Difference, difference
 from tdse.measure.activations import Array, random_inputs
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
+from tdse.platform import load_platform
 from tdse.runtime import native
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.runtime.model import Model, model_by_position
@@ -129,12 +130,13 @@ def main() -> int:
     """Entry point; status 1 if a model does not pass."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="+", help=".tflite files, or directories of them")
-    parser.add_argument("--device", default="opencl", help="target to run on, or empty for none")
+    parser.add_argument("--device", default="opencl", help="target to run on: opencl:1, cuda")
     parser.add_argument("--arch", default="sm_87,sm_90", help="to compile for, or empty for none")
     parser.add_argument("--runs", type=int, default=0, help="so many more runs, to find leaks")
     parser.add_argument("--nvcc", action="store_true", help="assemble the source for --arch")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     arguments = parser.parse_args()
+    chosen_targets(load_platform("host"), [arguments.device])
     architectures = [name for name in arguments.arch.split(",") if name]
     lines = []
     for path in _models(arguments.models):
@@ -157,7 +159,7 @@ def examine(
 
     Args:
         graph: the model.
-        device: a target; empty for none.
+        device: a target.
         architectures: such as ``sm_87``.
         runs: to repeat after the first two of ``alone``.
         nvcc: also assemble what is compiled.
@@ -168,7 +170,7 @@ def examine(
     litert, itself = "", None
     with tempfile.TemporaryDirectory(prefix="tdse-gpu-zoo-") as scratch:
         store = RecordStore(current_conditions(), Path(scratch) / "records.sqlite")
-        targets = ["litert", "llvm", *([device] if device else [])]
+        targets = ["litert", "llvm", device]
         with Child(graph, lambda stage, done, total, detail: None) as child:
             legality = ask_targets(graph, child, targets, store)
             inputs = random_inputs(graph, _SEED)
@@ -179,7 +181,7 @@ def examine(
             except (RuntimeError, ValueError) as error:
                 litert = str(error).splitlines()[0]
             placements = {"alone": alone(graph, legality), "mixed": mixed(graph, legality)}
-            for name, assignment in placements.items() if device and not litert else ():
+            for name, assignment in placements.items() if not litert else ():
                 try:
                     made[name] = run_placement(
                         name,
