@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -240,6 +241,36 @@ def float16_weights() -> bytes:
     return write_model([Subgraph(tensors, operators, (0,), (6,))])
 
 
+def sparse_weights() -> bytes:
+    """Float32 FULLY_CONNECTED whose weights are stored row by row without zeros, for DENSIFY."""
+    stored = np.array([1.5, -2.0, 0.5, 3.0], np.float32)
+    tensors = [
+        Tensor("x", (1, 4)),
+        Tensor("stored", (4,), data=stored),
+        Tensor("weights", (3, 4)),
+        Tensor("y", (1, 3)),
+    ]
+    operators = [
+        Operator("DENSIFY", (1,), (2,), schema.DensifyOptionsT()),
+        Operator("FULLY_CONNECTED", (0, 2, -1), (3,), schema.FullyConnectedOptionsT()),
+    ]
+    data = write_model([Subgraph(tensors, operators, (0,), (3,))])
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
+    tensor = model.subgraphs[0].tensors[1]
+    tensor.shape = np.array([3, 4], np.int32)
+    rows, columns = schema.DimensionMetadataT(), schema.DimensionMetadataT()
+    rows.format, rows.denseSize = schema.DimensionType.DENSE, 3
+    columns.format = schema.DimensionType.SPARSE_CSR
+    columns.arraySegmentsType = schema.SparseIndexVector.Int32Vector
+    columns.arraySegments = schema.Int32VectorT([0, 1, 1, 4])
+    columns.arrayIndicesType = schema.SparseIndexVector.Int32Vector
+    columns.arrayIndices = schema.Int32VectorT([2, 0, 1, 3])
+    tensor.sparsity = schema.SparsityParametersT([0, 1], None, [rows, columns])
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 # Models that LiteRT runs.
 RUNNABLE: Mapping[str, Callable[[], bytes]] = {
     build.__name__: build
@@ -257,6 +288,7 @@ RUNNABLE: Mapping[str, Callable[[], bytes]] = {
         dynamic_batch,
         dynamic_output,
         float16_weights,
+        sparse_weights,
     )
 }
 MODELS: Mapping[str, Callable[[], bytes]] = {

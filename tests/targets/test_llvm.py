@@ -182,8 +182,9 @@ def test_state_and_shared_resources_are_refused(llvm: LlvmTarget, model_path: Mo
     assert llvm.supports(graph, 0).reason.startswith("the model can only run whole: ")
 
 
-def test_float16_weights_are_folded(llvm: LlvmTarget, model_path: ModelPath) -> None:
-    path = model_path("float16_weights")
+@pytest.mark.parametrize("name", ["float16_weights", "sparse_weights"])
+def test_constant_operators_are_folded(name: str, llvm: LlvmTarget, model_path: ModelPath) -> None:
+    path = model_path(name)
     graph, inputs = read_tflite(path), random_inputs(path)
     assert all(llvm.supports(graph, op).ok for op in graph.placed_ops)
     (expected,) = run_litert(path, inputs)

@@ -17,10 +17,11 @@ from tvm.relax.frontend.tflite import from_tflite
 
 from tdse.errors import ModelError, TargetError
 from tdse.graph.model import Graph, Op, Tensor
-from tdse.graph.slice import Slice, slice_model
+from tdse.graph.slice import slice_model
 from tdse.graph.unpack import constant_bytes
 from tdse.quiet import quiet_stderr
 
+from .llvm_constants import has_sparse_constants, with_plain_constants
 from .llvm_inline import Inliner, UnsupportedError, check_types, tensor_type, variable
 
 # Kinds that only move, choose or compare elements, so that they do the same to stored integers as
@@ -100,9 +101,9 @@ def import_op(graph: Graph, op_index: int) -> tvm.IRModule:
     if _is_plain_pad(graph, op):
         return _pad(graph, op)
     plain = _is_plain_move(graph, op)
-    data = piece.data
+    data = with_plain_constants(piece.data) if has_sparse_constants(graph, op_index) else piece.data
     if plain or not _names_are_unique(graph, op_index):
-        data = _rewritten(piece, drop_quantization=plain)
+        data = _rewritten(data, drop_quantization=plain)
     # A failed import leaves a block builder behind, which logs a warning when it is destroyed.
     with quiet_stderr():
         try:
@@ -245,13 +246,13 @@ def _is_plain_move(graph: Graph, op: Op) -> bool:
     return bool(quantized) and all(q == quantized[0] for q in quantized)
 
 
-def _rewritten(piece: Slice, *, drop_quantization: bool) -> bytes:
-    """The slice with unique tensor names, and perhaps without quantisation."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(piece.data, 0))
+def _rewritten(data: bytes, *, drop_quantization: bool) -> bytes:
+    """A slice with unique tensor names, and perhaps without quantisation."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
     for index, tensor in enumerate(model.subgraphs[0].tensors):
         tensor.name = f"t{index}"
         if drop_quantization:
             tensor.quantization = None
-    builder = flatbuffers.Builder(len(piece.data))
+    builder = flatbuffers.Builder(len(data))
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
