@@ -23,6 +23,7 @@ struct Task {
   uint64_t item = 0;
   uint32_t region = 0;
   Frame* frame = nullptr;
+  Clock::time_point ready;  // when all that it waits for had ended
 
   bool operator>(const Task& other) const {
     return item != other.item ? item > other.item : region > other.region;
@@ -167,7 +168,7 @@ struct Lanes::Shared {
   void Work(Lane* lane) {
     Task task;
     while (lane->Next(&task)) {
-      loaded->RunRegion(task.frame, task.region);
+      loaded->RunRegion(task.frame, task.region, task.ready);
       if (!lane->End()) return;
       Complete(task);
     }
@@ -188,7 +189,7 @@ struct Lanes::Shared {
   // A region of the same item.
   void Push(const Task& task, uint32_t region) {
     const LaneId id = loaded->plan().regions[region].lanes[task.frame->regions[region].copy];
-    if (lanes[id]->Push({task.item, region, task.frame})) return;
+    if (lanes[id]->Push({task.item, region, task.frame, Clock::now()})) return;
     // Other regions of the item may still be running.
     task.frame->Abandon(task.item, lanes[id]->why_gone());
   }
@@ -262,7 +263,7 @@ void Lanes::Start(Frame* frame) {
   if (plan.regions.empty()) frame->Finish();
   const uint64_t item = frame->item();
   for (uint32_t r = 0; r < plan.regions.size(); ++r) {
-    if (shared_->order.waits_for()[r] == 0) shared_->Push({item, 0, frame}, r);
+    if (shared_->order.waits_for()[r] == 0) shared_->Push({item, 0, frame, {}}, r);
   }
 }
 
