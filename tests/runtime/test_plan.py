@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from tdse.errors import TargetError
 from tdse.runtime import native
-from tdse.runtime.plan import BLOB_ALIGNMENT, Plan, PlanLane, PlanRegion, PlanTensor, Step
+from tdse.runtime.plan import (
+    BLOB_ALIGNMENT,
+    Plan,
+    PlanLane,
+    PlanRegion,
+    PlanTensor,
+    Step,
+    time_limit_ms,
+)
 
 CONSTANT = np.arange(6, dtype=np.float32).tobytes()
 
