@@ -21,6 +21,7 @@ from tdse.runtime.plan import (
     PlanRegion,
     PlanTensor,
     Step,
+    time_limit_ms,
 )
 
 CONSTANT = np.arange(6, dtype=np.float32).tobytes()
