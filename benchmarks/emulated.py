@@ -51,7 +51,7 @@ class Line:
         stream_us: between two results of a stream of it.
         stream_sequential_us: the same placement, one step after another.
         short_share: share of the steps of both that are modelled to take less than 1 ms.
-        jitter_us: by how much a step takes longer than modelled, in the median.
+        jitter_us: by how much later than modelled a step ends, in the median.
     """
 
     board: str
@@ -171,7 +171,8 @@ def _line(
             model = model_by_position(executor.module())
             time = stream_us if name == "stream" else run_us
             timed[name, one_lane] = time(model, inputs, seconds)
-            late_us += lateness_us(model, made.emulated, inputs)
+            if one_lane:
+                late_us += lateness_us(model, made.emulated, inputs)
     steps = [*fast.emulated.steps, *wide.emulated.steps]
     return Line(
         board=board.name,

@@ -3,7 +3,9 @@
 #include <sys/prctl.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -38,10 +40,9 @@ Header ReadHeader(const Plan& plan, const PlanRegion& region) {
   return header;
 }
 
-int64_t NowNs() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * kNanosecondsPerSecond + now.tv_nsec;
+// As CLOCK_MONOTONIC counts, which is what the steady clock reads.
+int64_t Nanoseconds(Clock::time_point time) {
+  return std::chrono::nanoseconds(time.time_since_epoch()).count();
 }
 
 // A thread that is not a real-time one may be woken late by its timer slack, by default 50 us.
@@ -84,12 +85,18 @@ class BoundEmulatedRegion final : public BoundRegion {
         copies_(std::move(copies)),
         host_(std::move(host)) {}
 
-  void Run() override {
-    const int64_t deadline_ns = NowNs() + modelled_ns_;
+  void Run() override { RunSince(Clock::now()); }
+
+  void RunSince(Clock::time_point ready) override {
+    // Of the device that this thread stands for: it is free again when the modelled time is over,
+    // not when the thread is awake.
+    thread_local int64_t free_ns = 0;
+    const int64_t deadline_ns = std::max(free_ns, Nanoseconds(ready)) + modelled_ns_;
     if (host_ != nullptr) host_->Run();
     for (const Copy& copy : copies_) {
       if (copy.bytes > 0) std::memcpy(copy.to, copy.from, copy.bytes);
     }
+    free_ns = std::max(deadline_ns, Nanoseconds(Clock::now()));
     SleepUntil(deadline_ns);
   }
 

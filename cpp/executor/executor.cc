@@ -157,7 +157,8 @@ void Executor::Start(Frame* frame) {
     return;
   }
   const std::lock_guard<std::mutex> lock(running_);
-  for (uint32_t r = 0; r < plan().regions.size(); ++r) loaded_->RunRegion(frame, r);
+  const Clock::time_point ready = Clock::now();
+  for (uint32_t r = 0; r < plan().regions.size(); ++r) loaded_->RunRegion(frame, r, ready);
   frame->Finish();
 }
 

@@ -23,6 +23,7 @@ struct Task {
   uint64_t item = 0;
   uint32_t region = 0;
   Frame* frame = nullptr;
+  Clock::time_point ready;  // when all that it waits for had ended
 
   bool operator>(const Task& other) const {
     return item != other.item ? item > other.item : region > other.region;
@@ -65,7 +66,8 @@ class Lanes::Lane {
     tasks_.pop_back();
     has_work_.store(!tasks_.empty() || stops_, std::memory_order_relaxed);
     running_ = *task;
-    if (plan_.timeout_ms > 0) started_ = Clock::now();
+    looks_ = 0;
+    if (plan_.timeout_ms > 0) next_look_ = Clock::now() + LookEvery();
     return true;
   }
 
@@ -108,15 +110,16 @@ class Lanes::Lane {
   // when to look again.
   Clock::time_point RetireIfHung(const Plan& plan) {
     if (plan_.timeout_ms == 0) return Clock::time_point::max();
-    const auto timeout = std::chrono::milliseconds(plan_.timeout_ms);
     std::vector<Task> lost;
     Task hung;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       const Clock::time_point now = Clock::now();
       if (!gone_.empty()) return Clock::time_point::max();
-      if (running_.frame == nullptr) return now + timeout;
-      if (now < started_ + timeout) return started_ + timeout;
+      if (running_.frame == nullptr) return now + LookEvery();
+      if (now < next_look_) return next_look_;
+      next_look_ = now + LookEvery();
+      if (++looks_ < kLooks) return next_look_;
       hung = running_;
       gone_ = "lane " + plan_.name + " is gone: region " + plan.regions[hung.region].name +
               " did not end within " + std::to_string(plan_.timeout_ms) + " ms";
@@ -137,6 +140,15 @@ class Lanes::Lane {
   const std::string& why_gone() const { return gone_; }
 
  private:
+  // A lane hangs if it is in the same region at each of so many looks. One look at the end would
+  // take a process that was stopped, or swapped out, for one that hangs: it finds a great deal of
+  // time gone by in which no thread of it could do anything.
+  static constexpr int kLooks = 8;
+
+  Clock::duration LookEvery() const {
+    return Clock::duration(std::chrono::milliseconds(plan_.timeout_ms)) / kLooks;
+  }
+
   const PlanLane& plan_;
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -147,7 +159,8 @@ class Lanes::Lane {
   bool stops_ = false;
   bool has_ended_ = false;
   Task running_;  // without a frame: none
-  Clock::time_point started_;
+  int looks_ = 0;  // during which it was running
+  Clock::time_point next_look_;
   std::string gone_;  // why; empty while it is not
   std::atomic<bool> is_gone_{false};
 };
@@ -167,7 +180,7 @@ struct Lanes::Shared {
   void Work(Lane* lane) {
     Task task;
     while (lane->Next(&task)) {
-      loaded->RunRegion(task.frame, task.region);
+      loaded->RunRegion(task.frame, task.region, task.ready);
       if (!lane->End()) return;
       Complete(task);
     }
@@ -188,7 +201,7 @@ struct Lanes::Shared {
   // A region of the same item.
   void Push(const Task& task, uint32_t region) {
     const LaneId id = loaded->plan().regions[region].lanes[task.frame->regions[region].copy];
-    if (lanes[id]->Push({task.item, region, task.frame})) return;
+    if (lanes[id]->Push({task.item, region, task.frame, Clock::now()})) return;
     // Other regions of the item may still be running.
     task.frame->Abandon(task.item, lanes[id]->why_gone());
   }
@@ -262,7 +275,7 @@ void Lanes::Start(Frame* frame) {
   if (plan.regions.empty()) frame->Finish();
   const uint64_t item = frame->item();
   for (uint32_t r = 0; r < plan.regions.size(); ++r) {
-    if (shared_->order.waits_for()[r] == 0) shared_->Push({item, 0, frame}, r);
+    if (shared_->order.waits_for()[r] == 0) shared_->Push({item, 0, frame, {}}, r);
   }
 }
 

@@ -56,15 +56,15 @@ Frame* LoadedPlan::NewFrame() {
   return frames_.back().get();
 }
 
-void LoadedPlan::RunRegion(Frame* frame, uint32_t region) {
+void LoadedPlan::RunRegion(Frame* frame, uint32_t region, Clock::time_point ready) {
   if (frame->HasFailed()) return;
   const bool is_traced = trace_.is_on();
   if (!is_traced && frame->region_us == nullptr) {
-    RunOrFail(frame, region);
+    RunOrFail(frame, region, ready);
     return;
   }
   const Clock::time_point start = Clock::now();
-  RunOrFail(frame, region);
+  RunOrFail(frame, region, ready);
   const Clock::time_point end = Clock::now();
   if (frame->region_us != nullptr) {
     frame->region_us[region] = std::chrono::duration<double, std::micro>(end - start).count();
@@ -75,12 +75,12 @@ void LoadedPlan::RunRegion(Frame* frame, uint32_t region) {
   }
 }
 
-void LoadedPlan::RunOrFail(Frame* frame, uint32_t region) {
+void LoadedPlan::RunOrFail(Frame* frame, uint32_t region, Clock::time_point ready) {
   Frame::PerRegion& state = frame->regions[region];
   std::unique_ptr<BoundRegion>& bound = state.bound[state.copy];
   try {
     if (bound == nullptr) bound = regions_[region][state.copy]->Bind(frame->tensors());
-    bound->Run();
+    bound->RunSince(ready);
   } catch (...) {
     frame->Fail(Named(plan_->regions[region], CurrentError()));
   }

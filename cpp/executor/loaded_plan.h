@@ -36,12 +36,12 @@ class LoadedPlan {
   // Lives as long as this. Throws std::runtime_error if there is not enough memory.
   Frame* NewFrame();
 
-  // Runs the copy of a region that the frame says. Throws nothing: the frame fails instead. Does
-  // nothing if it has failed already.
-  void RunRegion(Frame* frame, uint32_t region);
+  // Runs the copy of a region that the frame says, all whose inputs were there at `ready`. Throws
+  // nothing: the frame fails instead. Does nothing if it has failed already.
+  void RunRegion(Frame* frame, uint32_t region, Clock::time_point ready);
 
  private:
-  void RunOrFail(Frame* frame, uint32_t region);
+  void RunOrFail(Frame* frame, uint32_t region, Clock::time_point ready);
 
   const std::shared_ptr<const Plan> plan_;
   const FrameLayout layout_;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "plan.h"
+#include "waiting.h"
 
 namespace tdse {
 
@@ -23,6 +24,9 @@ class BoundRegion {
   // Reads the inputs and overwrites the outputs, which are complete when it returns. Allocates
   // nothing. Throws std::exception.
   virtual void Run() = 0;
+  // Likewise, of a region that could have started at `ready`: all that it reads was there. Only who
+  // keeps a modelled time needs to know.
+  virtual void RunSince(Clock::time_point /*ready*/) { Run(); }
 };
 
 // A compiled region. Each item of a stream that is in flight has a frame, buffers of its own, and a

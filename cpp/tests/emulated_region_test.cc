@@ -64,7 +64,8 @@ TEST(EmulatedTransfersCarryAndTakeTheirTime) {
   const Values inputs = RandomInputs(made.plan, 0);
   CHECK(RunExecutor(&executor, made.plan, inputs) == inputs);
   const double cpu_us = CpuUs();
-  for (const double us : executor.Profile(4, {inputs[0].data()})) CHECK(us >= kModelledUs);
+  // A region that begins late, because the thread was awake late, ends in time all the same.
+  for (const double us : executor.TimeRuns(4, {inputs[0].data()})) CHECK(us >= 3 * kModelledUs);
   // 60 ms went by.
   CHECK(CpuUs() - cpu_us < 2 * kModelledUs);
 }
@@ -117,7 +118,7 @@ TEST(EmulatedRegionsComputeHere) {
   Executor executor(Shared(made.plan), Emulated({{"litert", host}}));
   const Values inputs = RandomInputs(made.plan, 1);
   CHECK(RunExecutor(&executor, made.plan, inputs) == ExpectedOutputs(fake, inputs));
-  for (const double us : executor.Profile(1, {inputs[0].data()})) CHECK(us >= kModelledUs);
+  for (const double us : executor.TimeRuns(1, {inputs[0].data()})) CHECK(us >= 2 * kModelledUs);
 }
 
 TEST(EmulatedRegionsThatDoNotFitAreRefused) {

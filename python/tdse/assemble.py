@@ -14,7 +14,7 @@ from tdse.graph.regions import Region
 from tdse.link import write_library
 from tdse.runtime import native
 from tdse.runtime.model import Model, model_by_position
-from tdse.runtime.plan import SPIN_US, Plan, PlanLane, PlanRegion, PlanTensor, Step
+from tdse.runtime.plan import SPIN_US, Plan, PlanLane, PlanRegion, PlanTensor, Step, time_limit_ms
 from tdse.targets import CompiledRegion, get_target
 
 # Lanes that run different parts of one item wait for each other many times within a run, and the
@@ -68,11 +68,17 @@ class Compiled:
     libraries: tuple[Any, ...]
     threads: int
 
-    def whole(self) -> Assembly:
-        """All regions in one executor; inputs and outputs are the model's."""
+    def whole(self, expected_us: float | None = None) -> Assembly:
+        """All regions in one executor; inputs and outputs are the model's.
+
+        Args:
+            expected_us: what a run takes, from which lanes have their time limit; None for none.
+        """
         graph = self.graph
         plan = _plan(graph, graph.inputs, graph.outputs, self.regions, self.results, self.threads)
-        return Assembly(plan, self.libraries)
+        limit_ms = time_limit_ms(expected_us, len(plan.lanes))
+        lanes = tuple(dataclasses.replace(lane, timeout_ms=limit_ms) for lane in plan.lanes)
+        return Assembly(dataclasses.replace(plan, lanes=lanes), self.libraries)
 
     def alone(self, position: int) -> Assembly:
         """The region at ``position`` in an executor of its own; inputs and outputs are its own."""
@@ -123,13 +129,15 @@ def assemble(
     *,
     threads: int,
     bodies: Mapping[int, Any] | None = None,
+    expected_us: float | None = None,
 ) -> Any:
-    """Compile ``regions`` and join them into one module; see ``compile_regions``.
+    """Compile ``regions`` and join them into one module; see ``compile_regions`` and ``whole``.
 
     Returns:
         A ``tvm_ffi`` module of kind ``tdse_executor``, the compiled kernels imported into it.
     """
-    return compile_regions(graph, regions, threads=threads, bodies=bodies).whole().module()
+    compiled = compile_regions(graph, regions, threads=threads, bodies=bodies)
+    return compiled.whole(expected_us).module()
 
 
 def no_region_computes(graph: Graph, output: int) -> TargetError:

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple
 from functools import partial
@@ -339,9 +340,12 @@ def _emulate(worker: _Worker, *, emulated: str, seed: int, module: str) -> dict[
     values = worker.values(seed)
     worker.at("building", "", [])
     graph = worker.graph
-    executor = emulated_executor(graph, Emulated.model_validate_json(emulated), values)
-    model = model_by_position(executor.module())
+    steps = Emulated.model_validate_json(emulated)
+    model = model_by_position(emulated_executor(graph, steps, values).module())
+    begun = time.perf_counter()
     outputs = model.run([values[index] for index in graph.inputs])
+    measured_us = 1e6 * (time.perf_counter() - begun)
+    executor = emulated_executor(graph, steps, values, measured_us=measured_us)
     gap = difference(outputs, [values[index] for index in graph.outputs])
     write_library(wrap_in_vm(executor.module(), graph), Path(module))
     return {"host_kinds": executor.host_kinds, "difference": asdict(gap)}

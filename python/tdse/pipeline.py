@@ -14,7 +14,7 @@ import tdse
 from tdse.admission import admit
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.cost.table import MEASURED, NOT_LEGAL
-from tdse.emulation.emulate import Emulation, demand_mode
+from tdse.emulation.emulate import Emulation, demand_mode, emulate_given
 from tdse.emulation.emulate import emulate as emulated_placement
 from tdse.emulation.executor import KIND
 from tdse.errors import PlacementError, TargetError, UsageError
@@ -134,17 +134,22 @@ def compile(
     with Child(graph, say) as child:
         decision = front = emulation = None
         if mode is not None:
-            _demand_for_emulated(targets, threads, placement)
-            emulation = emulated_placement(
-                graph,
-                board,
-                mode,
-                objective=objective,
-                pins=pins,
-                seed=seed,
-                budget_s=budget_s,
-                say=say,
-            )
+            _demand_for_emulated(targets, threads)
+            if placement is None:
+                emulation = emulated_placement(
+                    graph,
+                    board,
+                    mode,
+                    objective=objective,
+                    pins=pins,
+                    seed=seed,
+                    budget_s=budget_s,
+                    say=say,
+                )
+            else:
+                _demand_nothing_to_choose(pins, targets, threads, objective)
+                given = given_placement(graph, placement)
+                emulation = emulate_given(graph, board, mode, given.placement, seed=seed)
             chosen = emulation.placement
         elif placement is None:
             decision = decide(graph, options, child=child, progress=say)
@@ -152,10 +157,7 @@ def compile(
             gap = decision.contest.winner.difference or Difference()
             front = _front(graph, decision, options)
         else:
-            if pins or targets or threads is not None or objective != "latency":
-                raise UsageError(
-                    "a placement leaves nothing to pin or to choose", hint="give one only"
-                )
+            _demand_nothing_to_choose(pins, targets, threads, objective)
             demand_host(board)
             given = given_placement(graph, placement)
             chosen, front = given.placement, given.front
@@ -233,22 +235,32 @@ def _emulated_metadata(emulation: Emulation, objective: str) -> dict[str, Any]:
     """What is other than of a board that is there."""
     return {
         "emulated": emulation.emulated.model_dump(mode="json"),
-        "objective": objective,
+        "objective": objective if emulation.searches else None,
         "lanes": len(emulation.emulated.lanes),
         "region_kinds": [KIND] * len(emulation.emulated.steps),
         "searches": [asdict(one) for one in emulation.searches],
     }
 
 
-def _demand_for_emulated(
-    targets: Sequence[str] | None, threads: int | None, placement: object
+def _demand_nothing_to_choose(
+    pins: Sequence[str], targets: Sequence[str] | None, threads: int | None, objective: str
 ) -> None:
+    """Refuse what a given placement has decided.
+
+    Raises:
+        UsageError: something of it is given as well.
+    """
+    if pins or targets or threads is not None or objective != "latency":
+        raise UsageError("a placement leaves nothing to pin or to choose", hint="give one only")
+
+
+def _demand_for_emulated(targets: Sequence[str] | None, threads: int | None) -> None:
     """Refuse what is said of devices that are there.
 
     Raises:
         UsageError: says which.
     """
-    given = {"--targets": targets, "--threads": threads, "--placement": placement}
+    given = {"--targets": targets, "--threads": threads}
     for option, value in given.items():
         if value:
             raise UsageError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tdse.cli import main, tdsec
 from tdse.emulation.bench import bench_emulated
 from tdse.errors import PlacementError, UsageError
 from tdse.runtime.model import Model
+from tdse.search.placement import load_placement
 
 pytestmark = pytest.mark.tvm
 
@@ -93,11 +94,13 @@ def test_steps_keep_their_lanes_for_their_times(make: Make, branches: Path, mode
     model = tdse.load(make(mode))
     steps = _is_traced(model, random_inputs(branches.read_bytes(), seed=0))
     assert {step["place"] for step in steps} == {"cpu", "npu", "cpu-npu"}
-    for step in steps:
-        # Never less; how much more depends on the machine.
-        assert step["to"] - step["from"] >= step["modelled_us"]
     for lane in range(len(model.lanes)):
         on = sorted((step["from"], step["to"]) for step in steps if step["lane"] == lane)
+        # Never ahead of the model; how much behind depends on the machine.
+        modelled_us = [step["modelled_us"] for step in steps if step["lane"] == lane]
+        assert all(
+            end >= so_far for (_, end), so_far in zip(on, accumulate(modelled_us), strict=True)
+        )
         assert all(end <= start for (_, end), (start, _) in pairwise(on))
     arms = [step for step in steps if set(step["ops"]) & {1, 2, 3, 4, 5, 6}]
     assert any(
@@ -179,6 +182,83 @@ def test_everything_that_is_printed_is_labelled(
     assert "emulated: not here" in capsys.readouterr().out
     assert tdsec.main([str(branches), "--explain", *platform]) == 0
     assert "not npu: hard_swish is not among its kinds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("objective", ["latency", "throughput"])
+def test_a_given_placement_is_taken_as_it_is(
+    make: Make, branches: Path, board_file: Path, tmp_path: Path, objective: str
+) -> None:
+    first = make("timing", objective)
+    made = [
+        tdse.compile(
+            branches,
+            out=tmp_path / str(attempt),
+            platform=str(board_file),
+            emulate="timing",
+            placement=first / "placement.json",
+        )
+        for attempt in range(2)
+    ]
+    assert made[0].placement == made[1].placement
+    assert made[0].metadata["emulated"] == made[1].metadata["emulated"]
+    assert made[0].metadata["searches"] == []
+    given = load_placement(first / "placement.json")
+    assert made[0].placement.ops == given.ops
+    assert {(r.ops, len(r.lanes)) for r in made[0].placement.regions} == {
+        (r.ops, len(r.lanes)) for r in given.regions
+    }
+    assert made[0].placement.predicted_us == pytest.approx(given.predicted_us, rel=0.1)
+    assert tdse.load(made[0].out).run(tdse.load(first).random_inputs(0))
+
+
+def test_given_placements_that_a_board_cannot_have(
+    make: Make, branches: Path, board_file: Path, tmp_path: Path
+) -> None:
+    placement = (make("timing") / "placement.json").read_text()
+    copied = (make("timing", "throughput") / "placement.json").read_text()
+    swish = next(op["label"] for op in json.loads(placement)["ops"] if "hard_swish" in op["label"])
+
+    def elsewhere(text: str) -> str:
+        value = json.loads(text)
+        op = next(op for op in value["ops"] if op["label"] == swish)
+        region = next(one for one in value["regions"] if op["index"] in one["ops"])
+        for one in value["ops"]:
+            if one["index"] in region["ops"]:
+                one["device"] = "npu"
+        region["device"] = "npu"
+        return json.dumps(value)
+
+    def one_copy_less(text: str) -> str:
+        value = json.loads(text)
+        region = next(one for one in value["regions"] if len(one["lanes"]) > 1)
+        region["lanes"] = region["lanes"][:1]
+        return json.dumps(value)
+
+    compiling: dict[str, Any] = {"platform": str(board_file), "emulate": "timing"}
+    for number, (text, why) in enumerate(
+        (
+            (placement.replace('"emulated"', '"litert"'), "is not for an emulated board"),
+            (placement.replace('"npu"', '"tpu"'), "there is no device tpu"),
+            (elsewhere(placement), f"{swish} does not run on npu"),
+            *([(one_copy_less(copied), "has 1 lanes")] * _has_copies(copied)),
+        )
+    ):
+        file = tmp_path / f"{number}.json"
+        file.write_text(text)
+        with pytest.raises(PlacementError, match=why):
+            tdse.compile(branches, out=tmp_path / "out", placement=file, **compiling)
+    with pytest.raises(UsageError, match="leaves nothing to pin"):
+        tdse.compile(branches, out=tmp_path / "out", placement=file, pins=["0=cpu"], **compiling)
+
+
+def _has_copies(text: str) -> bool:
+    return any(len(region["lanes"]) > 1 for region in json.loads(text)["regions"])
+
+
+def test_lanes_have_time_limits(make: Make) -> None:
+    model = tdse.load(make("timing"))
+    assert len(model.lanes) > 1
+    assert {lane["timeout_ms"] for lane in model.lanes} == {60_000}
 
 
 def _refused(command: Callable[[list[str]], int], *arguments: object) -> int:

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from tdse.errors import TargetError
 from tdse.runtime import native
-from tdse.runtime.plan import BLOB_ALIGNMENT, Plan, PlanLane, PlanRegion, PlanTensor, Step
+from tdse.runtime.plan import (
+    BLOB_ALIGNMENT,
+    Plan,
+    PlanLane,
+    PlanRegion,
+    PlanTensor,
+    Step,
+    time_limit_ms,
+)
 
 CONSTANT = np.arange(6, dtype=np.float32).tobytes()
 
@@ -57,6 +65,20 @@ def describe(plan: bytes) -> dict[str, object]:
     description = json.loads(native.create_executor(plan)["describe"]())
     assert isinstance(description, dict)
     return description
+
+
+@pytest.mark.parametrize(
+    ("expected_us", "lanes", "limit_ms"),
+    [
+        (1e3, 2, 60_000),  # never within a minute
+        (5e6, 2, 500_000),  # a hundred runs
+        (1e12, 2, 2**32 - 1),
+        (None, 2, 0),
+        (1e3, 1, 0),  # the caller's own thread
+    ],
+)
+def test_time_limits(expected_us: float | None, lanes: int, limit_ms: int) -> None:
+    assert time_limit_ms(expected_us, lanes) == limit_ms
 
 
 def test_round_trip() -> None:

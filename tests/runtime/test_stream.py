@@ -8,10 +8,12 @@ import gc
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -320,6 +322,48 @@ def test_a_process_ends_with_a_stream_that_goes_on(end: str) -> None:
     )
     assert (process.stdout, process.stderr) == ("[2] [3]\n", "")
     assert process.returncode == (3 if "3" in end else 0)
+
+
+def test_a_process_that_was_stopped_does_not_hang() -> None:
+    """A region in the middle of which the process is stopped for longer than the time limit."""
+    code = """
+    import time
+    import numpy as np
+    import tvm_ffi
+    import test_stream
+    from tdse.runtime import native
+    native.register()
+    regions = test_stream.Regions()
+    regions.hangs = 3
+    regions.go_on.wait = lambda timeout: [time.sleep(0.05) for _ in range(6)]
+    tvm_ffi.register_global_func("tdse.litert_interpreter", regions.make, override=True)
+    model = test_stream.pipeline(2, timeout_ms=1000)
+    print("ready", flush=True)
+    print(model(np.array([3])))
+    """
+    path = [str(Path(__file__).parent), *sys.path]
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1.3)
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.read() == "[5]\n"
+
+
+def test_lanes_that_are_compiled_have_time_limits(branches: Path) -> None:
+    graph = read_tflite(branches)
+    alone = form_regions(graph, dict.fromkeys(graph.placed_ops, "litert"))
+    twice = [dataclasses.replace(region, lanes=(0, 1)) for region in alone]
+    for regions_, limits_ms in ((alone, [0]), (twice, [200_000, 200_000])):
+        assembly = compile_regions(graph, regions_, threads=1).whole(expected_us=2e6)
+        assert [lane["timeout_ms"] for lane in assembly.model().lanes] == limits_ms
 
 
 def test_a_trace(regions: Regions) -> None:

@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Jitter:
-    """By how much steps took longer than modelled, microseconds.
+    """By how much later than modelled steps end, microseconds.
 
     Attributes:
         median_us: over the steps of a few runs.
@@ -73,7 +73,7 @@ class Jitter:
 
     @staticmethod
     def of(late_us: Sequence[float], emulated: Emulated) -> Jitter:
-        """That of steps that took so much longer."""
+        """That of steps that end so much later."""
         median_us, p90_us, most_us = (float(x) for x in np.percentile(late_us, (50, 90, 100)))
         short = sum(step.modelled_us < SHORT_US for step in emulated.steps)
         return Jitter(median_us, p90_us, most_us, short, len(emulated.steps))
@@ -173,7 +173,7 @@ def bench_emulated(
             for medians_us, timed in ((ours_us, artefact), (sequential_us, sequential)):
                 time_us = stream_us if stream else run_us
                 medians_us.append(time_us(timed, cases[0], seconds / 2))
-        late_us = lateness_us(artefact, emulated, cases[0])
+        late_us = lateness_us(sequential, emulated, cases[0])
     predicted_us = emulated.predicted_period_us if stream else emulated.predicted_us
     return EmulatedReport(
         emulated,
@@ -202,16 +202,22 @@ def stream_us(model: Model, inputs: Sequence[Array], seconds: float) -> float:
     return model.time_period(inputs, max(least, int(seconds * 1e6 / per_item_us)))
 
 
-def lateness_us(model: Model, emulated: Emulated, inputs: Sequence[Array]) -> list[float]:
-    """By how much each step of a few runs took longer than modelled."""
-    model.run(inputs)
-    model.start_trace()
+def lateness_us(sequential: Model, emulated: Emulated, inputs: Sequence[Array]) -> list[float]:
+    """By how much later than modelled each step of a few runs ends, one step after another.
+
+    A thread that is late with one step is not later with the next one for that reason.
+    """
+    sequential.run(inputs)
+    late_us = []
     for _ in range(_TRACED_RUNS):
-        model.run(inputs)
-    return [
-        run.end_us - run.start_us - emulated.steps[run.region].modelled_us
-        for run in model.take_trace()
-    ]
+        sequential.start_trace()
+        sequential.run(inputs)
+        steps = sequential.take_trace()
+        due_us = steps[0].start_us
+        for step in steps:
+            due_us += emulated.steps[step.region].modelled_us
+            late_us.append(step.end_us - due_us)
+    return late_us
 
 
 def _write_sequential(child: Child, emulated: Emulated, seed: int, plan: Path) -> None:

@@ -11,6 +11,7 @@ from tdse.candidates import Searched
 from tdse.child import Progress
 from tdse.emulation.costs import emulated_problem
 from tdse.emulation.executor import KIND
+from tdse.emulation.given import given_outcome
 from tdse.emulation.layout import lay_out
 from tdse.emulation.stream import stream_period_us
 from tdse.errors import PlatformError, UsageError
@@ -105,6 +106,28 @@ def emulate(
         _placement(graph, emulated, seed),
         tuple(Searched.of(found, 1) for found in founds),
     )
+
+
+def emulate_given(
+    graph: Graph, board: Platform, mode: Mode, placement: Placement, *, seed: int = 0
+) -> Emulation:
+    """The emulation of a placement that a user gives; nothing is searched.
+
+    Args:
+        graph: the model.
+        board: an emulated platform.
+        mode: how results come about.
+        placement: of this model; its regions can run in their order.
+        seed: that the placement file says.
+
+    Raises:
+        PlacementError: it is not for this board, or the board cannot run it.
+        ModelError, PlatformError: as of ``emulate``.
+    """
+    problem = emulated_problem(graph, board, {})
+    outcome, copies = given_outcome(graph, board, problem, placement, KIND)
+    emulated = _emulated(graph, board, problem, outcome, mode, copies=copies)
+    return Emulation(emulated, _placement(graph, emulated, seed), ())
 
 
 def demand_mode(board: Platform, mode: str | None) -> Mode | None:

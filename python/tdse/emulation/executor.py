@@ -17,7 +17,7 @@ from tdse.graph.regions import Region
 from tdse.graph.slice import slice_model
 from tdse.runtime import native
 from tdse.runtime.emulated import Emulated, Step
-from tdse.runtime.plan import BLOB_ALIGNMENT, Plan, PlanLane, PlanRegion, PlanTensor
+from tdse.runtime.plan import BLOB_ALIGNMENT, Plan, PlanLane, PlanRegion, PlanTensor, time_limit_ms
 from tdse.targets import get_target
 
 KIND = "emulated"
@@ -66,7 +66,12 @@ class EmulatedExecutor:
 
 
 def emulated_executor(
-    graph: Graph, emulated: Emulated, values: Mapping[int, Array], *, one_lane: bool = False
+    graph: Graph,
+    emulated: Emulated,
+    values: Mapping[int, Array],
+    *,
+    one_lane: bool = False,
+    measured_us: float = 0.0,
 ) -> EmulatedExecutor:
     """The executor of a model on an emulated board.
 
@@ -76,6 +81,8 @@ def emulated_executor(
         values: what is recorded of the model's outputs, tensor index to array; not looked at where
             results are computed.
         one_lane: one step after another, whatever lanes they are for.
+        measured_us: what a run took on this machine, which may be slower than modelled; a lane's
+            time limit allows for it.
 
     Raises:
         TargetError: LiteRT cannot run a region, or an output is computed by no region.
@@ -95,7 +102,8 @@ def emulated_executor(
     outputs = tuple(planner.output_id(tensor) for tensor in graph.outputs)
     # A lane sleeps at once when there is nothing to do: to spin would use a CPU.
     names = [f"{emulated.board} (emulated)"] if one_lane else emulated.lanes
-    lanes_of_plan = tuple(PlanLane(name, spin_us=0) for name in names)
+    limit_ms = time_limit_ms(max(emulated.sequential_us, measured_us), len(names))
+    lanes_of_plan = tuple(PlanLane(name, spin_us=0, timeout_ms=limit_ms) for name in names)
     plan = Plan(tuple(planner.tensors), inputs, outputs, tuple(regions), lanes_of_plan)
     return EmulatedExecutor(plan, tuple(host_kinds))
 

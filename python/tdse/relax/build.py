@@ -11,6 +11,7 @@ from tdse.assemble import assemble
 from tdse.errors import ArtefactError, TdseError
 from tdse.graph.model import Graph
 from tdse.runtime import native
+from tdse.search.placement import Placement
 from tdse.targets.llvm_inline import tensor_type
 
 from . import attributes
@@ -70,7 +71,15 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
         )
     found = read_regions(module, graph)
     bodies = BodiesInModule(module, found.op_functions, graph.name)
-    executor = assemble(graph, found.regions, threads=found.threads, bodies=bodies)
+    text = str(attributes.attribute(module, attributes.PLACEMENT))
+    placement = Placement.model_validate_json(text)
+    executor = assemble(
+        graph,
+        found.regions,
+        threads=found.threads,
+        bodies=bodies,
+        expected_us=placement.predicted_us,
+    )
     return wrap_in_vm(executor, graph)
 
 

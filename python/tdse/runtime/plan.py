@@ -15,6 +15,7 @@ Little endian; ``str`` is a u32 length and UTF-8 bytes, ``ids`` a u32 count and 
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,13 @@ DEVICE_KINDS = ("opencl", "cuda")
 # machines (benchmarks/executor.py). A thread that spins for as long before it sleeps waits at most
 # twice as long as one that knows beforehand which is better.
 SPIN_US = 50
+
+# A region counts as hung after so many times what a whole run is predicted or measured to take: a
+# board that is throttled tenfold beside another process is far from it. And not before so long:
+# what is swapped out, or compiles kernels at its first run, may take many seconds of it.
+_TIMES_EXPECTED = 100
+_LEAST_LIMIT_MS = 60_000
+_MOST_LIMIT_MS = 2**32 - 1
 
 # DLDataTypeCode and bits of the element types that a tensor at a region's border can have.
 _TYPES = {
@@ -100,6 +108,22 @@ class PlanLane:
     cpus: tuple[int, ...] = ()
     spin_us: int = SPIN_US
     timeout_ms: int = 0
+
+
+def time_limit_ms(expected_us: float | None, n_lanes: int) -> int:
+    """The time limit of each lane of a plan, milliseconds; 0: none.
+
+    One lane is the caller's own thread, which nobody could leave behind; to give it another one
+    would cost every run a wake-up.
+
+    Args:
+        expected_us: what a whole run takes; None if nothing is known.
+        n_lanes: lanes of the plan.
+    """
+    if expected_us is None or n_lanes < 2:
+        return 0
+    limit_ms = max(_LEAST_LIMIT_MS, math.ceil(_TIMES_EXPECTED * expected_us / 1e3))
+    return min(limit_ms, _MOST_LIMIT_MS)
 
 
 @dataclass(frozen=True)
