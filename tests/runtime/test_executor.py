@@ -322,7 +322,7 @@ def counting_regions() -> Iterator[None]:
 
         return tvm_ffi.convert(run)
 
-    name = "tdse.litert_interpreter"
+    name = "tdse.region.litert_interpreter"
     real = tvm_ffi.get_global_func(name)
     tvm_ffi.register_global_func(name, make, override=True)
     yield
