@@ -23,8 +23,11 @@ from .runtime import LIBRARY, openvino_library
 # OpenVINO's names of the element types that differ from numpy's.
 _TYPES = {
     "boolean": "bool",
-    **{f"{letter}{bits}": f"{name}{bits}" for letter, name in (("i", "int"), ("u", "uint"))
-       for bits in (8, 16, 32, 64)},
+    **{
+        f"{letter}{bits}": f"{name}{bits}"
+        for letter, name in (("i", "int"), ("u", "uint"))
+        for bits in (8, 16, 32, 64)
+    },
     **{f"f{bits}": f"float{bits}" for bits in (16, 32, 64)},
 }
 
@@ -123,7 +126,8 @@ def _border(port: Any) -> tuple[str, tuple[int, ...]]:
     kind = port.get_element_type().get_type_name()
     shape = port.get_partial_shape()
     sizes = tuple(
-        size.get_length() if size.is_static else -1 for size in (shape if shape.rank.is_static else ())
+        size.get_length() if size.is_static else -1
+        for size in (shape if shape.rank.is_static else ())
     )
     return _TYPES.get(kind, kind), sizes
 
