@@ -133,7 +133,7 @@ def _border(port: Any) -> tuple[str, tuple[int, ...]]:
 
 
 def _serialised(model: Any) -> bytes:
-    """The form that ``cpp/openvino/openvino_region.cc`` reads: u64 bytes of the XML, XML, weights."""
+    """What ``cpp/openvino/openvino_region.cc`` reads: u64 bytes of the XML, XML, weights."""
     import openvino
 
     with tempfile.TemporaryDirectory(prefix="tdse-openvino-") as directory:

@@ -210,6 +210,8 @@ def test_unknown_kind() -> None:
 
 
 def test_another_package_brings_a_kind_of_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tvm_ffi
+
     def make(blob: bytes, threads: int, sizes: Sequence[int]) -> object:
         assert (bytes(blob), threads, list(sizes)) == (b"shift", 2, [3, 3])
 

@@ -12,10 +12,11 @@ from tdse.errors import UsageError
 from tdse.graph import Graph, Region, read_tflite
 from tdse.legality import chosen_targets
 from tdse.measure.accuracy import difference
-from tdse.measure.activations import random_inputs
+from tdse.measure.activations import activations, random_inputs
 from tdse.platform import Device, Platform
 from tdse.runtime.litert import run_litert
 from tdse.targets import get_target
+from tdse.verify import verified_regions
 from tdse_openvino import target as module
 from tdse_openvino.target import OpenvinoTarget
 
@@ -35,14 +36,18 @@ def test_is_found_by_its_entry_point() -> None:
 @needs_openvino
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["tiny_conv_int8", "tiny_conv_float", "branches"])
-def test_results_are_litert_s(name: str, threads: int) -> None:
+def test_regions_are_cut_until_their_results_are_litert_s(name: str, threads: int) -> None:
     graph = graph_of(name)
+    values = activations(graph, random_inputs(graph, seed=0))
     regions = [Region(0, "openvino", graph.placed_ops)]
-    model = compile_regions(graph, regions, threads=threads).whole().model()
-    inputs = random_inputs(graph, seed=0)
-    expected = run_litert(graph.data, inputs)
+    found = verified_regions(graph, regions, threads=threads, values=values)
+    assert found.difference.is_allowed
+    assert [op for region in found.regions for op in region.ops] == list(graph.placed_ops)
+    model = found.compiled.alone(0).model()
+    result = found.compiled.results[0]
     for _ in range(2):
-        assert difference(model.run(inputs), expected).is_allowed
+        outputs = model.run([values[index] for index in result.inputs])
+        assert difference(outputs, [values[index] for index in result.outputs]).is_allowed
 
 
 @needs_openvino
