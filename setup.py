@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 class CMakeBuild(build_ext):
-    """Builds the libraries of ``tdse`` and ``tdse_openvino``, against the ``tvm_ffi`` of the interpreter that runs the build."""
+    """Builds all ``lib`` directories, against the ``tvm_ffi`` of the interpreter that builds."""
 
     def get_ext_filename(self, fullname: str) -> str:
         # It is loaded with dlopen, not imported, and so is not named after a Python version.
