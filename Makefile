@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 PYTHON_DIRECTORIES := python tests examples $(wildcard benchmarks)
 CPP_FILES := $(shell find cpp -name '*.cc' -o -name '*.h')
-INSTALLED_FILES := $(shell find python/tdse cpp -type f -not -path '*/.*' -not -name '*.pyc' \
+INSTALLED_FILES := $(shell find python cpp -type f -not -path '*.egg-info/*' -not -path '*/.*' -not -name '*.pyc' \
 	-not -name '*.so') pyproject.toml setup.py CMakeLists.txt
 
 .PHONY: help demo test coverage sanitize fuzz lint types format lock clean

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 class CMakeBuild(build_ext):
-    """Builds ``tdse/lib``, against the ``tvm_ffi`` of the interpreter that runs the build."""
+    """Builds all ``lib`` directories, against the ``tvm_ffi`` of the interpreter that builds."""
 
     def get_ext_filename(self, fullname: str) -> str:
         # It is loaded with dlopen, not imported, and so is not named after a Python version.
@@ -50,6 +50,7 @@ setup(
         Extension("tdse.lib.libtdse_evaluate", sources=[]),
         Extension("tdse.lib.libtdse_opencl", sources=[]),
         Extension("tdse.lib.libtdse_tvm", sources=[]),
+        Extension("tdse_openvino.lib.libtdse_openvino", sources=[]),
     ],
     cmdclass={"build_ext": CMakeBuild},
 )

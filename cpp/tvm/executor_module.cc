@@ -14,6 +14,7 @@
 
 #include "device_region.h"
 #include "emulated_region.h"
+#include "function_region.h"
 #include "functions.h"
 #include "litert_api.h"
 #include "litert_region.h"
@@ -161,7 +162,7 @@ RegionFactories ExecutorModule::Factories() {
     return ffi::Optional<ffi::Function>(std::nullopt);
   };
   const RegionFactories litert = {{"litert", MakeLiteRtRegion},
-                                  {"litert_interpreter", MakeInterpreterRegion}};
+                                  {"litert_interpreter", MakeFunctionRegion}};
   RegionFactories all = litert;
   all["emulated"] = [litert](const Plan& plan, const PlanRegion& region) {
     return MakeEmulatedRegion(plan, region, litert);
@@ -170,10 +171,13 @@ RegionFactories ExecutorModule::Factories() {
     return MakeTvmRegion(region, find_kernel);
   };
   for (const PlanRegion& planned : plan_->plan.regions) {
-    if (planned.device().device_type == kDLCPU) continue;
-    all[planned.kind] = [find_kernel](const Plan& plan, const PlanRegion& region) {
-      return MakeDeviceRegion(plan, region, find_kernel);
-    };
+    if (planned.device().device_type != kDLCPU) {
+      all[planned.kind] = [find_kernel](const Plan& plan, const PlanRegion& region) {
+        return MakeDeviceRegion(plan, region, find_kernel);
+      };
+    } else if (all.count(planned.kind) == 0) {
+      all[planned.kind] = MakeFunctionRegion;
+    }
   }
   return all;
 }

@@ -1,10 +1,7 @@
 #include "tvm_region.h"
 
 #include <tvm/ffi/any.h>
-#include <tvm/ffi/cast.h>
-#include <tvm/ffi/container/array.h>
 #include <tvm/ffi/container/tensor.h>
-#include <tvm/ffi/string.h>
 
 #include <stdexcept>
 #include <utility>
@@ -62,57 +59,10 @@ class TvmRegion final : public Region {
   std::vector<ffi::Function> kernels_;
 };
 
-class BoundInterpreterRegion final : public BoundRegion {
- public:
-  explicit BoundInterpreterRegion(BoundCall call) : call_(std::move(call)) {}
-
-  void Run() override { call_(); }
-
- private:
-  const BoundCall call_;
-};
-
-class InterpreterRegion final : public Region {
- public:
-  InterpreterRegion(const Plan& plan, const PlanRegion& region) : region_(region) {
-    const std::optional<ffi::Function> make = ffi::Function::GetGlobal("tdse.litert_interpreter");
-    if (!make.has_value()) {
-      throw std::runtime_error("it needs the Python package tdse, which is not loaded");
-    }
-    ffi::Array<int64_t> sizes;
-    for (const std::vector<TensorId>* ids : {&region.inputs, &region.outputs}) {
-      for (TensorId id : *ids) sizes.push_back(static_cast<int64_t>(plan.tensors[id].size_bytes));
-    }
-    const Blob& slice = plan.blobs[region.blob];
-    const ffi::Bytes bytes(reinterpret_cast<const char*>(slice.data), slice.size);
-    const BoundCall make_region{*make, {bytes, static_cast<int64_t>(region.threads), sizes}};
-    run_ = make_region().cast<ffi::Function>();
-  }
-
-  std::unique_ptr<BoundRegion> Bind(const TensorViews& tensors) override {
-    BoundCall call{run_, {}};
-    for (const std::vector<TensorId>* ids : {&region_.inputs, &region_.outputs}) {
-      for (TensorId id : *ids) {
-        call.arguments.emplace_back(reinterpret_cast<int64_t>(tensors[id].data));
-      }
-    }
-    return std::make_unique<BoundInterpreterRegion>(std::move(call));
-  }
-
- private:
-  const PlanRegion& region_;
-  ffi::Function run_;
-};
-
 }  // namespace
 
 std::unique_ptr<Region> MakeTvmRegion(const PlanRegion& region, const KernelLookup& find_kernel) {
   return std::make_unique<TvmRegion>(region, find_kernel);
-}
-
-std::unique_ptr<Region> MakeInterpreterRegion(const Plan& plan, const PlanRegion& region) {
-  if (region.blob < 0) throw std::runtime_error("the region has no model");
-  return std::make_unique<InterpreterRegion>(plan, region);
 }
 
 }  // namespace tdse

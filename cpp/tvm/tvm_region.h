@@ -1,4 +1,4 @@
-// Regions whose kernels TVM compiled, and regions that Python's LiteRT interpreter runs.
+// Regions whose kernels TVM compiled.
 #ifndef TDSE_TVM_TVM_REGION_H_
 #define TDSE_TVM_TVM_REGION_H_
 
@@ -7,7 +7,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "region.h"
@@ -20,11 +19,6 @@ using KernelLookup =
 
 // Calls the region's steps in order, each a destination-passing kernel on DLTensors.
 std::unique_ptr<Region> MakeTvmRegion(const PlanRegion& region, const KernelLookup& find_kernel);
-
-// Calls what the global function tdse.litert_interpreter(slice, threads, sizes) returns, with the
-// addresses of inputs and outputs, whose sizes in bytes it was told. For slices that LiteRT's C API
-// refuses.
-std::unique_ptr<Region> MakeInterpreterRegion(const Plan& plan, const PlanRegion& region);
 
 }  // namespace tdse
 

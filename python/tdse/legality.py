@@ -11,6 +11,7 @@ from tdse.graph.signature import signature
 from tdse.measure.records import RecordStore
 from tdse.platform import Platform
 from tdse.targets import Support, get_target
+from tdse.targets.base import target_code
 
 Begin = Callable[[str, str, Sequence[str]], None]
 
@@ -37,6 +38,8 @@ class Legality:
 def chosen_targets(platform: Platform, wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The platform's targets, or those of them that the user asks for.
 
+    A target of another package that lacks something here is only taken where it is asked for.
+
     Raises:
         UsageError: a wanted target is not one of the platform's, or it is emulated and has none.
     """
@@ -54,10 +57,15 @@ def chosen_targets(platform: Platform, wanted: Sequence[str] | None) -> tuple[st
                 why=_why_missing(name, platform),
                 hint=f"it has {', '.join(offered)}",
             )
+        if target_code(name) and not get_target(name).available().ok:
+            raise UsageError(
+                f"target {name} cannot be used here", why=get_target(name).available().reason
+            )
     if wanted is not None:
         return tuple(t for t in offered if t in wanted)
     unasked = [device for device in platform.devices if not device.on_request]
-    return tuple(dict.fromkeys(t for device in unasked for t in device.targets))
+    targets = dict.fromkeys(t for device in unasked for t in device.targets)
+    return tuple(t for t in targets if not target_code(t) or get_target(t).available().ok)
 
 
 def device_names(platform: Platform) -> dict[str, str]:

@@ -11,7 +11,9 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -202,9 +204,36 @@ def test_unknown_kind() -> None:
     tensors = (PlanTensor("x", "int8", (1,)), PlanTensor("y", "int8", (1,)))
     plan = Plan(tensors, (0,), (1,), (PlanRegion("r", "npu", 1, None, (0,), (1,)),))
     with pytest.raises(
-        TargetError, match="region r: this library cannot run regions of kind 'npu'"
+        TargetError, match="region r: no installed package runs regions of kind 'npu'"
     ):
         run(native.create_executor(plan.to_bytes()), plan, [np.zeros(1, np.int8)])
+
+
+def test_another_package_brings_a_kind_of_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tvm_ffi
+
+    def make(blob: bytes, threads: int, sizes: Sequence[int]) -> object:
+        assert (bytes(blob), threads, list(sizes)) == (b"shift", 2, [3, 3])
+
+        def shift(source: int, target: int) -> None:
+            values = (ctypes.c_int8 * 3).from_address(source)
+            (ctypes.c_int8 * 3).from_address(target)[:] = [value + 1 for value in values]
+
+        return tvm_ffi.convert(shift)
+
+    def register() -> None:
+        tvm_ffi.register_global_func("tdse.region.shifter", make, override=True)
+
+    package = ModuleType("package_of_regions")
+    package.__dict__.update(register=register)
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    point = EntryPoint("shifter", "package_of_regions:register", native.REGION_ENTRY_POINTS)
+    monkeypatch.setattr(native, "entry_points", lambda group: [point])
+    tensors = (PlanTensor("x", "int8", (3,)), PlanTensor("y", "int8", (3,)))
+    plan = Plan(tensors, (0,), (1,), (PlanRegion("r", "shifter", 2, b"shift", (0,), (1,)),))
+    executor = native.create_executor(plan.to_bytes())
+    (result,) = run(executor, plan, [np.array([1, 2, -3], np.int8)])
+    np.testing.assert_array_equal(result, [2, 3, -2])
 
 
 def test_wrong_number_of_arguments() -> None:
@@ -322,7 +351,7 @@ def counting_regions() -> Iterator[None]:
 
         return tvm_ffi.convert(run)
 
-    name = "tdse.litert_interpreter"
+    name = "tdse.region.litert_interpreter"
     real = tvm_ffi.get_global_func(name)
     tvm_ffi.register_global_func(name, make, override=True)
     yield

@@ -160,7 +160,7 @@ def regions() -> Iterator[Regions]:
     native.register()
     import tvm_ffi
 
-    name = "tdse.litert_interpreter"
+    name = "tdse.region.litert_interpreter"
     real = tvm_ffi.get_global_func(name)
     regions = Regions()
     tvm_ffi.register_global_func(name, regions.make, override=True)
@@ -305,7 +305,7 @@ def test_a_process_ends_with_a_stream_that_goes_on(end: str) -> None:
     regions = test_stream.Regions()
     regions.hangs = 3
     regions.go_on.wait = lambda timeout: time.sleep(0.2)
-    tvm_ffi.register_global_func("tdse.litert_interpreter", regions.make, override=True)
+    tvm_ffi.register_global_func("tdse.region.litert_interpreter", regions.make, override=True)
     model = test_stream.pipeline(2)
     stream = model.stream(np.array([value]) for value in range(100))
     print(next(stream), next(stream), flush=True)

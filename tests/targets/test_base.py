@@ -64,8 +64,8 @@ def test_unknown_target_is_told_with_the_known_ones() -> None:
     with pytest.raises(TargetError) as caught:
         get_target("litrt")
     assert str(caught.value) == (
-        "there is no target 'litrt': the known ones are litert, llvm, opencl, cuda; did you mean "
-        "litert?"
+        "there is no target 'litrt': the known ones are litert, llvm, opencl, cuda, "
+        "openvino; did you mean litert?"
     )
 
 

@@ -7,6 +7,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Collection
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from tdse.platform.cgroup import cpu_limit, memory_limit
@@ -27,6 +28,9 @@ _CODE_FEATURE_NAMES = """
     edsp idiva idivt neon vfp vfpd32 vfpv3 vfpv4
 """
 CODE_FEATURES = frozenset(_CODE_FEATURE_NAMES.split())
+
+# Of targets that other packages bring; `tdse.targets.base` has the contract.
+TARGET_ENTRY_POINTS = "tdse.targets"
 
 # (implementer, part) of the main ID register to LLVM's -mcpu: arch/arm64/include/asm/cputype.h
 # and llvm/lib/TargetParser/Host.cpp. 0x41 is Arm itself.
@@ -98,10 +102,18 @@ def discover_host(
 def discover_devices() -> Platform:
     """The machine that this process runs on: ``cpu``, and what OpenCL's drivers offer.
 
-    Asking the drivers may take a tenth of a second, so who needs only the CPU asks for that.
+    Targets that other packages bring are taken to be for the CPU. Asking the drivers may take a
+    tenth of a second, so who needs only tdse's own targets of the CPU asks for that.
     """
     host = discover_host()
-    return host.model_copy(update={"devices": (*host.devices, *opencl_devices(find_opencl()))})
+    cpu = host.devices[0]
+    cpu = cpu.model_copy(update={"targets": (*cpu.targets, *_brought_targets(cpu.targets))})
+    return host.model_copy(update={"devices": (cpu, *opencl_devices(find_opencl()))})
+
+
+def _brought_targets(own: Collection[str]) -> list[str]:
+    """Names of the targets that other packages bring; those of tdse cannot be replaced."""
+    return sorted({point.name for point in entry_points(group=TARGET_ENTRY_POINTS)} - set(own))
 
 
 def _affinity() -> frozenset[int]:

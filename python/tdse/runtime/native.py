@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ _LIBRARIES = Path(__file__).resolve().parent.parent / "lib"
 LIBRARY = _LIBRARIES / "libtdse_tvm.so"
 OPENCL_LIBRARY = _LIBRARIES / "libtdse_opencl.so"
 KIND = "tdse_executor"
+# Of each kind of region that another package brings: a function without arguments that registers
+# `tdse.region.<kind>` with tvm_ffi, see cpp/tvm/function_region.h.
+REGION_ENTRY_POINTS = "tdse.regions"
 
 _lock = threading.Lock()
 _library: ctypes.CDLL | None = None
@@ -41,7 +45,11 @@ def register() -> None:
         litert = litert_library()
         if litert is not None:
             tvm_ffi.get_global_func("tdse.set_litert_library")(str(litert))
-        tvm_ffi.register_global_func("tdse.litert_interpreter", _litert_interpreter, override=True)
+        for name, function in (
+            ("tdse.region.litert_interpreter", _litert_interpreter),
+            ("tdse.load_region_kind", _load_region_kind),
+        ):
+            tvm_ffi.register_global_func(name, function, override=True)
         tvm_ffi.register_global_func("tdse.litert_call", _litert_call, override=True)
         _library = library
 
@@ -237,6 +245,21 @@ def _litert_interpreter(model: bytes, threads: int, sizes: Sequence[int]) -> Any
     from tdse.runtime.interpreter import InterpreterRegion
 
     return tvm_ffi.convert(InterpreterRegion(bytes(model), threads, sizes).run)
+
+
+def _load_region_kind(kind: str) -> None:
+    """Load the package that brings regions of ``kind``; called by the C++ side.
+
+    Raises:
+        TargetError: no installed package brings them.
+    """
+    found = [point for point in entry_points(group=REGION_ENTRY_POINTS) if point.name == kind]
+    if not found:
+        raise TargetError(
+            f"no installed package runs regions of kind {kind!r}",
+            hint="install the package that brings this target",
+        )
+    found[0].load()()
 
 
 def _litert_call(constant: Any, *tensors: Any) -> None:

@@ -133,7 +133,7 @@ class PlanRegion:
     Attributes:
         name: for messages and profiles.
         kind: ``litert`` or ``litert_interpreter``, which run ``blob``, or ``tvm``, or a device:
-            ``opencl``, ``opencl:1``, ``cuda``.
+            ``opencl``, ``opencl:1``, ``cuda``, or a kind that another package brings.
         threads: threads that it may use.
         blob: a ``.tflite`` slice.
         inputs: positions in ``Plan.tensors``, in the slice's order.

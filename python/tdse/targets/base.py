@@ -7,6 +7,9 @@ of the group ``tdse.targets``, which names a class, or a function without argume
 
     [project.entry-points."tdse.targets"]
     mine = "my_package:MyTarget"
+
+Its regions are of a kind of tdse's own, or of one that the package brings as well: see
+docs/adding-a-target.md.
 """
 
 from __future__ import annotations
@@ -23,9 +26,8 @@ from typing import Any, Protocol, runtime_checkable
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
+from tdse.platform.discover import TARGET_ENTRY_POINTS as ENTRY_POINTS
 from tdse.runtime.plan import PlanTensor
-
-ENTRY_POINTS = "tdse.targets"
 
 _BUILT_IN = {
     "litert": "tdse.targets.litert:LitertTarget",
@@ -60,8 +62,10 @@ class CompiledRegion:
 
     Attributes:
         kind: the executor's kind: ``litert``, ``litert_interpreter``, ``tvm`` for kernels on the
-            CPU, or the name of the device that kernels run on, such as ``opencl:1``.
-        blob: for LiteRT's kinds: the ``.tflite`` slice.
+            CPU, or the name of the device that kernels run on, such as ``opencl:1``; or one that
+            the target's package brings by an entry point of the group ``tdse.regions``.
+        blob: for LiteRT's kinds: the ``.tflite`` slice; for those of other packages: whatever
+            their regions are made of.
         inputs: tensor indices of the graph, in the slice's order.
         outputs: likewise.
         tensors: constants and intermediates of the region.

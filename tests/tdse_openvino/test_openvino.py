@@ -1,0 +1,81 @@
+"""OpenVINO as a target: what it reads, and that its regions give LiteRT's results."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from models import MODELS
+from tdse.assemble import compile_regions
+from tdse.errors import UsageError
+from tdse.graph import Graph, Region, read_tflite
+from tdse.legality import chosen_targets
+from tdse.measure.accuracy import difference
+from tdse.measure.activations import activations, random_inputs
+from tdse.platform import Device, Platform
+from tdse.runtime.litert import run_litert
+from tdse.targets import get_target
+from tdse.verify import verified_regions
+from tdse_openvino import target as module
+from tdse_openvino.target import OpenvinoTarget
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
+)
+
+
+def graph_of(name: str) -> Graph:
+    return read_tflite(MODELS[name](), name)
+
+
+def test_is_found_by_its_entry_point() -> None:
+    assert isinstance(get_target("openvino"), OpenvinoTarget)
+
+
+@needs_openvino
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["tiny_conv_int8", "tiny_conv_float", "branches"])
+def test_regions_are_cut_until_their_results_are_litert_s(name: str, threads: int) -> None:
+    graph = graph_of(name)
+    values = activations(graph, random_inputs(graph, seed=0))
+    regions = [Region(0, "openvino", graph.placed_ops)]
+    found = verified_regions(graph, regions, threads=threads, values=values)
+    assert found.difference.is_allowed
+    assert [op for region in found.regions for op in region.ops] == list(graph.placed_ops)
+    model = found.compiled.alone(0).model()
+    result = found.compiled.results[0]
+    for _ in range(2):
+        outputs = model.run([values[index] for index in result.inputs])
+        assert difference(outputs, [values[index] for index in result.outputs]).is_allowed
+
+
+@needs_openvino
+def test_a_region_runs_on_several_frames_at_once() -> None:
+    graph = graph_of("tiny_conv_float")
+    regions = [Region(0, "openvino", graph.placed_ops, lanes=(0, 1))]
+    model = compile_regions(graph, regions, threads=1).whole().model()
+    cases = [random_inputs(graph, seed) for seed in range(6)]
+    outputs = [[result] for result in model.stream(tuple(case) for case in cases)]
+    for case, result in zip(cases, outputs, strict=True):
+        assert difference(result, run_litert(graph.data, case)).is_allowed
+
+
+@needs_openvino
+def test_what_openvino_cannot_read_has_its_reason() -> None:
+    graph = graph_of("custom_op")
+    answers = [OpenvinoTarget().supports(graph, op) for op in graph.placed_ops]
+    assert any(not answer.ok and answer.reason for answer in answers)
+
+
+def test_absent_it_is_left_out_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "openvino_library", lambda: None)
+    device = Device(name="cpu", targets=("litert", "openvino"), triple="x86_64-linux-gnu")
+    platform = Platform(name="host", source="found", devices=(device,))
+    assert chosen_targets(platform, None) == ("litert",)
+    with pytest.raises(UsageError, match=r"pip install tdse\[openvino\]"):
+        chosen_targets(platform, ["openvino"])
+
+
+def test_threads_are_variants() -> None:
+    assert [v.threads for v in OpenvinoTarget().variants(2)] == [1, 2]
