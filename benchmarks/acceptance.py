@@ -6,7 +6,8 @@
 A model passes if ``tdsec`` and ``tdse bench`` work on it, its results are as near to LiteRT's as
 they must be, and it is not slower than LiteRT with the thread count that suits LiteRT best. A model
 that LiteRT itself cannot run passes if ``tdsec`` ends in one clear line. For throughput, streams of
-tdse are held against calls of LiteRT.
+tdse are held against calls of LiteRT. How far predictions are off is told as it is, and relative to
+how far that of LiteRT's whole model is off: a machine's pace changes from minute to minute.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Outcome:
     ops: str = ""
     lanes: int = 0
     predicted_us: float | None = None
+    litert_predicted_us: float | None = None
     ours_us: float = 0.0
     litert_us: float = 0.0
     litert: str = ""
@@ -55,6 +57,19 @@ class Outcome:
     output_difference: str = ""
     litert_itself: str = ""
     argmax_agrees: str = ""
+
+    @property
+    def off(self) -> float | None:
+        """By what share of the prediction the measured time differs from it."""
+        return self.ours_us / self.predicted_us - 1.0 if self.predicted_us else None
+
+    @property
+    def off_relative(self) -> float | None:
+        """Likewise, with both divided by LiteRT's."""
+        if not self.predicted_us or not self.litert_predicted_us:
+            return None
+        pace = self.litert_us / self.litert_predicted_us
+        return self.ours_us / (self.predicted_us * pace) - 1.0
 
 
 def main() -> int:
@@ -101,7 +116,9 @@ def judge(model: Path, arguments: argparse.Namespace, least: float) -> Outcome:
         if status != 0:
             return Outcome(model.stem, False, f"tdse bench: {error.splitlines()[-1]}", compile_s)
         placement = json.loads((out / "placement.json").read_text())
-    return _outcome(model, compile_s, objective, least, made, timed, placement)
+        contest = json.loads((out / "metadata.json").read_text())["contest"]
+    expected = {row["name"]: row["predicted_us"] for row in contest}
+    return _outcome(model, compile_s, objective, least, made, timed, placement, expected)
 
 
 def _outcome(
@@ -112,6 +129,7 @@ def _outcome(
     made: dict[str, Any],
     timed: dict[str, Any],
     placement: dict[str, Any],
+    expected_us: dict[str, float | None],
 ) -> Outcome:
     best = timed["best_litert"]
     times = {row["name"]: row["median_us"] for row in timed["contenders"] if "median_us" in row}
@@ -144,6 +162,7 @@ def _outcome(
         ops=", ".join(f"{n} {target}" for target, n in counts.items()),
         lanes=made["lanes"],
         predicted_us=made["predicted_period_us" if objective == "throughput" else "predicted_us"],
+        litert_predicted_us=expected_us.get(best["name"]),
         ours_us=ours,
         litert_us=theirs,
         litert=best["name"],
@@ -184,6 +203,10 @@ def _command(*words: str) -> tuple[int, dict[str, Any], str]:
     return process.returncode, value, process.stderr.strip()
 
 
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:+.0f}"
+
+
 def _gap(gap: dict[str, Any]) -> str:
     if not gap["steps"] and not gap["relative"]:
         return "0"
@@ -201,8 +224,8 @@ def _models(given: Sequence[str]) -> list[Path]:
 
 def _print(outcomes: Sequence[Outcome]) -> None:
     table = Table(title="Time of LiteRT at its best over tdse's, medians over process launches")
-    columns = ("model", "compile s", "ops", "regions", "lanes", "predicted ms", "tdse ms")
-    for name in (*columns, "LiteRT ms", "speedup [95 %]"):
+    columns = ("model", "compile s", "ops", "regions", "lanes", "tdse ms", "LiteRT ms")
+    for name in (*columns, "off %", "relative", "speedup [95 %]"):
         table.add_column(name, justify="left" if name in ("model", "ops") else "right")
     for name in ("region diff", "output diff", "LiteRT itself", "argmax", ""):
         table.add_column(name)
@@ -213,9 +236,10 @@ def _print(outcomes: Sequence[Outcome]) -> None:
             o.ops,
             str(o.regions),
             str(o.lanes),
-            "-" if o.predicted_us is None else f"{o.predicted_us / 1000:.3f}",
             f"{o.ours_us / 1000:.3f}",
             f"{o.litert_us / 1000:.3f} ({o.litert[-2:]})",
+            _percent(o.off),
+            _percent(o.off_relative),
             f"{o.speedup:.2f} [{o.low:.2f}, {o.high:.2f}]",
             o.region_difference,
             o.output_difference,

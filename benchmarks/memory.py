@@ -2,10 +2,10 @@
 
     python benchmarks/memory.py MODEL_OR_DIRECTORY... [--objective latency|throughput] [--json FILE]
 
-Each figure is the growth of a fresh process over three runs, from the moment its libraries were
-loaded: numpy and tdse's runtime for a module, numpy and LiteRT's for the interpreter. Resident
-memory holds pages of files, which the system may drop and processes share; private memory does not.
-Allowed is 1.1 times LiteRT's growth and the executor's memory for tensors between regions.
+Each figure is the growth of the resident memory while the model is loaded and run three times, in a
+process that has done so before and still has that model: libraries and what they keep for all
+models are there already. Allowed is 1.1 times LiteRT's growth and the executor's memory for tensors
+between regions. Targets are LiteRT and LLVM, both with threads as tdsec chooses.
 """
 
 from __future__ import annotations
@@ -18,52 +18,65 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
-from tdse.measure.memory import measure_memory
-
 _ALLOWED = 1.1
-_REPEATS = 3
 _MIB = 2**20
 
-_INTERPRETER = """
+# Both print the bytes of one model after the other as JSON.
+_TDSE = """
 import json, sys
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+import tdse
 from tdse.measure.memory_worker import status
 
-before = status()
-interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
-interpreter.allocate_tensors()
-for _ in range(3):
-    for detail in interpreter.get_input_details():
-        interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
-    interpreter.invoke()
-after = status()
-print(json.dumps({
-    "resident": after["VmRSS"] - before["VmRSS"],
-    "private": after["RssAnon"] - before["RssAnon"],
-}))
+models, grown = [], []
+for _ in range(4):
+    before = status()["VmRSS"]
+    models.append(tdse.load(sys.argv[1]))
+    inputs = models[-1].random_inputs(0)
+    for _ in range(3):
+        models[-1].run(inputs)
+    grown.append(status()["VmRSS"] - before)
+print(json.dumps([models[0].arena_bytes, *grown[1:]]))
+"""
+_INTERPRETER = """
+import json, sys
+from ai_edge_litert.interpreter import Interpreter
+from tdse.measure.memory_worker import status
+import numpy as np
+from tdse.runtime.litert import invoke
+
+models, grown = [], []
+for _ in range(4):
+    before = status()["VmRSS"]
+    models.append(Interpreter(model_path=sys.argv[1], num_threads=1))
+    models[-1].allocate_tensors()
+    inputs = [np.zeros(d["shape"], d["dtype"]) for d in models[-1].get_input_details()]
+    for _ in range(3):
+        invoke(models[-1], inputs)
+    grown.append(status()["VmRSS"] - before)
+print(json.dumps(grown[1:]))
 """
 
 
 @dataclass(frozen=True)
 class Row:
-    """Growth in bytes, the median of fresh processes."""
+    """Growth in bytes, the median of three loads after the first."""
 
     model: str
-    resident: int
-    litert_resident: int
-    private: int
-    litert_private: int
-    arena: int
+    regions: int
+    lanes: int
+    ours: int
+    litert: int
+    between: int
 
     @property
     def of_allowed(self) -> float:
-        """Resident growth over what is allowed."""
-        return self.resident / (_ALLOWED * self.litert_resident + self.arena)
+        """Growth over what is allowed."""
+        return self.ours / (_ALLOWED * self.litert + self.between)
 
 
 def main() -> None:
@@ -89,45 +102,41 @@ def _row(model: Path, objective: str) -> Row:
     with tempfile.TemporaryDirectory(prefix="tdse-memory-") as scratch:
         out = Path(scratch) / "out"
         tdsec = Path(sys.executable).parent / "tdsec"
+        options = ["--objective", objective, "--targets", "litert,llvm", "--json"]
         subprocess.run(
-            [str(tdsec), str(model), "-o", str(out), "--objective", objective, "--json"],
+            [str(tdsec), str(model), "-o", str(out), *options],
             check=True,
             capture_output=True,
         )
-        ours = [measure_memory(out / "model.so") for _ in range(_REPEATS)]
-    theirs = [_interpreter(model) for _ in range(_REPEATS)]
+        between, *ours = _bytes(_TDSE, out)
+        placement = json.loads((out / "placement.json").read_text())
+    lanes = {lane for region in placement["regions"] for lane in region["lanes"]}
+    litert = _bytes(_INTERPRETER, model)
     return Row(
         model.stem,
-        _median([one.resident_bytes - one.runtime_bytes for one in ours]),
-        _median([one["resident"] for one in theirs]),
-        _median([one.private_bytes - one.runtime_private_bytes for one in ours]),
-        _median([one["private"] for one in theirs]),
-        ours[0].arena_bytes,
+        len(placement["regions"]),
+        len(lanes),
+        int(median(ours)),
+        int(median(litert)),
+        between,
     )
 
 
-def _interpreter(model: Path) -> dict[str, int]:
+def _bytes(code: str, what: Path) -> list[int]:
     process = subprocess.run(
-        [sys.executable, "-c", _INTERPRETER, str(model)],
-        check=True,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", code, str(what)], check=True, capture_output=True, text=True
     )
-    reading: dict[str, int] = json.loads(process.stdout)
-    return reading
-
-
-def _median(values: list[int]) -> int:
-    return sorted(values)[len(values) // 2]
+    sizes: list[int] = json.loads(process.stdout)
+    return sizes
 
 
 def _print(rows: list[Row]) -> None:
-    table = Table(title="growth of a fresh process, MiB")
-    for column in ("model", "resident", "LiteRT", "private", "LiteRT", "between", "of allowed"):
+    table = Table(title="growth of the resident memory, MiB")
+    for column in ("model", "regions", "lanes", "tdse", "LiteRT", "between regions", "of allowed"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for row in rows:
-        sizes = (row.resident, row.litert_resident, row.private, row.litert_private, row.arena)
-        table.add_row(row.model, *(f"{size / _MIB:.1f}" for size in sizes), f"{row.of_allowed:.2f}")
+        sizes = (f"{size / _MIB:.1f}" for size in (row.ours, row.litert, row.between))
+        table.add_row(row.model, str(row.regions), str(row.lanes), *sizes, f"{row.of_allowed:.2f}")
     Console(width=120).print(table)
 
 

@@ -14,7 +14,7 @@ import pytest
 from tdse.errors import UsageError
 from tdse.legality import chosen_targets
 from tdse.link import find_linker
-from tdse.platform import Platform, load_platform
+from tdse.platform import Platform, discover_host
 from tdse.platform.opencl import Opencl, find_opencl
 from tdse.runtime import native
 
@@ -103,7 +103,7 @@ def test_a_library_that_is_none() -> None:
 
 def test_the_target_where_there_is_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tdse.targets.opencl.find_opencl", lambda: Opencl((), "it is not there"))
-    cpu = Platform(name="host", source="found", devices=load_platform("host").devices[:1])
+    cpu = Platform(name="host", source="found", devices=discover_host().devices)
     with pytest.raises(UsageError) as caught:
         chosen_targets(cpu, ["opencl"])
     assert str(caught.value) == (

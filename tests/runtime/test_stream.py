@@ -336,7 +336,7 @@ def test_a_process_that_was_stopped_does_not_hang() -> None:
     regions = test_stream.Regions()
     regions.hangs = 3
     regions.go_on.wait = lambda timeout: [time.sleep(0.05) for _ in range(6)]
-    tvm_ffi.register_global_func("tdse.litert_interpreter", regions.make, override=True)
+    tvm_ffi.register_global_func("tdse.region.litert_interpreter", regions.make, override=True)
     model = test_stream.pipeline(2, timeout_ms=1000)
     print("ready", flush=True)
     print(model(np.array([3])))

@@ -23,7 +23,7 @@ REGIONS = [
 
 @pytest.fixture
 def placement() -> Placement:
-    return make_placement(GRAPH, REGIONS, 2, 123.5, 7)
+    return make_placement(GRAPH, REGIONS, 2, 123.5, 7, windows_us={(0, 1): (0.0, 100.0)})
 
 
 @pytest.fixture
@@ -74,7 +74,8 @@ def test_the_form_of_the_file(placement, tmp_path):
                 "target": "litert",
                 "ops": [0, 1],
                 "lanes": [0],
-                "predicted_us": None,
+                "predicted_start_us": 0.0,
+                "predicted_us": 100.0,
             },
             {
                 "index": 1,
@@ -82,6 +83,7 @@ def test_the_form_of_the_file(placement, tmp_path):
                 "target": "llvm",
                 "ops": [3],
                 "lanes": [0, 1],
+                "predicted_start_us": None,
                 "predicted_us": None,
             },
         ],

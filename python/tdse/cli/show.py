@@ -216,7 +216,7 @@ def _front(result: CompileResult) -> Table:
 
 
 def _print_kinds(placement: Placement, costs: CostTable) -> None:
-    """For each kind of operator: where it went, and the time of its operators one by one."""
+    """For each kind of operator: where it went, and what its operators add to a run."""
     columns = {target: i for i, target in enumerate(costs.targets)}
     kind = {op.index: op.label.partition(":")[2] for op in placement.ops}
     where = Counter((kind[op], target) for op, target in placement.assignment.items())
@@ -227,7 +227,7 @@ def _print_kinds(placement: Placement, costs: CostTable) -> None:
         times[kind[op]] += np.append(costs.cost_us[row], costs.cost_us[row, chosen])
         unmeasured |= costs.source[row][chosen] != MEASURED
     kinds = sorted(times, key=lambda name: -times[name][0])
-    table = Table(title="What runs where: times of the operators one by one, us")
+    table = Table(title="What runs where: what operators add to a run, us")
     table.add_column("operators")
     for target in columns:
         table.add_column(f"on {target}", justify="right")
