@@ -73,8 +73,11 @@ def _build(functions: dict[str, tvm.tirx.PrimFunc], target: Target) -> Any:
     module = tvm.IRModule(
         {name: function.with_attr("global_symbol", name) for name, function in functions.items()}
     )
+    # On a processor, the pass would move what own kernels hold in registers to the heap.
+    config = {"tirx.disable_storage_rewrite": target.kind.name == "llvm"}
     try:
-        return tvm.tirx.build(module, target)
+        with tvm.transform.PassContext(config=config):
+            return tvm.tirx.build(module, target)
     except IMPORT_ERRORS as error:
         what = f"TVM cannot compile a kernel for {target.kind.name}"
         raise TargetError(what, why=reason_of(error)) from error

@@ -33,6 +33,15 @@ from tvm.script import tirx as T
 from tdse.graph.model import Graph, Op, Tensor
 from tdse.graph.unpack import constant_bytes
 
+from .llvm_arithmetic import (
+    ACTIVATIONS,
+    Arithmetic,
+    activation_of,
+    multiply_add,
+    requantization_factors,
+    requantized,
+    stored_limits,
+)
 from .llvm_isa import Isa
 from .llvm_window import int_attribute, padding_before
 
@@ -41,13 +50,6 @@ _BAND_BYTES = 256 * 1024
 
 # Larger windows are rare, and their unrolled kernels take long to compile.
 _MOST_TAPS = 128
-
-_ACTIVATIONS = {
-    "none": (-math.inf, math.inf),
-    "relu": (0.0, math.inf),
-    "relu6": (0.0, 6.0),
-    "relu_n1_to_1": (-1.0, 1.0),
-}
 
 
 @dataclass(frozen=True)
@@ -75,21 +77,6 @@ class Depthwise:
     dtype: str
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """How words are multiplied.
-
-    Attributes:
-        taps: values in a word of 32 bits: 4 or 2.
-        lanes: words in a vector.
-        instruction: what multiplies words and adds them up, or empty for plain arithmetic.
-    """
-
-    taps: int
-    lanes: int
-    instruction: str
-
-
 def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
     """The geometry of an operator, or None if it is not of the form that is built here."""
     if op.kind != "depthwise_conv2d" or not graph.data or len(op.inputs) != 3:
@@ -108,7 +95,7 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
         or stride[1] not in (1, 2)
         or (dilation[1] > 1 and stride[1] > 1)
         or math.prod(w.shape[1:3]) > _MOST_TAPS
-        or op.attributes.get("fused_activation_function", "none") not in _ACTIVATIONS
+        or activation_of(op) not in ACTIVATIONS
         or y.shape[2] * y.shape[3] < 16
     ):
         return None
@@ -127,19 +114,6 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
     )
 
 
-def arithmetic_for(graph: Graph, op: Op, isa: Isa) -> Arithmetic:
-    """The fastest arithmetic that ``isa`` has for the operator's weights."""
-    weights = graph.tensors[op.inputs[1]]
-    assert weights.quantization is not None
-    if isa.vnni and weights.dtype == "int8" and not any(weights.quantization.zero_points):
-        return Arithmetic(4, 16, "llvm.x86.avx512.vpdpbusd.512")
-    if isa.avx512:
-        return Arithmetic(2, 16, "llvm.x86.avx512.pmaddw.d.512")
-    if isa.avx2:
-        return Arithmetic(2, 8, "llvm.x86.avx2.pmadd.wd")
-    return Arithmetic(2, 8, "")
-
-
 def depthwise_arguments(
     graph: Graph, op: Op, shape: Depthwise, how: Arithmetic
 ) -> tuple[npt.NDArray[Any], ...]:
@@ -150,33 +124,23 @@ def depthwise_arguments(
     weights = np.frombuffer(constant_bytes(graph, w.index), w.dtype).reshape(kh, kw, c)
     weights = weights.astype(np.int32) - np.array(w.quantization.zero_points, np.int32)
     bias = np.frombuffer(constant_bytes(graph, op.inputs[2]), np.int32).astype(np.int64)
-    zero_in, zero_out = x.quantization.zero_points[0], y.quantization.zero_points[0]
-    scale_in, scale_out = (np.float32(q.scales[0]) for q in (x.quantization, y.quantization))
-    factors = scale_in * np.array(w.quantization.scales, np.float32) / scale_out
+    factors = requantization_factors(x.quantization, w.quantization, y.quantization)
+    # Where stored bytes are shifted to become factors, that of a zero is not zero.
+    zero = x.quantization.zero_points[0] + how.shift(shape.dtype)
     if how.taps == 4:
-        # Four-byte products take unsigned inputs, so that of a zero is not zero.
-        zero = zero_in + (128 if shape.dtype == "int8" else 0)
         bias -= zero * weights.sum((0, 1), dtype=np.int64)
-    else:
-        zero = zero_in
     channel = np.arange(_period(shape, how) + how.lanes) % c
     groups = -(-kw // how.taps)
     words = np.zeros((kh, groups, len(channel), how.taps), np.int32)
     for column in range(kw):
         words[:, column // how.taps, :, column % how.taps] = weights[:, column][:, channel]
     narrow = words.astype(np.int8 if how.taps == 4 else np.int16)
-    limits = np.iinfo(shape.dtype)
-    low, high = _ACTIVATIONS[str(op.attributes.get("fused_activation_function", "none"))]
-    low, high = (
-        np.clip(np.rint(v / scale_out) + zero_out, limits.min, limits.max) - zero_out
-        for v in (low, high)
-    )
     return (
         narrow.reshape(-1).view(np.int32),
         bias.astype(np.int32)[channel],
         np.broadcast_to(factors, c).astype(np.float32)[channel],
-        np.array([zero, zero_out], np.int32),
-        np.array([low, high], np.float32),
+        np.array([zero, y.quantization.zero_points[0]], np.int32),
+        stored_limits(op, y),
     )
 
 
@@ -208,9 +172,8 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
     def prepared(byte: Any, zero: Any) -> Any:
         if taps != 4:
             return T.Cast("int16", T.Cast("int32", byte) - zero)
-        if shape.dtype == "uint8":
-            return byte
-        return T.bitwise_xor(T.reinterpret("uint8", byte), T.uint8(128))
+        stored = byte if shape.dtype == "uint8" else T.reinterpret("uint8", byte)
+        return T.bitwise_xor(stored, T.uint8(128)) if how.shift(shape.dtype) else stored
 
     def word(line: Any, at: Any) -> Any:
         unsigned = [line[t * dw % sw * phase + t * dw // sw * c + at] for t in range(taps)]
@@ -229,18 +192,14 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
         total = bias[T.Ramp(at, 1, lanes)]
         for ky in range(kh):
             for g in range(groups):
-                total = _multiply_add(
+                total = multiply_add(
                     total,
                     words[T.Ramp(start + ky * dh * row + g * group_step, 1, lanes)],
                     weights[T.Ramp(at + (ky * groups + g) * stored, 1, lanes)],
                     how,
                     isa,
                 )
-        low, high, zero = bounds
-        scaled = T.Cast(f"float32x{lanes}", total) * factors[T.Ramp(at, 1, lanes)]
-        scaled = T.max(T.min(scaled, T.Broadcast(high, lanes)), T.Broadcast(low, lanes))
-        rounded = T.Cast(f"int32x{lanes}", T.nearbyint(scaled)) + T.Broadcast(zero, lanes)
-        return T.Cast(f"{shape.dtype}x{lanes}", rounded)
+        return requantized(total, factors[T.Ramp(at, 1, lanes)], bounds, lanes, shape.dtype)
 
     @T.prim_func(s_tir=True, private=True)
     def depthwise(
@@ -337,21 +296,3 @@ def _period(shape: Depthwise, how: Arithmetic) -> int:
 
 def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
-
-
-def _multiply_add(total: Any, words: Any, weights: Any, how: Arithmetic, isa: Isa) -> Any:
-    """``total`` plus the products of the values in each word."""
-    wide, halves = f"int32x{how.lanes}", f"int16x{2 * how.lanes}"
-    if how.taps == 4:
-        if isa.llvm_major >= 22:
-            # Since LLVM 22 the operands are vectors of bytes.
-            words, weights = T.reinterpret("uint8x64", words), T.reinterpret("int8x64", weights)
-        return T.call_llvm_pure_intrin(wide, how.instruction, total, words, weights)
-    if how.instruction:
-        words, weights = T.reinterpret(halves, words), T.reinterpret(halves, weights)
-        return total + T.call_llvm_pure_intrin(wide, how.instruction, words, weights)
-    sixteen = T.Broadcast(T.int32(16), how.lanes)
-    for halves_up in (True, False):
-        word, weight = (T.shift_left(v, sixteen) if halves_up else v for v in (words, weights))
-        total = total + T.shift_right(word, sixteen) * T.shift_right(weight, sixteen)
-    return total

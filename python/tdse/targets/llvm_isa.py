@@ -49,6 +49,9 @@ class Isa:
         avx512: byte and word arithmetic in 512-bit registers.
         vbmi: byte permutations across a 512-bit register.
         vnni: dot products of four bytes in 512-bit registers.
+        dotprod: the same in NEON's 128-bit registers, of signed bytes.
+        fma: products and sums of float32 with one rounding.
+        registers: vectors that can be held at once.
         llvm_major: LLVM's major version, with which some intrinsics changed.
     """
 
@@ -57,6 +60,9 @@ class Isa:
     avx512: bool
     vbmi: bool
     vnni: bool
+    dotprod: bool
+    fma: bool
+    registers: int
     llvm_major: int
 
 
@@ -77,12 +83,16 @@ def isa_of(target: tvm.target.Target) -> Isa:
     def has(*features: str) -> bool:
         return bool(codegen.llvm_cpu_has_features(list(features), target))
 
+    is_aarch64 = bool(target.attrs.get("feature.is_aarch64", False))
     return Isa(
         target=target,
         avx2=has("avx2"),
         avx512=has("avx512f", "avx512bw"),
         vbmi=has("avx512bw", "avx512vbmi"),
         vnni=has("avx512bw", "avx512vnni"),
+        dotprod=is_aarch64 and has("dotprod"),
+        fma=is_aarch64 or has("fma"),
+        registers=32 if is_aarch64 or has("avx512f") else 16,
         llvm_major=int(codegen.llvm_version_major()),
     )
 

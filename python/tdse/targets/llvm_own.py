@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from tdse.graph.model import Graph, Op
 
+from .llvm_arithmetic import integer_arithmetic
 from .llvm_concat import concat_axis, concat_kernel
-from .llvm_depthwise import arithmetic_for, depthwise_arguments, depthwise_kernel, depthwise_of
+from .llvm_conv import conv_arguments, conv_arithmetic, conv_of
+from .llvm_conv_kernel import choose_tiles, conv_kernel
+from .llvm_depthwise import depthwise_arguments, depthwise_kernel, depthwise_of
 from .llvm_isa import Isa
 from .llvm_lower import Constant, KernelCall
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
@@ -19,7 +22,7 @@ def own_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
     """
     if not graph.data:
         return None
-    for make in (_table_call, _depthwise_call, _pool_call, _concat_call):
+    for make in (_table_call, _conv_call, _depthwise_call, _pool_call, _concat_call):
         call = make(graph, op, isa)
         if call is not None:
             return call
@@ -36,11 +39,23 @@ def _table_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
     return KernelCall(function, (given.index, constant, result.index))
 
 
+def _conv_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+    shape = conv_of(graph, op)
+    if shape is None:
+        return None
+    how = conv_arithmetic(graph, op, isa)
+    tiles = choose_tiles(shape, how, isa)
+    constants = map(Constant, conv_arguments(graph, op, shape, how, tiles))
+    return KernelCall(
+        conv_kernel(shape, how, tiles, isa), (op.inputs[0], *constants, op.outputs[0])
+    )
+
+
 def _depthwise_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
     shape = depthwise_of(graph, op)
     if shape is None:
         return None
-    how = arithmetic_for(graph, op, isa)
+    how = integer_arithmetic(graph.tensors[op.inputs[1]], isa)
     constants = map(Constant, depthwise_arguments(graph, op, shape, how))
     function = depthwise_kernel(shape, how, isa)
     return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))

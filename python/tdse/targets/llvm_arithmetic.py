@@ -1,0 +1,153 @@
+"""How the kernels of ``llvm`` multiply, sum up and store: in integers, or in float32.
+
+Values to be multiplied are packed into words of 32 bits, as many as one instruction multiplies and
+adds up; a vector has several words. Sums of integers are scaled to the output's quantisation in
+float32, as XNNPACK does it, once for each output.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm.tirx.script import builder as T
+
+from tdse.graph.model import Op, Quantization, Tensor
+
+from .llvm_isa import Isa
+
+# What the activation of an operator limits results to.
+ACTIVATIONS = {
+    "none": (-math.inf, math.inf),
+    "relu": (0.0, math.inf),
+    "relu6": (0.0, 6.0),
+    "relu_n1_to_1": (-1.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How words are multiplied.
+
+    Attributes:
+        taps: values in a word of 32 bits: 4 bytes, 2 int16, or 1 float32.
+        lanes: words in a vector.
+        instruction: what multiplies words and adds them up, or empty for plain arithmetic.
+        is_unsigned: of four bytes, the first factor counts as unsigned.
+    """
+
+    taps: int
+    lanes: int
+    instruction: str
+    is_unsigned: bool = False
+
+    def shift(self, dtype: str) -> int:
+        """What is added to stored bytes of type ``dtype`` to make them factors: flips a bit."""
+        if self.taps != 4 or (dtype == "uint8") == self.is_unsigned:
+            return 0
+        return 128 if self.is_unsigned else -128
+
+
+def integer_arithmetic(weights: Tensor, isa: Isa) -> Arithmetic:
+    """The fastest arithmetic that ``isa`` has for weights that are quantised as ``weights``."""
+    assert weights.quantization is not None
+    fits_bytes = weights.dtype == "int8" and not any(weights.quantization.zero_points)
+    if isa.vnni and fits_bytes:
+        return Arithmetic(4, 16, "llvm.x86.avx512.vpdpbusd.512", is_unsigned=True)
+    if isa.dotprod and fits_bytes:
+        return Arithmetic(4, 4, "llvm.aarch64.neon.sdot.v4i32.v16i8")
+    if isa.avx512:
+        return Arithmetic(2, 16, "llvm.x86.avx512.pmaddw.d.512")
+    if isa.avx2:
+        return Arithmetic(2, 8, "llvm.x86.avx2.pmadd.wd")
+    return Arithmetic(2, 8, "")
+
+
+def float_arithmetic(isa: Isa) -> Arithmetic:
+    """Arithmetic in float32, with one rounding for product and sum where the processor has that."""
+    lanes = 16 if isa.avx512 else 8 if isa.avx2 else 4
+    return Arithmetic(1, lanes, f"llvm.fma.v{lanes}f32" if isa.fma else "")
+
+
+def register(lanes: int, dtype: str) -> Any:
+    """A buffer for one vector, which LLVM keeps in a register where its uses allow it.
+
+    TVM would allocate it on the heap, like any buffer inside a loop: the annotation leaves it on
+    the stack. Its pass StorageRewrite drops annotations, so ``llvm_build`` leaves that out.
+    """
+    return T.alloc_buffer(
+        (lanes,), dtype, scope="local", annotations={"disable_lower_builtin": True}
+    )
+
+
+def multiply_add(total: Any, words: Any, weights: Any, how: Arithmetic, isa: Isa) -> Any:
+    """``total`` plus the products of the values in each word; int32 vectors, or float32 ones."""
+    wide, halves = f"int32x{how.lanes}", f"int16x{2 * how.lanes}"
+    if how.taps == 1:
+        if how.instruction:
+            kind = f"float32x{how.lanes}"
+            return T.call_llvm_pure_intrin(kind, how.instruction, words, weights, total)
+        return total + words * weights
+    if how.taps == 4:
+        if not how.is_unsigned or isa.llvm_major >= 22:
+            # Before LLVM 22, vpdpbusd had vectors of words as operands.
+            first = "uint8" if how.is_unsigned else "int8"
+            words = T.reinterpret(f"{first}x{4 * how.lanes}", words)
+            weights = T.reinterpret(f"int8x{4 * how.lanes}", weights)
+        return T.call_llvm_pure_intrin(wide, how.instruction, total, words, weights)
+    if how.instruction:
+        words, weights = T.reinterpret(halves, words), T.reinterpret(halves, weights)
+        return total + T.call_llvm_pure_intrin(wide, how.instruction, words, weights)
+    sixteen = T.Broadcast(T.int32(16), how.lanes)
+    for halves_up in (True, False):
+        word, weight = (T.shift_left(v, sixteen) if halves_up else v for v in (words, weights))
+        total = total + T.shift_right(word, sixteen) * T.shift_right(weight, sixteen)
+    return total
+
+
+def requantized(total: Any, factors: Any, bounds: Any, lanes: int, dtype: str) -> Any:
+    """A vector of int32 sums as stored bytes.
+
+    Args:
+        total: the sums.
+        factors: the scale of a sum over that of the output, one for each lane.
+        bounds: least and largest result without the zero point, and the zero point.
+        lanes: in the vectors.
+        dtype: of the result.
+    """
+    low, high, zero = bounds
+    scaled = T.Cast(f"float32x{lanes}", total) * factors
+    scaled = T.max(T.min(scaled, T.Broadcast(high, lanes)), T.Broadcast(low, lanes))
+    rounded = T.Cast(f"int32x{lanes}", T.nearbyint(scaled)) + T.Broadcast(zero, lanes)
+    return T.Cast(f"{dtype}x{lanes}", rounded)
+
+
+def requantization_factors(
+    given: Quantization, weights: Quantization, result: Quantization
+) -> npt.NDArray[np.float32]:
+    """The scale of a sum of products over that of the result, one for each scale of weights."""
+    scale_in, scale_out = np.float32(given.scales[0]), np.float32(result.scales[0])
+    factors: npt.NDArray[np.float32] = scale_in * np.array(weights.scales, np.float32) / scale_out
+    return factors
+
+
+def stored_limits(op: Op, result: Tensor) -> npt.NDArray[np.float32]:
+    """Least and largest stored result that type and activation allow, without the zero point."""
+    assert result.quantization is not None
+    limits = np.iinfo(result.dtype)
+    scale, zero = np.float32(result.quantization.scales[0]), result.quantization.zero_points[0]
+    return np.array(
+        [
+            np.clip(np.rint(v / scale) + zero, limits.min, limits.max) - zero
+            for v in ACTIVATIONS[activation_of(op)]
+        ],
+        np.float32,
+    )
+
+
+def activation_of(op: Op) -> str:
+    """The name of the activation that is part of the operator."""
+    return str(op.attributes.get("fused_activation_function", "none"))
