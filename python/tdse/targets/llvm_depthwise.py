@@ -63,7 +63,7 @@ class Depthwise:
         dilation: of rows and columns; distance of a window's taps.
         padding: rows above and columns left of the input.
         output: height and width.
-        dtype: ``int8`` or ``uint8``, of input and output.
+        dtype: ``int8``, ``uint8`` or ``float32``, of input and output.
     """
 
     height: int
@@ -96,7 +96,7 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
         or (dilation[1] > 1 and stride[1] > 1)
         or math.prod(w.shape[1:3]) > _MOST_TAPS
         or activation_of(op) not in ACTIVATIONS
-        or y.shape[2] * y.shape[3] < 16
+        or (y.shape[3] < 4 if x.dtype == "float32" else y.shape[2] * y.shape[3] < 16)
     ):
         return None
     kernel = w.shape[1], w.shape[2]
@@ -277,15 +277,17 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
 
 
 def _types_fit(x: Tensor, w: Tensor, bias: Tensor, y: Tensor) -> bool:
-    quantized = x.quantization and w.quantization and y.quantization
+    if not (w.is_constant and bias.is_constant) or x.is_constant or x.is_dynamic or y.is_dynamic:
+        return False
+    if x.dtype == "float32":
+        return x.dtype == w.dtype == bias.dtype == y.dtype
     return bool(
-        quantized
+        x.quantization
+        and w.quantization
+        and y.quantization
         and x.dtype == y.dtype
         and x.dtype in ("int8", "uint8")
         and w.dtype in ("int8", "uint8")
-        and w.is_constant
-        and not (x.is_constant or x.is_dynamic or y.is_dynamic)
-        and bias.is_constant
         and bias.dtype == "int32"
     )
 

@@ -9,6 +9,7 @@ from .llvm_concat import concat_axis, concat_kernel
 from .llvm_conv import conv_arguments, conv_arithmetic, conv_of
 from .llvm_conv_kernel import choose_tiles, conv_kernel
 from .llvm_depthwise import depthwise_arguments, depthwise_kernel, depthwise_of
+from .llvm_depthwise_float import float_depthwise_arguments, float_depthwise_kernel
 from .llvm_isa import Isa
 from .llvm_lower import Constant, KernelCall
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
@@ -55,6 +56,10 @@ def _depthwise_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
     shape = depthwise_of(graph, op)
     if shape is None:
         return None
+    if shape.dtype == "float32":
+        constants = map(Constant, float_depthwise_arguments(graph, op))
+        function = float_depthwise_kernel(shape, isa)
+        return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
     how = integer_arithmetic(graph.tensors[op.inputs[1]], isa)
     constants = map(Constant, depthwise_arguments(graph, op, shape, how))
     function = depthwise_kernel(shape, how, isa)

@@ -1,0 +1,173 @@
+"""Depthwise convolutions in float32, some pixels of a vector of channels at a time.
+
+Before, in short::
+
+    for pixel, channel: for k: y[pixel, channel] += x[pixel + k, channel] * w[k, channel]
+
+After, with sums that never leave registers::
+
+    for channels: for pixels:
+        for k: for p: sum[p] += x[pixels + p + k, channels] * w[k, channels]
+        y[pixels, channels] = limited(sum)
+
+Nothing is padded: rows beyond the image are left out of the sum's loop, and columns at the left and
+right whose windows reach beyond the image have code of their own, without the taps out there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T
+
+from tdse.graph.model import Graph, Op
+from tdse.graph.unpack import constant_bytes
+
+from .llvm_arithmetic import (
+    ACTIVATIONS,
+    Arithmetic,
+    activation_of,
+    float_arithmetic,
+    multiply_add,
+    register,
+)
+from .llvm_depthwise import Depthwise
+from .llvm_isa import Isa
+
+# Sums in registers, of an inner tile; and vectors of channels of a column at the border.
+_MOST_PIXELS = 14
+_BORDER_VECTORS = 4
+
+
+def float_depthwise_arguments(graph: Graph, op: Op) -> tuple[npt.NDArray[np.float32], ...]:
+    """The constants of the kernel: weights as the model has them, biases, and limits."""
+    weights, bias = (np.frombuffer(constant_bytes(graph, t), np.float32) for t in op.inputs[1:3])
+    return weights, bias, np.array(ACTIVATIONS[activation_of(op)], np.float32)
+
+
+@cache
+def float_depthwise_kernel(shape: Depthwise, isa: Isa) -> tvm.tirx.PrimFunc:
+    """A kernel (input, weights, biases, limits, output)."""
+    h, w, c, (kh, kw) = shape.height, shape.width, shape.channels, shape.kernel
+    oh, ow = shape.output
+    how = _narrowed(float_arithmetic(isa), c)
+    inner, border = _columns(shape)
+    pixels = _pixels(len(inner))
+    with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
+        T.func_name("depthwise")
+        x = T.arg("x", T.Buffer((1, h, w, c), "float32"))
+        weights = T.arg("weights", T.Buffer((kh * kw * c,), "float32"))
+        bias = T.arg("bias", T.Buffer((c,), "float32"))
+        limits = T.arg("limits", T.Buffer((2,), "float32"))
+        y = T.arg("y", T.Buffer((1, oh, ow, c), "float32"))
+        T.func_attr({"tirx.noalias": True})
+        image = T.decl_buffer((h * w * c,), "float32", data=x.data)
+        result = T.decl_buffer((oh * ow * c,), "float32", data=y.data)
+        buffers = image, weights, bias, result
+        bounds = T.bind(limits[0]), T.bind(limits[1])
+        vectors = -(-c // how.lanes)
+        together = min(_BORDER_VECTORS, vectors)
+        with T.serial(0, oh) as row:
+            if border:
+                with T.serial(0, -(-vectors // together)) as group:
+                    first = T.bind(T.min(group * together, vectors - together))
+                    starts = [_start(first + v, c, how) for v in range(together)]
+                    for column, taps in border:
+                        _tile(shape, how, isa, buffers, bounds, row, column, 1, starts, taps)
+            if inner:
+                with T.serial(0, vectors) as vector, T.serial(0, -(-len(inner) // pixels)) as block:
+                    last = inner[-1] - pixels + 1
+                    column = T.bind(T.min(inner[0] + block * pixels, last))
+                    starts = [T.bind(_start(vector, c, how))]
+                    taps = range(kw)
+                    _tile(shape, how, isa, buffers, bounds, row, column, pixels, starts, taps)
+    return builder.get()
+
+
+def _tile(
+    shape: Depthwise,
+    how: Arithmetic,
+    isa: Isa,
+    buffers: tuple[Any, Any, Any, Any],
+    bounds: tuple[Any, Any],
+    row: Any,
+    column: Any,
+    pixels: int,
+    starts: Sequence[Any],
+    taps: range,
+) -> None:
+    """Outputs of ``pixels`` columns from ``column`` on, of the channels from each of ``starts``.
+
+    The windows have only the columns ``taps`` within the image.
+    """
+    image, weights, bias, result = buffers
+    (kh, kw), (sh, sw), (dh, dw) = shape.kernel, shape.stride, shape.dilation
+    (top, left), c, lanes = shape.padding, shape.channels, how.lanes
+    whole = T.Ramp(0, 1, lanes)
+    sums = [[register(lanes, "float32") for _ in starts] for _ in range(pixels)]
+    for of_pixel in sums:
+        for start, total in zip(starts, of_pixel, strict=True):
+            T.buffer_store(total, bias[T.Ramp(start, 1, lanes)], [whole])
+    # Rows of the window that lie within the image.
+    above = top - row * sh
+    begin = T.bind(T.max((above + dh - 1) // dh, 0)) if top else T.int32(0)
+    end = T.bind(T.min((above + shape.height - 1) // dh + 1, kh))
+    with T.serial(begin, end) as ky:
+        base = T.bind(((row * sh - top + ky * dh) * shape.width + column * sw - left) * c)
+        for kx in taps:
+            factors = [
+                T.bind(weights[T.Ramp((ky * kw + kx) * c + start, 1, lanes)]) for start in starts
+            ]
+            for p, of_pixel in enumerate(sums):
+                for start, total, factor in zip(starts, of_pixel, factors, strict=True):
+                    at = base + (p * sw + kx * dw) * c + start
+                    value = image[T.Ramp(at, 1, lanes)]
+                    added = multiply_add(total[whole], value, factor, how, isa)
+                    T.buffer_store(total, added, [whole])
+    low, high = bounds
+    for p, of_pixel in enumerate(sums):
+        at = (row * shape.output[1] + column + p) * c
+        for start, total in zip(starts, of_pixel, strict=True):
+            limited = T.max(T.min(total[whole], T.Broadcast(high, lanes)), T.Broadcast(low, lanes))
+            T.buffer_store(result, limited, [T.Ramp(at + start, 1, lanes)])
+
+
+def _columns(shape: Depthwise) -> tuple[range, list[tuple[int, range]]]:
+    """Output columns whose windows are within the image, and the others with their taps there."""
+    kw, sw, dw, left = shape.kernel[1], shape.stride[1], shape.dilation[1], shape.padding[1]
+    inner, border = [], []
+    for column in range(shape.output[1]):
+        first = column * sw - left
+        taps = [k for k in range(kw) if 0 <= first + k * dw < shape.width]
+        if len(taps) == kw:
+            inner.append(column)
+        else:
+            border.append((column, range(taps[0], taps[-1] + 1) if taps else range(0)))
+    return range(inner[0], inner[-1] + 1) if inner else range(0), border
+
+
+def _pixels(columns: int) -> int:
+    """The size of tiles that compute the fewest columns twice, the largest of these."""
+    sizes = range(1, min(columns, _MOST_PIXELS) + 1)
+    # A tile costs about as much beside its sums as one more column.
+    return min(sizes, key=lambda size: (-(-columns // size) * (size + 1), -size), default=1)
+
+
+def _narrowed(how: Arithmetic, channels: int) -> Arithmetic:
+    """The arithmetic with as many lanes as there are channels at least."""
+    lanes = how.lanes
+    while lanes > channels:
+        lanes //= 2
+    return Arithmetic(1, lanes, f"llvm.fma.v{lanes}f32" if how.instruction else "")
+
+
+def _start(vector: Any, channels: int, how: Arithmetic) -> Any:
+    """The channel that a vector begins with; the last one overlaps the one before it."""
+    start = vector * how.lanes
+    return T.min(start, channels - how.lanes) if channels % how.lanes else start
