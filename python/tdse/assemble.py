@@ -184,7 +184,8 @@ def _plan(
             PlanRegion(
                 name=f"region{region.index}_{region.device}",
                 kind=result.kind,
-                threads=1 if result.steps else threads,
+                # Kernels on a device of their own leave the processor's threads alone.
+                threads=1 if result.steps and result.kind != "tvm" else threads,
                 blob=result.blob,
                 inputs=region_inputs,
                 outputs=region_outputs,

@@ -182,6 +182,12 @@ def _load(point: EntryPoint) -> Target:
     return target
 
 
+def thread_counts(cores: int) -> tuple[int, ...]:
+    """Thread counts worth a choice on ``cores`` cores: powers of two, and all."""
+    counts = {1 << i for i in range(cores.bit_length())} | {cores}
+    return tuple(n for n in sorted(counts) if 1 <= n <= cores)
+
+
 def target_threads(target: str, counts: Sequence[int]) -> tuple[int, ...]:
     """The thread counts among ``counts`` that make a difference to ``target``."""
     most = max(variant.threads for variant in get_target(target).variants(max(counts)))

@@ -92,7 +92,7 @@ class GpuTarget(TvmTarget):
 
         return to_device, from_device
 
-    def own_call(self, graph: Graph, op: Op) -> KernelCall | None:
+    def own_call(self, graph: Graph, op: Op, threads: int) -> KernelCall | None:
         """See ``gpu_own``."""
         call = own_call(graph, op)
         if call is None:

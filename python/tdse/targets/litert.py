@@ -22,7 +22,7 @@ from tdse.runtime import native
 from tdse.runtime.litert import make_interpreter
 from tdse.runtime.plan import Plan, PlanRegion, PlanTensor
 
-from .base import CompiledRegion, CompiledRegions, Support, Variant
+from .base import CompiledRegion, CompiledRegions, Support, Variant, thread_counts
 
 
 class LitertTarget:
@@ -48,8 +48,7 @@ class LitertTarget:
 
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """Thread counts in powers of two, and all cores."""
-        counts = {1 << i for i in range(cores.bit_length())} | {cores}
-        return tuple(Variant(self.name, n) for n in sorted(counts) if 1 <= n <= cores)
+        return tuple(Variant(self.name, n) for n in thread_counts(cores))
 
     def supports(self, graph: Graph, op_index: int) -> Support:
         """Whether LiteRT prepares the operator's slice, with LiteRT's own words if not.

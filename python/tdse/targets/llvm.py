@@ -1,7 +1,7 @@
 """TVM's own code for the CPU, compiled with LLVM.
 
 Some operators on 8-bit tensors have kernels of their own (``llvm_own``); the rest is what TVM makes
-of the operator. Kernels run on one thread.
+of the operator. Convolutions may be divided among threads, all else runs on the caller's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import tvm
 
 from tdse.graph.model import Graph, Op
 
-from .base import Support
+from .base import Support, Variant, thread_counts
 from .llvm_import import import_op
 from .llvm_isa import Isa, host_isa
 from .llvm_lower import KernelCall
@@ -54,9 +54,13 @@ class LlvmTarget(TvmTarget):
         """See ``llvm_schedule``."""
         return schedule_kernel(function)
 
-    def own_call(self, graph: Graph, op: Op) -> KernelCall | None:
+    def own_call(self, graph: Graph, op: Op, threads: int) -> KernelCall | None:
         """See ``llvm_own``."""
-        return own_call(graph, op, self._isa)
+        return own_call(graph, op, self._isa, threads)
+
+    def variants(self, cores: int) -> tuple[Variant, ...]:
+        """Thread counts in powers of two, and all cores."""
+        return tuple(Variant(self.name, n) for n in thread_counts(cores))
 
     @property
     def _isa(self) -> Isa:

@@ -28,6 +28,10 @@ ACTIVATIONS = {
 }
 
 
+# Vectors of products that take as long as it takes to wake a thread a few times.
+_WORTH_THREADS = 30_000
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """How words are multiplied.
@@ -81,6 +85,16 @@ def register(lanes: int, dtype: str) -> Any:
     return T.alloc_buffer(
         (lanes,), dtype, scope="local", annotations={"disable_lower_builtin": True}
     )
+
+
+def divided(extent: int, threads: int) -> Any:
+    """A loop whose iterations are divided among ``threads`` threads, which is one for 1."""
+    return T.parallel(0, extent) if threads > 1 else T.serial(0, extent)
+
+
+def worthwhile_threads(products: int, how: Arithmetic, threads: int) -> int:
+    """``threads``, or 1 for work that is done before other threads have begun."""
+    return threads if products / (how.lanes * how.taps) > _WORTH_THREADS else 1
 
 
 def multiply_add(total: Any, words: Any, weights: Any, how: Arithmetic, isa: Isa) -> Any:

@@ -25,7 +25,14 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
-from .llvm_arithmetic import Arithmetic, multiply_add, register, requantized
+from .llvm_arithmetic import (
+    Arithmetic,
+    divided,
+    multiply_add,
+    register,
+    requantized,
+    worthwhile_threads,
+)
 from .llvm_conv import Conv, Tiles, word_starts
 from .llvm_isa import Isa
 
@@ -69,12 +76,16 @@ def choose_tiles(shape: Conv, how: Arithmetic, isa: Isa) -> Tiles:
 
 
 @cache
-def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tirx.PrimFunc:
+def conv_kernel(
+    shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa, threads: int
+) -> tvm.tirx.PrimFunc:
     """A kernel of input, the constants of ``conv_arguments``, and output.
 
     Quantisation is in the arguments, so that operators of equal shapes share a kernel.
     """
     is_float = how.taps == 1
+    products = math.prod(shape.made) * math.prod(shape.runs)
+    threads = worthwhile_threads(products, how, threads)
     sum_type = "float32" if is_float else "int32"
     columns = tiles.count * tiles.vectors * how.lanes
     with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
@@ -91,7 +102,9 @@ def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tir
         image = T.decl_buffer((math.prod(shape.given),), shape.dtype, data=x.data)
         result = T.decl_buffer((math.prod(shape.made),), shape.dtype, data=y.data)
         if _needs_copy(shape, how):
-            image = _padded(shape, how, image, T.int32(0) if is_float else T.bind(zeros[0]))
+            image = _padded(
+                shape, how, image, T.int32(0) if is_float else T.bind(zeros[0]), threads
+            )
         low, high = T.bind(limits[0]), T.bind(limits[1])
 
         def stored(total: Any, at: Any) -> Any:
@@ -106,7 +119,7 @@ def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tir
         outer, inner = oh * blocks, tiles.count
         by_tile = math.prod(shape.padded) * shape.channels * _bytes(how) <= _SMALL_IMAGE_BYTES
         first, second = (inner, outer) if by_tile else (outer, inner)
-        with T.serial(0, first) as i, T.serial(0, second) as j:
+        with divided(first, threads) as i, T.serial(0, second) as j:
             block, tile = (j, i) if by_tile else (i, j)
             _tile(shape, how, tiles, isa, (image, weights, bias, result), stored, block, tile)
     return builder.get()
@@ -193,7 +206,7 @@ def _needs_copy(shape: Conv, how: Arithmetic) -> bool:
     return shape.padded != (shape.height, shape.width) or how.taps == 2 or shape.runs[2] < how.taps
 
 
-def _padded(shape: Conv, how: Arithmetic, image: Any, zero: Any) -> Any:
+def _padded(shape: Conv, how: Arithmetic, image: Any, zero: Any, threads: int) -> Any:
     """A copy of an image with its padding; for words of two values, as int16 without offset."""
     (rows, columns), (top, left) = shape.padded, shape.padding
     h, w, c = shape.height, shape.width, shape.channels
@@ -212,7 +225,7 @@ def _padded(shape: Conv, how: Arithmetic, image: Any, zero: Any) -> Any:
 
     if top:
         filled(T.int32(0), 0, top * pitch)
-    with T.serial(0, h) as r:
+    with divided(h, threads) as r:
         filled(top + r, 0, left * c)
         with T.serial(0, w * c) as i:
             at = (top + r) * pitch + left * c + i

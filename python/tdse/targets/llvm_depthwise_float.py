@@ -33,9 +33,11 @@ from .llvm_arithmetic import (
     ACTIVATIONS,
     Arithmetic,
     activation_of,
+    divided,
     float_arithmetic,
     multiply_add,
     register,
+    worthwhile_threads,
 )
 from .llvm_depthwise import Depthwise
 from .llvm_isa import Isa
@@ -52,11 +54,12 @@ def float_depthwise_arguments(graph: Graph, op: Op) -> tuple[npt.NDArray[np.floa
 
 
 @cache
-def float_depthwise_kernel(shape: Depthwise, isa: Isa) -> tvm.tirx.PrimFunc:
+def float_depthwise_kernel(shape: Depthwise, isa: Isa, threads: int) -> tvm.tirx.PrimFunc:
     """A kernel (input, weights, biases, limits, output)."""
     h, w, c, (kh, kw) = shape.height, shape.width, shape.channels, shape.kernel
     oh, ow = shape.output
     how = _narrowed(float_arithmetic(isa), c)
+    threads = worthwhile_threads(oh * ow * c * kh * kw, how, threads)
     inner, border = _columns(shape)
     pixels = _pixels(len(inner))
     with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
@@ -73,7 +76,7 @@ def float_depthwise_kernel(shape: Depthwise, isa: Isa) -> tvm.tirx.PrimFunc:
         bounds = T.bind(limits[0]), T.bind(limits[1])
         vectors = -(-c // how.lanes)
         together = min(_BORDER_VECTORS, vectors)
-        with T.serial(0, oh) as row:
+        with divided(oh, threads) as row:
             if border:
                 with T.serial(0, -(-vectors // together)) as group:
                     first = T.bind(T.min(group * together, vectors - together))

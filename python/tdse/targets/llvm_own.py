@@ -16,21 +16,23 @@ from .llvm_pool import pool_arguments, pool_kernel, pool_of
 from .llvm_table import known_table, table_argument, table_kernel
 
 
-def own_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+def own_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     """The call of a kernel that is written for the operator's kind, or None if there is none.
+
+    ``threads`` divide the work of the kernels that are worth it.
 
     They read weights and quantisation from the flatbuffer, so a graph without one has none.
     """
     if not graph.data:
         return None
     for make in (_table_call, _conv_call, _depthwise_call, _pool_call, _concat_call):
-        call = make(graph, op, isa)
+        call = make(graph, op, isa, threads)
         if call is not None:
             return call
     return None
 
 
-def _table_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+def _table_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     table = known_table(graph, op)
     if table is None:
         return None
@@ -40,7 +42,7 @@ def _table_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
     return KernelCall(function, (given.index, constant, result.index))
 
 
-def _conv_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+def _conv_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     shape = conv_of(graph, op)
     if shape is None:
         return None
@@ -48,17 +50,17 @@ def _conv_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
     tiles = choose_tiles(shape, how, isa)
     constants = map(Constant, conv_arguments(graph, op, shape, how, tiles))
     return KernelCall(
-        conv_kernel(shape, how, tiles, isa), (op.inputs[0], *constants, op.outputs[0])
+        conv_kernel(shape, how, tiles, isa, threads), (op.inputs[0], *constants, op.outputs[0])
     )
 
 
-def _depthwise_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+def _depthwise_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     shape = depthwise_of(graph, op)
     if shape is None:
         return None
     if shape.dtype == "float32":
         constants = map(Constant, float_depthwise_arguments(graph, op))
-        function = float_depthwise_kernel(shape, isa)
+        function = float_depthwise_kernel(shape, isa, threads)
         return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
     how = integer_arithmetic(graph.tensors[op.inputs[1]], isa)
     constants = map(Constant, depthwise_arguments(graph, op, shape, how))
@@ -66,7 +68,7 @@ def _depthwise_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
     return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
 
 
-def _pool_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+def _pool_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     shape = pool_of(graph, op)
     if shape is None:
         return None
@@ -74,7 +76,7 @@ def _pool_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
     return KernelCall(pool_kernel(shape), (op.inputs[0], *constants, op.outputs[0]))
 
 
-def _concat_call(graph: Graph, op: Op, isa: Isa) -> KernelCall | None:
+def _concat_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     axis = concat_axis(graph, op)
     if axis is None:
         return None

@@ -35,11 +35,13 @@ class _Calls:
 
     Attributes:
         sha256: the model's.
+        threads: that the kernels are made for.
         own: calls of kernels that are written for an operator; None where there is none.
         lowered: calls that TVM made of operators which it saw together.
     """
 
     sha256: str = ""
+    threads: int = 1
     own: dict[tuple[int, ...], KernelCall | None] = field(default_factory=dict)
     lowered: dict[tuple[int, ...], list[KernelCall]] = field(default_factory=dict)
 
@@ -57,7 +59,7 @@ class TvmTarget(ABC):
         self._kind = kind
         self._support: dict[str, Support] = {}
         self._kernels = self._kernel_set()
-        self._calls = _Calls()
+        self._calls: dict[int, _Calls] = {}
 
     @property
     @abstractmethod
@@ -78,7 +80,7 @@ class TvmTarget(ABC):
         """The kernel with loops in an order, and bound to threads, that suit the target."""
 
     @abstractmethod
-    def own_call(self, graph: Graph, op: Op) -> KernelCall | None:
+    def own_call(self, graph: Graph, op: Op, threads: int) -> KernelCall | None:
         """The call of a kernel that is written for the operator's kind, or None without one."""
 
     def variants(self, cores: int) -> tuple[Variant, ...]:
@@ -103,17 +105,17 @@ class TvmTarget(ABC):
         Args:
             graph: a model that was read from a flatbuffer.
             regions: in any order.
-            threads: taken as 1, whatever it is.
+            threads: that a kernel may use; a target whose variants have one thread takes 1.
 
         Raises:
             TargetError: TVM cannot import, lower or compile an operator; ``why`` is its reason.
         """
-        if self._calls.sha256 != graph.sha256:
+        threads = max(v.threads for v in self.variants(threads))
+        if any(calls.sha256 != graph.sha256 for calls in self._calls.values()):
             # Candidates of one model are compiled one after the other; the last model's are over.
-            self._calls = _Calls(graph.sha256)
-        return self._compile(
-            graph, regions, lambda op: import_op(graph, op), self._kernels, self._calls
-        )
+            self._calls.clear()
+        known = self._calls.setdefault(threads, _Calls(graph.sha256, threads))
+        return self._compile(graph, regions, lambda op: import_op(graph, op), self._kernels, known)
 
     def compile_bodies(
         self, graph: Graph, regions: Sequence[Region], bodies: Bodies, threads: int
@@ -126,12 +128,13 @@ class TvmTarget(ABC):
             regions: in any order.
             bodies: for each operator of ``regions``, a Relax function, or a module with a function
                 ``main``, that takes the inputs of the operator's slice and returns its outputs.
-            threads: taken as 1, whatever it is.
+            threads: that a kernel may use; a target whose variants have one thread takes 1.
 
         Raises:
             TargetError: TVM cannot lower or compile an operator; ``why`` is its reason.
         """
-        return self._compile(graph, regions, bodies.__getitem__, self._kernel_set(), _Calls())
+        known = _Calls(threads=max(v.threads for v in self.variants(threads)))
+        return self._compile(graph, regions, bodies.__getitem__, self._kernel_set(), known)
 
     def _kernel_set(self) -> KernelSet:
         return KernelSet(self.name)
@@ -172,7 +175,7 @@ class TvmTarget(ABC):
         waiting: list[int] = []
         for op in ops:
             if (op,) not in known.own:
-                known.own[op,] = self.own_call(graph, graph.ops[op])
+                known.own[op,] = self.own_call(graph, graph.ops[op], known.threads)
             if known.own[op,] is None:
                 waiting.append(op)
                 continue
