@@ -72,30 +72,102 @@ def depthwise(
     activation: str = "none",
     dtype: str = "int8",
 ) -> Graph:
-    """A quantised depthwise convolution with random weights; per channel for int8."""
+    """A depthwise convolution with random weights; quantised per channel for int8."""
     options = schema.DepthwiseConv2DOptionsT()
+    options.depthMultiplier = 1
+    shape = 1, *kernel, channels
+    return _windowed(
+        "DEPTHWISE_CONV_2D", options, (height, width, channels), shape, 3,
+        stride, dilation, padding, activation, dtype,
+    )  # fmt: skip
+
+
+def conv(
+    height: int,
+    width: int,
+    channels: int,
+    filters: int,
+    kernel: tuple[int, int] = (1, 1),
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: str = "same",
+    activation: str = "none",
+    dtype: str = "int8",
+) -> Graph:
+    """A convolution with random weights; quantised per filter for int8."""
+    shape = filters, *kernel, channels
+    return _windowed(
+        "CONV_2D", schema.Conv2DOptionsT(), (height, width, channels), shape, 0,
+        stride, dilation, padding, activation, dtype,
+    )  # fmt: skip
+
+
+def dense(
+    rows: int, channels: int, filters: int, *, dtype: str = "int8", bias: bool = True
+) -> Graph:
+    """A fully connected layer with random weights; quantised per filter for int8."""
+    x = activation_tensor("x", (rows, channels), dtype, 0.05)
+    weights = _weights((filters, channels), dtype, 0)
+    y = activation_tensor("y", (rows, filters), dtype, 0.06 * math.sqrt(channels), 4)
+    given = [x, weights, _bias(filters, weights, dtype)] if bias else [x, weights]
+    return one_op("FULLY_CONNECTED", given, [y], schema.FullyConnectedOptionsT(), 5)
+
+
+def activation_tensor(
+    name: str, shape: tuple[int, ...], dtype: str, scale: float, zero: int = -3
+) -> Tensor:
+    """A quantised tensor, or one of float32."""
+    if dtype == "float32":
+        return Tensor(name, shape, dtype)
+    return byte_tensor(name, shape, dtype, scale, zero)
+
+
+def _windowed(
+    code: str,
+    options: Any,
+    image: tuple[int, int, int],
+    shape: tuple[int, ...],
+    axis: int,
+    stride: int,
+    dilation: int,
+    padding: str,
+    activation: str,
+    dtype: str,
+) -> Graph:
     options.strideH = options.strideW = stride
     options.dilationHFactor = options.dilationWFactor = dilation
-    options.depthMultiplier = 1
     options.padding = getattr(schema.Padding, padding.upper())
     options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation.upper())
-    per_channel = dtype == "int8"
-    scales = tuple(RANDOM.uniform(0.005, 0.02, channels if per_channel else 1))
-    zeros = (0,) * channels if per_channel else (117,)
-    limits = np.iinfo(dtype)
-    weights = RANDOM.integers(limits.min + 1, limits.max, (1, *kernel, channels)).astype(dtype)
-    x = byte_tensor("x", (1, height, width, channels), dtype, 0.05)
-    filters = Tensor("w", weights.shape, dtype, weights, scales, zeros, 3)
-    values = RANDOM.integers(-500, 500, channels).astype(np.int32)
-    bias_scales = tuple(0.05 * s for s in scales)
-    bias = Tensor("b", (channels,), "int32", values, bias_scales, (0,) * len(scales))
+    x = activation_tensor("x", (1, *image), dtype, 0.05)
+    weights = _weights(shape, dtype, axis)
+    kernel, filters = shape[1:3], shape[axis]
     reach = [(k - 1) * dilation + 1 for k in kernel]
-    out = [
-        _windows(size, r, stride, padding) for size, r in zip((height, width), reach, strict=True)
-    ]
+    out = [_windows(size, r, stride, padding) for size, r in zip(image[:2], reach, strict=True)]
     # Wide enough for most sums, so that few results are clamped.
-    y = byte_tensor("y", (1, *out, channels), dtype, 0.06 * math.sqrt(math.prod(kernel)), 4)
-    return one_op("DEPTHWISE_CONV_2D", [x, filters, bias], [y], options, 3)
+    scale = 0.06 * math.sqrt(math.prod(kernel) * (1 if axis == 3 else shape[3]))
+    y = activation_tensor("y", (1, *out, filters), dtype, scale, 4)
+    return one_op(code, [x, weights, _bias(filters, weights, dtype)], [y], options, 3)
+
+
+def _weights(shape: tuple[int, ...], dtype: str, axis: int) -> Tensor:
+    if dtype == "float32":
+        return Tensor("w", shape, dtype, RANDOM.uniform(-1, 1, shape).astype(np.float32))
+    per_channel = dtype == "int8"
+    scales = tuple(RANDOM.uniform(0.005, 0.02, shape[axis] if per_channel else 1))
+    zeros = (0,) * shape[axis] if per_channel else (117,)
+    limits = np.iinfo(dtype)
+    values = RANDOM.integers(limits.min + 1, limits.max, shape).astype(dtype)
+    return Tensor("w", shape, dtype, values, scales, zeros, axis)
+
+
+def _bias(filters: int, weights: Tensor, dtype: str) -> Tensor:
+    if dtype == "float32":
+        values = RANDOM.uniform(-1, 1, filters).astype(np.float32)
+        return Tensor("b", (filters,), dtype, values)
+    drawn = RANDOM.integers(-500, 500, filters).astype(np.int32)
+    scales = tuple(0.05 * s for s in weights.scales)
+    return Tensor("b", (filters,), "int32", drawn, scales, (0,) * len(scales))
 
 
 def pool(
