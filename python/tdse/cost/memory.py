@@ -32,9 +32,11 @@ _DEPTHWISE_TILE = 32
 _MOST_DEPTHWISE_TAPS = 25
 _GROUPED_BYTES = {"float32": 64, "int8": 128, "uint8": 128}
 _POINTER_BYTES = 8
-# TVM's kernels compute with quantised weights as integers of 32 bits, and keep them so.
+# TVM's kernels compute with quantised weights as integers of 32 bits, and keep them so; those of
+# ``llvm`` for some kinds keep the bytes.
 _LLVM_WIDENING = 4
 _WIDENED = frozenset(("conv2d", "fully_connected", "transpose_conv2d", "batch_matmul"))
+_BYTES_ON_LLVM = frozenset(("conv2d", "fully_connected", "depthwise_conv2d"))
 
 # What XNNPACK is taken to run of TFLite's kinds, by the element type of the result; it only decides
 # in which of two arenas a tensor is counted.
@@ -236,12 +238,17 @@ def memory_terms(graph: Graph, regions: Sequence[Region]) -> dict[str, float]:
         ops = [graph.ops[index] for index in region.ops]
         if region.device != "litert":
             terms["kernels"] += len(ops)
-            constants = _constants(graph, ops) - kept
-            kept |= constants
-            terms["plan"] += sum(_llvm_bytes(graph.tensors[t]) for t in constants)
+            narrow = [op for op in ops if region.device == "llvm" and op.kind in _BYTES_ON_LLVM]
+            as_stored = _constants(graph, narrow) - kept
+            widened = _constants(graph, ops) - as_stored - kept
+            kept |= as_stored | widened
+            terms["plan"] += sum(graph.tensors[t].size_bytes for t in as_stored)
+            terms["plan"] += sum(_llvm_bytes(graph.tensors[t]) for t in widened)
             # Slopes are kept for every element.
             terms["plan"] += sum(op.output_bytes for op in ops if op.kind == "prelu")
             for op in ops:
+                if op in narrow:
+                    continue
                 read, written = _widened_bytes(graph, op)
                 terms["widened_in"] = max(terms["widened_in"], read)
                 terms["widened_out"] = max(terms["widened_out"], written)
