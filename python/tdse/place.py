@@ -37,7 +37,7 @@ from tdse.platform import Device, Platform, discover_devices, load_platform
 from tdse.search import Objective, Problem
 from tdse.search.placement import Placement, make_placement, parse_pins
 from tdse.survey import Survey, survey
-from tdse.targets import target_threads, target_variants
+from tdse.targets import cpu_thread_counts, target_threads, target_variants
 
 # Share of the budget for measuring operators; the rest is for building and timing candidates.
 _MEASURE_SHARE = 0.6
@@ -197,10 +197,7 @@ def demand_host(platform: Platform) -> None:
 
 def thread_counts(asked: int | None, cores: int) -> tuple[int, ...]:
     """Thread counts to try: the one asked for, or powers of two up to the cores, and the cores."""
-    if asked is not None:
-        return (asked,)
-    powers = [1 << i for i in range(cores.bit_length()) if 1 << i <= cores]
-    return tuple(dict.fromkeys([*powers, cores]))
+    return cpu_thread_counts(cores) if asked is None else (asked,)
 
 
 def cost_problem(

@@ -182,7 +182,7 @@ def _load(point: EntryPoint) -> Target:
     return target
 
 
-def thread_counts(cores: int) -> tuple[int, ...]:
+def cpu_thread_counts(cores: int) -> tuple[int, ...]:
     """Thread counts worth a choice on ``cores`` cores: powers of two, and all."""
     counts = {1 << i for i in range(cores.bit_length())} | {cores}
     return tuple(n for n in sorted(counts) if 1 <= n <= cores)

@@ -22,7 +22,7 @@ from tdse.runtime import native
 from tdse.runtime.litert import make_interpreter
 from tdse.runtime.plan import Plan, PlanRegion, PlanTensor
 
-from .base import CompiledRegion, CompiledRegions, Support, Variant, thread_counts
+from .base import CompiledRegion, CompiledRegions, Support, Variant, cpu_thread_counts
 
 
 class LitertTarget:
@@ -48,7 +48,7 @@ class LitertTarget:
 
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """Thread counts in powers of two, and all cores."""
-        return tuple(Variant(self.name, n) for n in thread_counts(cores))
+        return tuple(Variant(self.name, n) for n in cpu_thread_counts(cores))
 
     def supports(self, graph: Graph, op_index: int) -> Support:
         """Whether LiteRT prepares the operator's slice, with LiteRT's own words if not.

@@ -10,7 +10,7 @@ import tvm
 
 from tdse.graph.model import Graph, Op
 
-from .base import Support, Variant, thread_counts
+from .base import Support, Variant, cpu_thread_counts
 from .llvm_import import import_op
 from .llvm_isa import Isa, host_isa
 from .llvm_lower import KernelCall
@@ -60,7 +60,7 @@ class LlvmTarget(TvmTarget):
 
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """Thread counts in powers of two, and all cores."""
-        return tuple(Variant(self.name, n) for n in thread_counts(cores))
+        return tuple(Variant(self.name, n) for n in cpu_thread_counts(cores))
 
     @property
     def _isa(self) -> Isa:
