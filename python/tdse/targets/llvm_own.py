@@ -13,6 +13,7 @@ from .llvm_depthwise_float import float_depthwise_arguments, float_depthwise_ker
 from .llvm_isa import Isa
 from .llvm_lower import Constant, KernelCall
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
+from .llvm_softmax import softmax_kernel, softmax_shape
 from .llvm_table import known_table, table_argument, table_kernel
 
 
@@ -25,7 +26,7 @@ def own_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     """
     if not graph.data:
         return None
-    for make in (_table_call, _conv_call, _depthwise_call, _pool_call, _concat_call):
+    for make in (_table_call, _conv_call, _depthwise_call, _pool_call, _concat_call, _softmax_call):
         call = make(graph, op, isa, threads)
         if call is not None:
             return call
@@ -83,3 +84,10 @@ def _concat_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | N
     operands = [graph.tensors[t] for t in op.inputs]
     function = concat_kernel(tuple(t.shape for t in operands), axis, operands[0].dtype)
     return KernelCall(function, (*op.inputs, op.outputs[0]))
+
+
+def _softmax_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+    shape = softmax_shape(graph, op, isa)
+    if shape is None:
+        return None
+    return KernelCall(softmax_kernel(shape, isa), (op.inputs[0], op.outputs[0]))
