@@ -2,18 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <functional>
 #include <limits>
-#include <numeric>
+#include <utility>
 #include <vector>
 
 namespace tdse::dataflow {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// Between two looks at the clock.
-constexpr int64_t kUnwatched = 1 << 14;
-
 // What no mapping with a part can go below: one pair for each operand that may be used again.
 struct Floor {
   double cycles[kOperands] = {}, energy_pj[kOperands] = {};
@@ -128,17 +125,71 @@ double Joint(Objective objective, const Floor& one, double other_cycles, double 
 
 double Least(const double* values, int count) { return *std::min_element(values, values + count); }
 
-template <typename Part>
-struct Ranked {
-  const Part* part;
+struct RankedTile {
+  const TilePart* part;
+  double cycles, energy_pj;  // at least
+  double bound;
+};
+
+struct RankedArray {
+  const ArrayPart* part;
   Floor floor;
   double bound;
 };
 
-template <typename Part>
-void Rank(std::vector<Ranked<Part>>* parts) {
-  std::stable_sort(parts->begin(), parts->end(),
+// Arrays whose register files and PEs together hold the same: the same tiles fit them.
+struct Group {
+  std::vector<RankedArray> arrays;
+  double bound;
+};
+
+template <typename Ranked>
+void Rank(std::vector<Ranked>* ranked) {
+  std::stable_sort(ranked->begin(), ranked->end(),
                    [](const auto& a, const auto& b) { return a.bound < b.bound; });
+}
+
+// No mapping with `other` is better than that with `one` and all else equal. Of a group they differ
+// in nothing else, and everything grows with each of these.
+bool Dominates(const ArrayPart& one, const ArrayPart& other) {
+  return one.compute_cycles <= other.compute_cycles && one.reduce_cycles <= other.reduce_cycles &&
+         std::equal(one.noc_pj, one.noc_pj + kOperands, other.noc_pj, std::less_equal<double>());
+}
+
+// Groups of arrays that none of their group dominates, by their bounds.
+std::vector<Group> MakeGroups(const Sizes& sizes, const std::vector<ArrayPart>& arrays,
+                              Objective objective, double least_cycles, double least_energy) {
+  std::vector<const ArrayPart*> sorted;
+  for (const ArrayPart& array : arrays) sorted.push_back(&array);
+  std::stable_sort(sorted.begin(), sorted.end(), [](const ArrayPart* a, const ArrayPart* b) {
+    return std::lexicographical_compare(a->both, a->both + kLoops, b->both, b->both + kLoops);
+  });
+  std::vector<Group> groups;
+  for (size_t i = 0; i < sorted.size();) {
+    const ArrayPart& first = *sorted[i];
+    std::vector<const ArrayPart*> kept;
+    for (; i < sorted.size() && std::equal(first.both, first.both + kLoops, sorted[i]->both);
+         ++i) {
+      const ArrayPart& one = *sorted[i];
+      const auto beats = [&](const ArrayPart* other) { return Dominates(*other, one); };
+      if (std::any_of(kept.begin(), kept.end(), beats)) continue;
+      kept.erase(std::remove_if(kept.begin(), kept.end(),
+                                [&](const ArrayPart* other) { return Dominates(one, *other); }),
+                 kept.end());
+      kept.push_back(&one);
+    }
+    Group group;
+    for (const ArrayPart* array : kept) {
+      const Floor floor = ArrayFloor(sizes, *array);
+      group.arrays.push_back(
+          {array, floor, Joint(objective, floor, least_cycles, least_energy)});
+    }
+    Rank(&group.arrays);
+    group.bound = group.arrays.front().bound;
+    groups.push_back(std::move(group));
+  }
+  Rank(&groups);
+  return groups;
 }
 
 }  // namespace
@@ -182,56 +233,51 @@ Bounded Bound(const Layer& layer, const Architecture& arch, const Sizes& sizes,
   result.bound = kInfinity;
   if (arrays.empty() || tiles.empty()) return result;
 
-  std::vector<Ranked<TilePart>> tile_ranks;
+  std::vector<RankedTile> ranked;
   double least_cycles = kInfinity, least_energy = kInfinity;
   for (const TilePart& tile : tiles) {
-    Ranked<TilePart> rank{&tile, TileFloor(tile), 0};
-    const double cycles = Least(rank.floor.cycles, rank.floor.count);
-    const double energy = Least(rank.floor.energy_pj, rank.floor.count);
-    rank.floor = {};
-    rank.floor.Add(cycles, energy);
-    rank.bound = objective == kLeastCycles ? cycles : energy;
+    const Floor floor = TileFloor(tile);
+    const double cycles = Least(floor.cycles, floor.count);
+    const double energy = Least(floor.energy_pj, floor.count);
+    ranked.push_back({&tile, cycles, energy, objective == kLeastCycles ? cycles : energy});
     least_cycles = std::min(least_cycles, cycles);
     least_energy = std::min(least_energy, energy);
-    tile_ranks.push_back(rank);
   }
-  Rank(&tile_ranks);
-  std::vector<Ranked<ArrayPart>> array_ranks;
-  for (const ArrayPart& array : arrays) {
-    Ranked<ArrayPart> rank{&array, ArrayFloor(sizes, array), 0};
-    rank.bound = Joint(objective, rank.floor, least_cycles, least_energy);
-    array_ranks.push_back(rank);
-  }
-  Rank(&array_ranks);
+  Rank(&ranked);
+  const std::vector<Group> groups =
+      MakeGroups(sizes, arrays, objective, least_cycles, least_energy);
 
-  int64_t unwatched = 0;
-  for (const Ranked<ArrayPart>& one : array_ranks) {
-    if (one.bound >= result.best.value) break;
-    for (const Ranked<TilePart>& other : tile_ranks) {
-      // Tiles ascend in what the bound is made of.
-      if (Joint(objective, one.floor, objective == kLeastCycles ? other.bound : least_cycles,
-                objective == kLeastCycles ? least_energy : other.bound) >= result.best.value) {
-        break;
-      }
-      if (++unwatched >= kUnwatched) {
-        unwatched = 0;
-        if (Clock::now() >= end) {
-          result.bound = std::min(one.bound, result.best.value);
-          return result;
+  std::vector<const RankedTile*> fitting;
+  for (const Group& group : groups) {
+    if (group.bound >= result.best.value) break;
+    if (Clock::now() >= end) {
+      result.bound = group.bound;
+      return result;
+    }
+    fitting.clear();
+    for (const RankedTile& tile : ranked) {
+      if (Fits(*group.arrays.front().part, *tile.part)) fitting.push_back(&tile);
+    }
+    for (const RankedArray& array : group.arrays) {
+      if (array.bound >= result.best.value) break;
+      for (const RankedTile* tile : fitting) {
+        // Tiles ascend in what the bound is made of.
+        const bool by_cycles = objective == kLeastCycles;
+        if (Joint(objective, array.floor, by_cycles ? tile->cycles : least_cycles,
+                  by_cycles ? least_energy : tile->energy_pj) >= result.best.value) {
+          break;
         }
-      }
-      if (!Fits(*one.part, *other.part)) continue;
-      if (Joint(objective, one.floor, other.floor.cycles[0], other.floor.energy_pj[0]) >=
-          result.best.value) {
-        continue;
-      }
-      ++result.count.mappings;
-      ForOrders(arch, *one.part, *other.part, [&](const Cost& cost, Reuse spm, Reuse dram) {
-        const double value = ValueOf(objective, cost);
-        if (value < result.best.value) {
-          Keep(value, *one.part, *other.part, spm, dram, &result.best);
+        if (Joint(objective, array.floor, tile->cycles, tile->energy_pj) >= result.best.value) {
+          continue;
         }
-      });
+        ++result.count.mappings;
+        ForOrders(arch, *array.part, *tile->part, [&](const Cost& cost, Reuse spm, Reuse dram) {
+          const double value = ValueOf(objective, cost);
+          if (value < result.best.value) {
+            Keep(value, *array.part, *tile->part, spm, dram, &result.best);
+          }
+        });
+      }
     }
   }
   result.bound = result.best.value;

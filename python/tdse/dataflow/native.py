@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdse.dataflow.architecture import Architecture
+from tdse.dataflow.figures import FIGURES
 from tdse.dataflow.layer import LOOPS, OPERANDS, Layer, Sizes
 from tdse.errors import TdseError
 
@@ -21,19 +22,6 @@ LIBRARY = Path(__file__).resolve().parent.parent / "lib" / "libtdse_dataflow.so"
 Objective = Literal["edp", "energy", "cycles"]
 # In the order of cpp/dataflow/search.h.
 OBJECTIVES: tuple[Objective, ...] = ("edp", "energy", "cycles")
-# In the order of cpp/dataflow/cost.h.
-FIGURES = (
-    "cycles",
-    "energy_pj",
-    "compute_cycles",
-    "pass_cycles",
-    "dma_cycles",
-    "mac_pj",
-    "rf_pj",
-    "noc_pj",
-    "spm_pj",
-    "dram_pj",
-)
 _MOST_DIMENSIONS = 6
 _DIMENSIONS = {name: i for i, name in enumerate((*LOOPS, "Ix", "Iy"))}
 _N = len(LOOPS)
@@ -296,9 +284,11 @@ def _demand(done: bool, layer: Layer) -> None:
 
 @cache
 def _library() -> Any:
-    if not LIBRARY.exists():
+    if not LIBRARY.is_file():
         raise TdseError(
-            "the native library is not built", where=str(LIBRARY), hint="run: pip install -e ."
+            "the native library is not built",
+            where=str(LIBRARY),
+            hint="run pip install . in tdse's source directory",
         )
     library = ctypes.CDLL(str(LIBRARY))
     pointer, number = ctypes.c_void_p, ctypes.c_double
