@@ -11,6 +11,9 @@ namespace tdse::dataflow {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// Leaves few mappings, and good ones.
+constexpr Pruning kFirst{0.8, 0.8, 0.5, 1, 1};
+
 // What no mapping with a part can go below: one pair for each operand that may be used again.
 struct Floor {
   double cycles[kOperands] = {}, energy_pj[kOperands] = {};
@@ -200,10 +203,12 @@ double ValueOf(Objective objective, const Cost& cost) {
 
 Count Exhaust(const Layer& layer, const Architecture& arch, const Sizes& sizes,
               const Pruning& pruning, Found* found) {
-  const std::vector<ArrayPart> arrays = Arrays(layer, arch, sizes, pruning);
+  Count count;
+  const std::vector<ArrayPart> arrays =
+      Arrays(layer, arch, sizes, pruning, nullptr, &count.arrays);
   const std::vector<TilePart> tiles = Tiles(layer, arch, sizes, pruning);
+  count.tiles = int64_t(tiles.size());
   for (int i = 0; found && i < kObjectives; ++i) found[i].value = kInfinity;
-  Count count{int64_t(arrays.size()), int64_t(tiles.size()), 0};
   for (const ArrayPart& array : arrays) {
     for (const TilePart& tile : tiles) {
       if (!Fits(array, tile)) continue;
@@ -224,14 +229,17 @@ Bounded Bound(const Layer& layer, const Architecture& arch, const Sizes& sizes,
               Objective objective, double seconds) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
-  const Pruning none{};
-  const std::vector<ArrayPart> arrays = Arrays(layer, arch, sizes, none);
-  const std::vector<TilePart> tiles = Tiles(layer, arch, sizes, none);
+  const std::vector<TilePart> tiles = Tiles(layer, arch, sizes, {});
   Bounded result{};
-  result.count = {int64_t(arrays.size()), int64_t(tiles.size()), 0};
-  result.best.value = kInfinity;
-  result.bound = kInfinity;
-  if (arrays.empty() || tiles.empty()) return result;
+  result.count.tiles = int64_t(tiles.size());
+  result.best.value = result.bound = kInfinity;
+  if (tiles.empty()) return result;
+  // A good mapping to begin with, of those that use most of the PEs and memories.
+  Sizes own;
+  for (int loop = 0; loop < kLoops; ++loop) own[loop] = {sizes[loop].front()};
+  Found first[kObjectives];
+  result.count.mappings = Exhaust(layer, arch, own, kFirst, first).mappings;
+  result.best = first[objective];
 
   std::vector<RankedTile> ranked;
   double least_cycles = kInfinity, least_energy = kInfinity;
@@ -244,6 +252,23 @@ Bounded Bound(const Layer& layer, const Architecture& arch, const Sizes& sizes,
     least_energy = std::min(least_energy, energy);
   }
   Rank(&ranked);
+
+  double least_macs = 1;
+  for (int loop = 0; loop < kLoops; ++loop) {
+    least_macs *= *std::min_element(sizes[loop].begin(), sizes[loop].end());
+  }
+  // Arrays that cannot be better than that one are not even kept.
+  const Worth worth{
+      [&](double pes) {
+        const double cycles = std::max(least_macs / pes, least_cycles);
+        return ValueOf(objective, cycles, least_energy - 1) * kSafety < result.best.value;
+      },
+      [&](const ArrayPart& array) {
+        return Joint(objective, ArrayFloor(sizes, array), least_cycles, least_energy) <
+               result.best.value;
+      }};
+  const std::vector<ArrayPart> arrays =
+      Arrays(layer, arch, sizes, {}, &worth, &result.count.arrays);
   const std::vector<Group> groups =
       MakeGroups(sizes, arrays, objective, least_cycles, least_energy);
 

@@ -26,56 +26,77 @@ double SpmBytes(const Layer& layer, const Architecture& arch, const int32_t* til
   return RfElements(layer, tile) * arch.element_bytes;
 }
 
-// Goes through the loops one after the other; what does not fit with one iteration of all further
-// loops does not fit at all.
+// Goes through the loops one after the other, first in space and then in register files; what does
+// not fit with one iteration of all further loops does not fit at all.
 class ArrayFinder {
  public:
   ArrayFinder(const Layer& layer, const Architecture& arch, const Sizes& sizes,
-              const Pruning& pruning)
-      : layer_(layer), arch_(arch), pruning_(pruning) {
+              const Pruning& pruning, const Worth* worth)
+      : layer_(layer), arch_(arch), sizes_(sizes), pruning_(pruning), worth_(worth) {
     for (int loop = 0; loop < kLoops; ++loop) {
-      std::set<std::pair<int32_t, int32_t>> pairs;
+      std::set<int32_t> factors;
       for (const int32_t size : sizes[loop]) {
-        for (const int32_t rf : Divisors(size)) {
-          for (const int32_t spatial : Divisors(size / rf)) pairs.insert({rf, spatial});
-        }
+        for (const int32_t factor : Divisors(size)) factors.insert(factor);
       }
-      pairs_[loop].assign(pairs.begin(), pairs.end());
+      factors_[loop].assign(factors.begin(), factors.end());
     }
     std::fill(rf_, rf_ + kLoops, 1);
     std::fill(spatial_, spatial_ + kLoops, 1);
   }
 
-  std::vector<ArrayPart> Find() {
-    Extend(0, 1);
+  std::vector<ArrayPart> Find(int64_t* count) {
+    Spread(0, 1);
+    *count += count_;
     return std::move(found_);
   }
 
  private:
-  void Extend(int loop, double pes) {
+  void Spread(int loop, double pes) {
     if (loop == kLoops) {
-      if (pes / arch_.pes >= pruning_.least_pe_use &&
-          RfElements(layer_, rf_) / arch_.rf_elements >= pruning_.least_rf_use) {
-        found_.push_back(MakeArray(layer_, arch_, rf_, spatial_));
-      }
+      if (pes / arch_.pes < pruning_.least_pe_use) return;
+      if (!worth_ || worth_->pes(pes)) Hold(0);
       return;
     }
-    for (const auto& [rf, spatial] : pairs_[loop]) {
-      if (pes * spatial > arch_.pes) continue;
-      if (pruning_.no_spatial_reduction && kIrrelevant[kOutput][loop] && spatial > 1) continue;
-      rf_[loop] = rf;
-      if (RfElements(layer_, rf_) > arch_.rf_elements) break;  // pairs ascend
-      spatial_[loop] = spatial;
-      Extend(loop + 1, pes * spatial);
+    for (const int32_t factor : factors_[loop]) {
+      if (pes * factor > arch_.pes) break;
+      if (pruning_.no_spatial_reduction && kIrrelevant[kOutput][loop] && factor > 1) break;
+      spatial_[loop] = factor;
+      Spread(loop + 1, pes * factor);
     }
-    rf_[loop] = spatial_[loop] = 1;
+    spatial_[loop] = 1;
+  }
+
+  void Hold(int loop) {
+    if (loop == kLoops) {
+      if (RfElements(layer_, rf_) / arch_.rf_elements < pruning_.least_rf_use) return;
+      ++count_;
+      const ArrayPart array = MakeArray(layer_, arch_, rf_, spatial_);
+      if (!worth_ || worth_->array(array)) found_.push_back(array);
+      return;
+    }
+    const int32_t spatial = spatial_[loop];
+    for (const int32_t factor : factors_[loop]) {
+      rf_[loop] = factor;
+      // What fits with a factor fits with each smaller one.
+      if (RfElements(layer_, rf_) > arch_.rf_elements) break;
+      if (Divides(factor * spatial, sizes_[loop])) Hold(loop + 1);
+    }
+    rf_[loop] = 1;
+  }
+
+  static bool Divides(int32_t factor, const std::vector<int32_t>& sizes) {
+    return std::any_of(sizes.begin(), sizes.end(),
+                       [&](int32_t size) { return size % factor == 0; });
   }
 
   const Layer& layer_;
   const Architecture& arch_;
+  const Sizes& sizes_;
   const Pruning& pruning_;
-  std::vector<std::pair<int32_t, int32_t>> pairs_[kLoops];  // in register files and in space
+  const Worth* worth_;
+  std::vector<int32_t> factors_[kLoops];
   int32_t rf_[kLoops], spatial_[kLoops];
+  int64_t count_ = 0;
   std::vector<ArrayPart> found_;
 };
 
@@ -132,8 +153,8 @@ class TileFinder {
 }  // namespace
 
 std::vector<ArrayPart> Arrays(const Layer& layer, const Architecture& arch, const Sizes& sizes,
-                              const Pruning& pruning) {
-  return ArrayFinder(layer, arch, sizes, pruning).Find();
+                              const Pruning& pruning, const Worth* worth, int64_t* count) {
+  return ArrayFinder(layer, arch, sizes, pruning, worth).Find(count);
 }
 
 std::vector<TilePart> Tiles(const Layer& layer, const Architecture& arch, const Sizes& sizes,

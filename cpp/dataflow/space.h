@@ -5,6 +5,7 @@
 #define TDSE_DATAFLOW_SPACE_H_
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "cost.h"
@@ -24,7 +25,15 @@ struct Pruning {
 // The sizes that each loop may be padded to; the first is its own.
 using Sizes = std::vector<int32_t>[kLoops];
 
-std::vector<ArrayPart> Arrays(const Layer&, const Architecture&, const Sizes&, const Pruning&);
+// What is worth keeping: any array with so many PEs in use, and an array.
+struct Worth {
+  std::function<bool(double)> pes;
+  std::function<bool(const ArrayPart&)> array;
+};
+
+// `worth` may be null; `count` is increased by how many arrays fit and have worthy PEs.
+std::vector<ArrayPart> Arrays(const Layer&, const Architecture&, const Sizes&, const Pruning&,
+                              const Worth* worth, int64_t* count);
 std::vector<TilePart> Tiles(const Layer&, const Architecture&, const Sizes&, const Pruning&);
 
 inline bool Fits(const ArrayPart& array, const TilePart& tile) {

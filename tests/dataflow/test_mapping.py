@@ -59,7 +59,7 @@ def test_all_that_is_wrong_is_told() -> None:
     assert str(raised.value) == (
         "conv5_2: the mapping is not valid: loop Ox runs 1 times, not 7; loop Oy runs 1 times, "
         "not 7; it takes 192 PEs, and pes is 100; a register file holds 448 bytes (16 of output, "
-        "48 of input, 384 of weights), and rf_bytes is 400; a tile of the scratchpad holds 20608 "
+        "48 of input, 384 of weights), and rf_bytes is 400; a tile of the scratchpad holds 20096 "
         "bytes (512 of output, 1152 of input, 18432 of weights) in 11 banks of 2048 bytes, and "
         "half of spm_kib = 16 are 4 banks"
     )

@@ -1,4 +1,4 @@
-"""A layer as a nest of loops over tensors in DRAM: convolutions of all kinds, and matrix products."""
+"""A layer as a nest of loops over tensors in DRAM: convolutions of all kinds, matrix products."""
 
 from __future__ import annotations
 

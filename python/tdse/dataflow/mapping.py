@@ -1,4 +1,4 @@
-"""A mapping: how the loops of a layer are cut over memories and PEs, and in which order they run."""
+"""A mapping: how the loops of a layer are cut over memories and PEs, and in which order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers from a model file of dMazeRunner's: ``{"CONV": [...], "DW_CONV": [...], "GEMM": [...]}``."""
+"""Layers from dMazeRunner's model files: ``{"CONV": [...], "DW_CONV": [...], "GEMM": [...]}``."""
 
 from __future__ import annotations
 

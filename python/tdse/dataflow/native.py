@@ -169,7 +169,7 @@ def evaluate(
 def exhaust(
     layer: Layer, architecture: Architecture, pruning: Pruning, *, count_only: bool = False
 ) -> tuple[dict[Objective, Found], Count]:
-    """The best of all mappings that a pruning leaves, for each objective; empty if there is none."""
+    """The best of all mappings that a pruning leaves, for each objective; empty if none is."""
     found, count = (_Found * len(OBJECTIVES))(), _Count()
     counts, sizes = _sizes([(size,) for size in layer.sizes])
     done = _library().TdseDataflowExhaust(

@@ -65,7 +65,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Figu
     dma_cycles = every_tile * spm_passes
     for op in _ALL:
         if dram_reuse[op] > 1:
-            # A tile with which it is fetched, and one with which, if it is the output, it is stored.
+            # A tile with which it is fetched, and one with which an output is stored.
             more = every_tile + dma[op]
             first = tile_cycles + (stall if kept[op] and op == _OUTPUT else 0)
             second = tile_cycles + (max(0, send[op] - every_pass) if kept[op] else 0)

@@ -156,10 +156,10 @@ def why_none(layer: Layer, architecture: Architecture, pruning: Pruning) -> str:
         without = replace(pruning, **{name: getattr(off, name)})
         if native.exhaust(layer, architecture, without, count_only=True)[1].mappings:
             helpful.append(name)
+    asked_words = " and ".join(words[name] for name in asked)
     if helpful:
-        names = " or ".join(helpful)
-        return f"no mapping {' and '.join(words[name] for name in asked)}; without {names} some do"
-    return f"no mapping {' and '.join(words[name] for name in asked)}, and no one of these is alone to blame"
+        return f"no mapping {asked_words}; without {' or '.join(helpful)} some do"
+    return f"no mapping {asked_words}, and no one of these is alone to blame"
 
 
 def padded_sizes(size: int) -> tuple[int, ...]:
