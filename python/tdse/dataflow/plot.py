@@ -53,7 +53,7 @@ def plot(exploration: Exploration, path: str | os.PathLike[str], title: str) -> 
     )
     for point in _spread(front):
         axes.annotate(
-            f"{point.pes:g} PEs, {point.rf_bytes:g} B, {point.spm_kib:g} KiB",
+            _label(point, valid),
             (_ms(point), _mj(point)),
             xytext=(7, 4),
             textcoords="offset points",
@@ -67,9 +67,14 @@ def plot(exploration: Exploration, path: str | os.PathLike[str], title: str) -> 
         title=title,
     )
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.margins(0.12)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
+    axes.margins(x=0.2, y=0.15)
     axes.legend(loc="upper right")
-    figure.colorbar(drawn, label="area proxy, KiB of scratchpad")
+    bar = figure.colorbar(drawn, label="area proxy, KiB of scratchpad")
+    bar.ax.yaxis.set_major_formatter("{x:g}")
+    bar.ax.yaxis.set_minor_formatter("{x:g}")
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
@@ -80,6 +85,14 @@ def _spread(front: list[Point]) -> list[Point]:
     """Not more than can be labelled."""
     step = -(-len(front) // _MOST_LABELS) or 1
     return front[::step]
+
+
+def _label(point: Point, points: list[Point]) -> str:
+    """The sizes that differ between points."""
+    columns = zip(*(each.sizes for each in points), strict=True)
+    texts = (f"{point.pes:g} PEs", f"{point.rf_bytes:g} B", f"{point.spm_kib:g} KiB")
+    differ = [len(set(column)) > 1 for column in columns]
+    return ", ".join(text for text, is_varied in zip(texts, differ, strict=True) if is_varied)
 
 
 def _ms(point: Point) -> float:
