@@ -22,11 +22,10 @@ void Bursts(const Layer& layer, int operand, const TilePart& part, double* count
       const int axis = dimension - kIx;
       extent = Span(part.tile[kOx + axis], part.tile[kFx + axis], layer.stride[axis],
                     layer.dilation[axis]);
-      full = std::max<double>(
-          layer.input_size[axis],
-          Span(double(part.tile[kOx + axis]) * part.dram[kOx + axis],
-               double(part.tile[kFx + axis]) * part.dram[kFx + axis], layer.stride[axis],
-               layer.dilation[axis]));
+      full = std::max<double>(layer.input_size[axis],
+                              Span(double(part.tile[kOx + axis]) * part.dram[kOx + axis],
+                                   double(part.tile[kFx + axis]) * part.dram[kFx + axis],
+                                   layer.stride[axis], layer.dilation[axis]));
     }
     (is_whole ? *elements : *count) *= extent;
     is_whole = is_whole && extent == full;
@@ -86,8 +85,7 @@ Cost Combine(const Architecture& arch, const ArrayPart& array, const TilePart& t
              Reuse dram, double* figures) {
   const double rf_passes = tile.product / array.passes_product, spm_passes = tile.passes;
   // What is used again during all passes over a tile and beyond stays in the register files.
-  const int kept =
-      dram.factor > 1 && spm.of(dram.operand) == rf_passes ? dram.operand : -1;
+  const int kept = dram.factor > 1 && spm.of(dram.operand) == rf_passes ? dram.operand : -1;
 
   double distribute = 0;
   for (int operand = 0; operand < kOperands; ++operand) {
@@ -144,8 +142,7 @@ Cost Combine(const Architecture& arch, const ArrayPart& array, const TilePart& t
     }
     off_chip += dram_pj;
   }
-  const double energy =
-      std::nearbyint(tile.mac_pj + tile.rf_pj + on_chip * spm_passes + off_chip);
+  const double energy = std::nearbyint(tile.mac_pj + tile.rf_pj + on_chip * spm_passes + off_chip);
 
   if (figures) {
     // On chip in one pass over a tile, then what is moved once for several tiles.

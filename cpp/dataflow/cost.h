@@ -20,7 +20,7 @@ struct ArrayPart {
   int32_t both[kLoops];  // their product
   double passes_product;
   double irrelevant[kOperands];
-  double compute_cycles;               // of one pass
+  double compute_cycles;                // of one pass
   double distribute_cycles[kOperands];  // to bring an operand to all PEs
   double reduce_cycles;
   double noc_pj[kOperands];

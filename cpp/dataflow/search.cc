@@ -48,8 +48,8 @@ void Keep(double value, const ArrayPart& array, const TilePart& tile, Reuse spm,
   found->spm_operand = spm.operand;
 }
 
-// Of the register files, the PEs and the scratchpad, over all tiles: what is used again is so for as
-// many passes as the layer has iterations of its irrelevant loops, and no other operand is.
+// Of the register files, the PEs and the scratchpad, over all tiles: what is used again is so for
+// as many passes as the layer has iterations of its irrelevant loops, and no other operand is.
 Floor ArrayFloor(const Sizes& sizes, const ArrayPart& array) {
   double passes = 1, most_irrelevant[kOperands] = {1, 1, 1};
   for (int loop = 0; loop < kLoops; ++loop) {
@@ -82,11 +82,9 @@ Floor ArrayFloor(const Sizes& sizes, const ArrayPart& array) {
     if (operand == kOutput) {
       again = array.noc_pj[kOutput] + array.spm_pj[kOutput] + array.reduce_pj;
     }
-    const double energy =
-        (sum - once[operand]) * passes + again * std::max(1.0, passes / reuse);
-    const double cycles = operand == kOutput
-                              ? std::max(array.compute_cycles, distribute[operand])
-                              : distribute[operand] + stall;
+    const double energy = (sum - once[operand]) * passes + again * std::max(1.0, passes / reuse);
+    const double cycles = operand == kOutput ? std::max(array.compute_cycles, distribute[operand])
+                                             : distribute[operand] + stall;
     floor.Add(cycles * passes, energy);
   }
   if (!floor.count) floor.Add((any + stall) * passes, sum * passes);
@@ -171,8 +169,7 @@ std::vector<Group> MakeGroups(const Sizes& sizes, const std::vector<ArrayPart>& 
   for (size_t i = 0; i < sorted.size();) {
     const ArrayPart& first = *sorted[i];
     std::vector<const ArrayPart*> kept;
-    for (; i < sorted.size() && std::equal(first.both, first.both + kLoops, sorted[i]->both);
-         ++i) {
+    for (; i < sorted.size() && std::equal(first.both, first.both + kLoops, sorted[i]->both); ++i) {
       const ArrayPart& one = *sorted[i];
       const auto beats = [&](const ArrayPart* other) { return Dominates(*other, one); };
       if (std::any_of(kept.begin(), kept.end(), beats)) continue;
@@ -184,8 +181,7 @@ std::vector<Group> MakeGroups(const Sizes& sizes, const std::vector<ArrayPart>& 
     Group group;
     for (const ArrayPart* array : kept) {
       const Floor floor = ArrayFloor(sizes, *array);
-      group.arrays.push_back(
-          {array, floor, Joint(objective, floor, least_cycles, least_energy)});
+      group.arrays.push_back({array, floor, Joint(objective, floor, least_cycles, least_energy)});
     }
     Rank(&group.arrays);
     group.bound = group.arrays.front().bound;
@@ -204,8 +200,7 @@ double ValueOf(Objective objective, const Cost& cost) {
 Count Exhaust(const Layer& layer, const Architecture& arch, const Sizes& sizes,
               const Pruning& pruning, Found* found) {
   Count count;
-  const std::vector<ArrayPart> arrays =
-      Arrays(layer, arch, sizes, pruning, nullptr, &count.arrays);
+  const std::vector<ArrayPart> arrays = Arrays(layer, arch, sizes, pruning, nullptr, &count.arrays);
   const std::vector<TilePart> tiles = Tiles(layer, arch, sizes, pruning);
   count.tiles = int64_t(tiles.size());
   for (int i = 0; found && i < kObjectives; ++i) found[i].value = kInfinity;
@@ -225,8 +220,8 @@ Count Exhaust(const Layer& layer, const Architecture& arch, const Sizes& sizes,
   return count;
 }
 
-Bounded Bound(const Layer& layer, const Architecture& arch, const Sizes& sizes,
-              Objective objective, double seconds) {
+Bounded Bound(const Layer& layer, const Architecture& arch, const Sizes& sizes, Objective objective,
+              double seconds) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
   const std::vector<TilePart> tiles = Tiles(layer, arch, sizes, {});
@@ -258,17 +253,25 @@ Bounded Bound(const Layer& layer, const Architecture& arch, const Sizes& sizes,
     least_macs *= *std::min_element(sizes[loop].begin(), sizes[loop].end());
   }
   // Arrays that cannot be better than that one are not even kept.
-  const Worth worth{
-      [&](double pes) {
-        const double cycles = std::max(least_macs / pes, least_cycles);
-        return ValueOf(objective, cycles, least_energy - 1) * kSafety < result.best.value;
-      },
-      [&](const ArrayPart& array) {
-        return Joint(objective, ArrayFloor(sizes, array), least_cycles, least_energy) <
-               result.best.value;
-      }};
+  bool is_over = false;
+  const Worth worth{[&](double pes) {
+                      is_over = is_over || Clock::now() >= end;
+                      if (is_over) return false;
+                      const double cycles = std::max(least_macs / pes, least_cycles);
+                      return ValueOf(objective, cycles, least_energy - 1) * kSafety <
+                             result.best.value;
+                    },
+                    [&](const ArrayPart& array) {
+                      return Joint(objective, ArrayFloor(sizes, array), least_cycles,
+                                   least_energy) < result.best.value;
+                    }};
   const std::vector<ArrayPart> arrays =
       Arrays(layer, arch, sizes, {}, &worth, &result.count.arrays);
+  if (is_over) {
+    const double least = ValueOf(objective, least_cycles, std::max(0.0, least_energy - 1));
+    result.bound = std::min(least * kSafety, result.best.value);
+    return result;
+  }
   const std::vector<Group> groups =
       MakeGroups(sizes, arrays, objective, least_cycles, least_energy);
 

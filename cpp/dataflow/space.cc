@@ -167,8 +167,7 @@ bool FitsScratchpad(const Layer& layer, const Architecture& arch, const int32_t*
   for (int operand = 0; operand < kOperands; ++operand) {
     banks += std::ceil(Elements(layer, operand, tile) * arch.element_bytes / arch.bank_bytes);
   }
-  return banks <= arch.spm_banks &&
-         SpmBytes(layer, arch, tile) <= arch.spm_banks * arch.bank_bytes;
+  return banks <= arch.spm_banks && SpmBytes(layer, arch, tile) <= arch.spm_banks * arch.bank_bytes;
 }
 
 }  // namespace tdse::dataflow

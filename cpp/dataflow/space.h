@@ -1,6 +1,6 @@
-// The mappings of a layer that fit an accelerator, as two lists: what register files and PEs do, and
-// what lies in the scratchpad. A mapping is one of each, where every loop of the first divides that
-// of the second.
+// The mappings of a layer that fit an accelerator, as two lists: what register files and PEs do,
+// and what lies in the scratchpad. A mapping is one of each, where every loop of the first divides
+// that of the second.
 #ifndef TDSE_DATAFLOW_SPACE_H_
 #define TDSE_DATAFLOW_SPACE_H_
 
@@ -15,7 +15,7 @@ namespace tdse::dataflow {
 
 // What is left out without being looked at. None of it is without loss.
 struct Pruning {
-  double least_pe_use;   // shares of what there is
+  double least_pe_use;  // shares of what there is
   double least_rf_use;
   double least_spm_use;
   int32_t no_spatial_reduction;

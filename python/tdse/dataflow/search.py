@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -55,7 +56,9 @@ class LayerResult:
     @property
     def gap(self) -> float | None:
         """By what share the value may be above the best; 0 if it is the best, None if unknown."""
-        return None if self.bound is None else self.value / self.bound - 1.0
+        if self.bound is None or self.bound == self.value:
+            return None if self.bound is None else 0.0
+        return self.value / self.bound - 1.0 if self.bound > 0 else math.inf
 
 
 def value_of(objective: Objective, figures: Figures) -> float:
@@ -173,7 +176,9 @@ def padded_sizes(size: int) -> tuple[int, ...]:
 
 
 def _divisors(number: int) -> int:
-    return sum(number % one == 0 for one in range(1, number + 1))
+    root = math.isqrt(number)
+    below = sum(number % one == 0 for one in range(1, root + 1))
+    return 2 * below - (root * root == number)
 
 
 def _prunings() -> Iterator[tuple[Pruning, int]]:
