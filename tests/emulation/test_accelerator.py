@@ -10,7 +10,7 @@ import pytest
 from tdse.dataflow.from_graph import layers_of
 from tdse.dataflow.search import find_mapping
 from tdse.emulation.costs import emulated_problem, refusal, unit_of
-from tdse.emulation.emulate import emulate
+from tdse.emulation.emulate import emulate, emulate_given
 from tdse.errors import PlatformError
 from tdse.graph import read_tflite
 from tdse.platform import Platform, load_platform
@@ -85,6 +85,14 @@ def test_a_model_is_placed_on_it(tmp_path: Path, branches: Path, objective: str)
     targets = {op.label.partition(":")[2]: op.target for op in made.placement.ops}
     assert targets["conv2d"] == "dataflow"
     assert targets["add"] == "emulated"
+
+
+def test_its_placement_can_be_given(tmp_path: Path, branches: Path) -> None:
+    graph, board = read_tflite(branches), _board(tmp_path)
+    made = emulate(graph, board, "timing", budget_s=1.0)
+    given = emulate_given(graph, board, "timing", made.placement)
+    assert given.emulated.predicted_us == made.emulated.predicted_us
+    assert given.placement.ops == made.placement.ops
 
 
 def test_elements_that_are_too_large_are_refused(tmp_path: Path, tiny_float: Path) -> None:

@@ -127,9 +127,9 @@ def emulate_given(
         ModelError, PlatformError: as of ``emulate``.
     """
     problem = emulated_problem(graph, board, {})
-    outcome, copies = given_outcome(graph, board, problem, placement, KIND)
+    outcome, copies = given_outcome(graph, board, problem, placement, _targets(board))
     emulated = _emulated(graph, board, problem, outcome, mode, copies=copies)
-    return Emulation(emulated, _placement(graph, emulated, seed), ())
+    return Emulation(emulated, _placement(graph, board, emulated, seed), ())
 
 
 def demand_mode(board: Platform, mode: str | None) -> Mode | None:
@@ -205,10 +205,15 @@ def _powerless(board: Platform) -> list[str]:
     ]
 
 
+def _targets(board: Platform) -> dict[str, str]:
+    """What operators on each device are for."""
+    return {each.name: DATAFLOW if each.dataflow else KIND for each in board.devices}
+
+
 def _placement(graph: Graph, board: Platform, emulated: Emulated, seed: int) -> Placement:
     regions = [step for step in emulated.steps if step.tensor is None]
     device = {op: step.place for step in regions for op in step.ops}
-    targets = {each.name: DATAFLOW if each.dataflow else KIND for each in board.devices}
+    targets = _targets(board)
     return Placement(
         model_sha256=graph.sha256,
         model_name=graph.name,
