@@ -89,8 +89,15 @@ def find_mapping(
         TdseError: nothing was found in time.
     """
     begin = time.perf_counter()
-    sizes = [padded_sizes(size) if padded else (size,) for size in layer.sizes]
-    found, bound, count = native.bound(layer, architecture, objective, seconds, sizes)
+    found, bound, count = native.bound(layer, architecture, objective, seconds)
+    if padded:
+        sizes = [padded_sizes(size) for size in layer.sizes]
+        rest = max(0.0, seconds - (time.perf_counter() - begin))
+        larger, bound, count = native.bound(layer, architecture, objective, rest, sizes)
+        # In a space that is larger, less may be found when the time is over.
+        if found is None or (larger is not None and larger.value < found.value):
+            found = larger
+        bound = bound if found is None else min(bound, found.value)
     if found is None:
         # A tile of one iteration always fits: an architecture that it does not fit is refused.
         raise TdseError(
