@@ -47,6 +47,7 @@ class CMakeBuild(build_ext):
 
 setup(
     ext_modules=[
+        Extension("tdse.lib.libtdse_dataflow", sources=[]),
         Extension("tdse.lib.libtdse_evaluate", sources=[]),
         Extension("tdse.lib.libtdse_opencl", sources=[]),
         Extension("tdse.lib.libtdse_tvm", sources=[]),

@@ -41,6 +41,7 @@ def describe_devices(platform: str = "host") -> dict[str, Any]:
                 "features": list(device.features),
                 "targets": targets,
                 "emulated": None if device.emulated is None else device.emulated.model_dump(),
+                "dataflow": None if device.dataflow is None else device.dataflow.model_dump(),
             }
         )
     return {

@@ -95,6 +95,7 @@ _STAGES = {
     "measure": "measuring",
     "models": "learning cost models",
     "search": "searching",
+    "explore": "exploring",
     "build": "building candidates",
     "race": "timing candidates",
     "write": "writing",

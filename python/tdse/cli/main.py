@@ -264,6 +264,12 @@ def _predict(arguments: argparse.Namespace) -> None:
         show_predict.forecast(result)
 
 
+def _explore(arguments: argparse.Namespace) -> None:
+    from tdse.cli import explore
+
+    explore.command(arguments)
+
+
 def _show_flydel(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
@@ -395,7 +401,56 @@ def _parser() -> Parser:
     predicts.add_argument("--seed", type=int, default=0, metavar="N", help="of the search")
     predicts.set_defaults(command=_predict)
 
-    for command in (devices, profiles, predicts, runs, timed):
+    explores = commands.add_parser(
+        "explore", help="map models onto an accelerator that is only described, or sizes of it"
+    )
+    explores.add_argument(
+        "models", nargs="*", metavar="MODEL", help=".tflite files, or dMazeRunner's .json of layers"
+    )
+    explores.add_argument(
+        "--arch", required=True, metavar="A.toml|A.json", help="the accelerator's description"
+    )
+    explores.add_argument(
+        "--vary",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="SIZE=A..B|SIZE=A,B",
+        help="sizes to try: of pes, rf_bytes and spm_kib; A..B doubles",
+    )
+    explores.add_argument(
+        "--objective",
+        choices=("edp", "energy", "cycles"),
+        default="edp",
+        help="what is best for each layer (default: edp)",
+    )
+    explores.add_argument(
+        "--search",
+        choices=("exact", "dmazerunner"),
+        default="exact",
+        help="the best of all mappings, or of those that dMazeRunner looks at (default: exact)",
+    )
+    explores.add_argument(
+        "--seconds", type=float, default=60.0, metavar="S", help="for each layer (default: 60)"
+    )
+    explores.add_argument(
+        "--jobs", type=int, default=-1, metavar="N", help="processes (default: all cores)"
+    )
+    explores.add_argument(
+        "--dask", metavar="HOST:PORT", help="use the workers behind this Dask scheduler"
+    )
+    explores.add_argument(
+        "--out", metavar="FILE.jsonl", help="keep the points there, and resume from it"
+    )
+    explores.add_argument(
+        "--plot", metavar="FILE.svg|FILE.png", help="draw latency and energy of all points"
+    )
+    explores.add_argument(
+        "--mappings", metavar="DIR", help="without --vary: write the mapping of each layer there"
+    )
+    explores.set_defaults(command=_explore)
+
+    for command in (devices, profiles, predicts, explores, runs, timed):
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.add_argument("--debug", action="store_true", help="show where an error comes from")
     return parser

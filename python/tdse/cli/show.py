@@ -39,6 +39,12 @@ def devices(report: Mapping[str, Any]) -> None:
         memory = device["memory_bytes"]
         size = f", {memory / 2**30:.1f} GiB" if memory else ""
         out.print(f"  {device['name']}: {device['model_name']}, {device['cores']} cores{size}")
+        if device["dataflow"] is not None:
+            chip = device["dataflow"]["architecture"]
+            out.print(
+                f"    dataflow: not here; {chip['pes']} PEs with {chip['rf_bytes']} bytes each, "
+                f"{chip['spm_kib']:g} KiB of scratchpad, {chip['clock_mhz']:g} MHz, modelled"
+            )
         if device["emulated"] is not None:
             rate = device["emulated"]["conv_macs_per_us"] / 1e3
             out.print(f"    emulated: not here; {rate:g} GMAC/s in convolutions on each, modelled")

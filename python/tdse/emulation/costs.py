@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from tdse.emulation.accelerator import Accelerated, accelerate, accelerator_refusal
 from tdse.errors import ModelError, PlacementError, PlatformError
 from tdse.graph.model import Graph, Op
-from tdse.platform.model import Device, EmulatedUnit, Link, Platform
+from tdse.platform.model import DataflowUnit, Device, EmulatedUnit, Link, Platform
 from tdse.search import Problem
 from tdse.search.problem import Floats, Ints
 
@@ -39,15 +40,9 @@ def emulated_problem(graph: Graph, board: Platform, pins: Mapping[int, str]) -> 
         )
     units = [unit_of(device) for device in board.devices]
     names = [device.name for device in board.devices]
-    refusals = [[refusal(graph, op, unit) for unit in units] for op in graph.placed_ops]
-    _demand_runs_somewhere(graph, names, refusals)
-    costs = [
-        [
-            np.inf if refused else operator_us(graph.ops[op], unit)
-            for refused, unit in zip(row, units, strict=True)
-        ]
-        for op, row in zip(graph.placed_ops, refusals, strict=True)
-    ]
+    on_units = [_on_unit(graph, unit) for unit in units]
+    by_op = list(zip(*on_units, strict=True))
+    _demand_runs_somewhere(graph, names, [[each.refusal for each in row] for row in by_op])
     row = {op: i for i, op in enumerate(graph.placed_ops)}
     n = len(units)
     memory = memories(board)
@@ -55,7 +50,10 @@ def emulated_problem(graph: Graph, board: Platform, pins: Mapping[int, str]) -> 
     return Problem(
         n_ops=len(row),
         variants=tuple(names),
-        cost_us=np.array(costs).reshape(len(row), n),
+        cost_us=np.array([[one.time_us for one in each] for each in by_op]).reshape(len(row), n),
+        energy_uj=np.array(
+            [[0.0 if one.refusal else one.energy_uj for one in each] for each in by_op]
+        ).reshape(len(row), n),
         edges=np.array([(row[u], row[v], t) for u, v, t in graph.edges], np.int32).reshape(-1, 3),
         tensor_bytes=np.array([tensor.size_bytes for tensor in graph.tensors]),
         launch_us=np.array([unit.launch_us for unit in units]),
@@ -79,7 +77,7 @@ def emulated_problem(graph: Graph, board: Platform, pins: Mapping[int, str]) -> 
         device_memory=np.array(memory),
         idle_w=np.array([device.idle_w or 0.0 for device in board.devices]),
         parameter_capacity_bytes=np.array(
-            [np.inf if unit.parameter_bytes is None else unit.parameter_bytes for unit in units]
+            [np.inf if (held := _parameter_bytes(unit)) is None else held for unit in units]
         ),
         link_latency_us=latency_us,
         link_us_per_byte=us_per_byte,
@@ -100,8 +98,10 @@ def operator_us(op: Op, unit: EmulatedUnit) -> float:
     return unit.operator_us + op.macs / rate
 
 
-def refusal(graph: Graph, index: int, unit: EmulatedUnit) -> str:
+def refusal(graph: Graph, index: int, unit: EmulatedUnit | DataflowUnit) -> str:
     """Why a unit does not run an operator; empty if it does."""
+    if isinstance(unit, DataflowUnit):
+        return accelerator_refusal(graph, index, unit)
     op = graph.ops[index]
     if unit.kinds is not None and op.kind not in unit.kinds:
         return f"{op.kind} is not among its kinds"
@@ -157,10 +157,28 @@ def _links(board: Platform, memory: Sequence[int]) -> tuple[Floats, Floats, Ints
     return latency_us, us_per_byte, bus
 
 
-def unit_of(device: Device) -> EmulatedUnit:
+def unit_of(device: Device) -> EmulatedUnit | DataflowUnit:
     """What a device of an emulated platform would take."""
-    assert device.emulated is not None, "all devices of an emulated platform are"
-    return device.emulated
+    unit = device.emulated or device.dataflow
+    assert unit is not None, "all devices of an emulated platform are"
+    return unit
+
+
+def _on_unit(graph: Graph, unit: EmulatedUnit | DataflowUnit) -> list[Accelerated]:
+    """Each placed operator on a unit; the energy is what the power of the device leaves out."""
+    if isinstance(unit, DataflowUnit):
+        return accelerate(graph, unit)
+    return [
+        Accelerated(np.inf, np.inf, refused)
+        if (refused := refusal(graph, op, unit))
+        else Accelerated(operator_us(graph.ops[op], unit), 0.0)
+        for op in graph.placed_ops
+    ]
+
+
+def _parameter_bytes(unit: EmulatedUnit | DataflowUnit) -> int | None:
+    """Constants that a unit holds; an accelerator fetches them from DRAM for each run."""
+    return None if isinstance(unit, DataflowUnit) else unit.parameter_bytes
 
 
 def _pairs(pairs: Iterable[tuple[int, int]]) -> Ints:

@@ -24,6 +24,8 @@ from tdse.search.objectives import uses_energy
 from tdse.search.placement import PlacedOp, PlacedRegion, Placement, parse_pins
 from tdse.search.schedule import Outcome
 
+# The target of an accelerator that is only described; what runs is a region of kind ``KIND``.
+DATAFLOW = "dataflow"
 # Seconds of a search; most settle earlier.
 _MOST_SEARCH_S = 10.0
 # Streams whose predicted periods differ by less are equal; then the one with fewer steps is taken.
@@ -103,7 +105,7 @@ def emulate(
         emulated = _emulated(graph, board, problem, outcome, mode, copies=False)
     return Emulation(
         emulated,
-        _placement(graph, emulated, seed),
+        _placement(graph, board, emulated, seed),
         tuple(Searched.of(found, 1) for found in founds),
     )
 
@@ -125,9 +127,9 @@ def emulate_given(
         ModelError, PlatformError: as of ``emulate``.
     """
     problem = emulated_problem(graph, board, {})
-    outcome, copies = given_outcome(graph, board, problem, placement, KIND)
+    outcome, copies = given_outcome(graph, board, problem, placement, _targets(board))
     emulated = _emulated(graph, board, problem, outcome, mode, copies=copies)
-    return Emulation(emulated, _placement(graph, emulated, seed), ())
+    return Emulation(emulated, _placement(graph, board, emulated, seed), ())
 
 
 def demand_mode(board: Platform, mode: str | None) -> Mode | None:
@@ -195,26 +197,38 @@ def _emulated(
 
 
 def _powerless(board: Platform) -> list[str]:
-    """Devices without power figures."""
-    return [device.name for device in board.devices if device.active_w_per_core is None]
+    """Devices without power figures; an accelerator's energy is modelled by itself."""
+    return [
+        device.name
+        for device in board.devices
+        if device.active_w_per_core is None and device.dataflow is None
+    ]
 
 
-def _placement(graph: Graph, emulated: Emulated, seed: int) -> Placement:
+def _targets(board: Platform) -> dict[str, str]:
+    """What operators on each device are for."""
+    return {each.name: DATAFLOW if each.dataflow else KIND for each in board.devices}
+
+
+def _placement(graph: Graph, board: Platform, emulated: Emulated, seed: int) -> Placement:
     regions = [step for step in emulated.steps if step.tensor is None]
     device = {op: step.place for step in regions for op in step.ops}
+    targets = _targets(board)
     return Placement(
         model_sha256=graph.sha256,
         model_name=graph.name,
         threads=1,
         ops=tuple(
-            PlacedOp(index=op, label=graph.ops[op].label, device=device[op], target=KIND)
+            PlacedOp(
+                index=op, label=graph.ops[op].label, device=device[op], target=targets[device[op]]
+            )
             for op in sorted(device)
         ),
         regions=tuple(
             PlacedRegion(
                 index=index,
                 device=step.place,
-                target=KIND,
+                target=targets[step.place],
                 ops=step.ops,
                 lanes=step.lanes,
                 predicted_us=step.modelled_us,

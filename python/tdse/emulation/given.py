@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tdse.emulation.costs import refusal, unit_of
@@ -17,7 +19,11 @@ _HINT = "leave --placement out to have one searched for"
 
 
 def given_outcome(
-    graph: Graph, board: Platform, problem: Problem, placement: Placement, target: str
+    graph: Graph,
+    board: Platform,
+    problem: Problem,
+    placement: Placement,
+    targets: Mapping[str, str],
 ) -> tuple[Outcome, bool]:
     """The schedule of a placement, in which its regions have the precedence that they have there.
 
@@ -26,7 +32,7 @@ def given_outcome(
         board: an emulated platform.
         problem: of placing the model there.
         placement: its regions can run in their order.
-        target: the one that all operators must be for.
+        targets: name of a device to the one that its operators must be for.
 
     Returns:
         The outcome, and whether regions have a copy on each unit of their device.
@@ -34,7 +40,7 @@ def given_outcome(
     Raises:
         PlacementError: it is not for this board, or the board cannot run it.
     """
-    _demand_for(graph, board, placement, target)
+    _demand_for(graph, board, placement, targets)
     region_of = {op: region.index for region in placement.regions for op in region.ops}
     regions = [region_of[op] for op in graph.placed_ops]
     device = {op.index: problem.devices.index(op.device) for op in placement.ops}
@@ -69,10 +75,12 @@ def given_outcome(
     return outcome, _has_copies(board, placement)
 
 
-def _demand_for(graph: Graph, board: Platform, placement: Placement, target: str) -> None:
+def _demand_for(
+    graph: Graph, board: Platform, placement: Placement, targets: Mapping[str, str]
+) -> None:
     units = {device.name: unit_of(device) for device in board.devices}
     for op in placement.ops:
-        if op.target != target:
+        if op.target != targets.get(op.device, op.target) or op.target not in targets.values():
             raise _refused(
                 "the placement is not for an emulated board",
                 board,

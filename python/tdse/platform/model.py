@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from tdse.dataflow.architecture import Architecture
 from tdse.faults import Record
 
 _Name = Annotated[str, Field(min_length=1)]
@@ -57,6 +58,20 @@ class EmulatedUnit(_Record):
     parameter_bytes: Annotated[int, Field(ge=0)] | None = None
 
 
+class DataflowUnit(_Record):
+    """An accelerator that exists only as a description: layers take what their mappings take.
+
+    Attributes:
+        architecture: its PEs and memories, and what they cost.
+        objective: what the mapping of each layer is best in: ``edp``, ``energy`` or ``cycles``.
+        launch_us: of each region besides.
+    """
+
+    architecture: Architecture
+    objective: Literal["edp", "energy", "cycles"] = "edp"
+    launch_us: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
 class Device(_Record):
     """One unit that runs one target's code at a time.
 
@@ -64,7 +79,8 @@ class Device(_Record):
         name: what pins and placements call it, for example ``cpu``.
         targets: ways to compile for it, for example ``litert`` and ``llvm``; none if it is
             emulated.
-        emulated: what it would take; None for a device that is there.
+        emulated: what it would take by rates; None for a device that is there.
+        dataflow: the same, for an accelerator with a model of its own.
         cores: cores that code on it may use at once.
         triple: LLVM target triple, architecture first; empty for what is not a CPU.
         mcpu: LLVM's name of the processor or of its level; empty where it is not known.
@@ -81,6 +97,7 @@ class Device(_Record):
     name: _Name
     targets: Annotated[tuple[_Name, ...], Field(strict=False)] = ()
     emulated: EmulatedUnit | None = None
+    dataflow: DataflowUnit | None = None
     cores: Annotated[int, Field(ge=1)] = 1
     triple: str = ""
     mcpu: str = ""
@@ -98,12 +115,20 @@ class Device(_Record):
         """The architecture, for example ``x86_64`` or ``aarch64``; empty if there is no triple."""
         return self.triple.partition("-")[0]
 
+    @property
+    def is_emulated(self) -> bool:
+        """It is not there: what it takes is modelled."""
+        return self.emulated is not None or self.dataflow is not None
+
     @model_validator(mode="after")
     def _has_one_way(self) -> Device:
-        if self.emulated is None and not self.targets:
-            raise ValueError("needs targets, or emulated if it is not there")
-        if self.emulated is not None and self.targets:
-            raise ValueError("has both targets and emulated, so that times would mix; keep one")
+        if not self.is_emulated and not self.targets:
+            raise ValueError("needs targets, or emulated or dataflow if it is not there")
+        if self.is_emulated and self.targets:
+            given = "emulated" if self.emulated else "dataflow"
+            raise ValueError(f"has both targets and {given}, so that times would mix; keep one")
+        if self.emulated is not None and self.dataflow is not None:
+            raise ValueError("has both emulated and dataflow, two models of one device; keep one")
         return self
 
     @model_validator(mode="after")
@@ -152,7 +177,7 @@ class Platform(_Record):
     @property
     def is_emulated(self) -> bool:
         """Its devices are not there: what they take is modelled."""
-        return self.devices[0].emulated is not None
+        return self.devices[0].is_emulated
 
     def is_host(self, host: Platform) -> bool:
         """Code for this platform can be run and measured on ``host``."""
@@ -173,7 +198,7 @@ class Platform(_Record):
             if names.count(name) > 1:
                 raise ValueError(f"two devices are called {name}")
         for device in self.devices:
-            if (device.emulated is None) == self.is_emulated:
+            if device.is_emulated != self.is_emulated:
                 first, other = ("is", "is not") if self.is_emulated else ("is not", "is")
                 raise ValueError(
                     f"{self.devices[0].name} {first} emulated and {device.name} {other}: "
@@ -203,7 +228,7 @@ def x86_level(features: frozenset[str] | set[str]) -> str:
 
 def _differences(device: Device, host: Platform) -> list[str]:
     """What stands between a device and the one of the host that offers its targets."""
-    if device.emulated is not None:
+    if device.is_emulated:
         return [f"{device.name} is emulated"]
     offered = [here for here in host.devices if set(device.targets) <= set(here.targets)]
     if not offered:

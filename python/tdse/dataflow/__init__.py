@@ -1,0 +1,1 @@
+"""Dataflow accelerators that exist as a description: what layers cost on them, and how best."""
