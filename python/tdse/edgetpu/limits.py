@@ -19,9 +19,7 @@ from tdse.graph.unpack import constant_bytes
 UNSUPPORTED_TYPE = "Operation is working on an unsupported data type"
 UNSUPPORTED_RANK = "Tensor has unsupported rank"
 DYNAMIC = "Operation is working on a dynamic-sized tensor"
-LIMITATION = (
-    "Operation is otherwise supported, but not mapped due to some unspecified limitation"
-)
+LIMITATION = "Operation is otherwise supported, but not mapped due to some unspecified limitation"
 # Coral: SOFTMAX takes at most so many elements.
 MOST_SOFTMAX = 16_000
 # Coral says that some sizes of a resize are not mapped "to avoid loss in precision", and not which.

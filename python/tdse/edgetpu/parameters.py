@@ -29,19 +29,34 @@ def parameter_bytes(graph: Graph, index: int) -> int:
     """Bytes of an operator's constants in the Edge TPU's memory."""
     op = graph.ops[index]
     layout = _LAYOUTS.get(op.kind)
-    return _padded(layout(graph, op), _ALIGNMENT) if layout is not None else 0
+    return _aligned(layout(graph, op)) if layout is not None else 0
+
+
+def convolution_bytes(outputs: int, taps: int, inputs: int, per_channel_bytes: int) -> int:
+    """Bytes of the filters of a convolution or dense layer, and of what goes with each output.
+
+    Args:
+        outputs: output channels.
+        taps: positions of the window.
+        inputs: input channels.
+        per_channel_bytes: bytes of bias and scale of an output channel.
+    """
+    return _aligned(_channels(outputs) * (taps * _padded(inputs, 4) + per_channel_bytes))
+
+
+def depthwise_bytes(taps: int, channels: int, per_channel_bytes: int) -> int:
+    """The same for a depthwise convolution."""
+    return _aligned(_padded(channels, 4) * (taps * _DEPTHWISE_BYTES + per_channel_bytes))
 
 
 def _convolution(graph: Graph, op: Op) -> int:
     outputs, *window, inputs = graph.tensors[op.inputs[1]].shape
-    taps = math.prod(window) * _padded(inputs, 4)
-    return _channels(outputs) * (taps + _per_channel(graph, op))
+    return convolution_bytes(outputs, math.prod(window), inputs, _per_channel(graph, op))
 
 
 def _depthwise(graph: Graph, op: Op) -> int:
     _, height, width, channels = graph.tensors[op.inputs[1]].shape
-    taps = height * width * _DEPTHWISE_BYTES
-    return _padded(channels, 4) * (taps + _per_channel(graph, op))
+    return depthwise_bytes(height * width, channels, _per_channel(graph, op))
 
 
 def _softmax(graph: Graph, op: Op) -> int:
@@ -69,6 +84,10 @@ def _per_channel(graph: Graph, op: Op) -> int:
 
 def _channels(count: int) -> int:
     return _padded(count, _GROUP if count > _GROUP else _LANES)
+
+
+def _aligned(size: int) -> int:
+    return _padded(size, _ALIGNMENT)
 
 
 def _padded(size: int, multiple: int) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from tdse.faults import Record
+from tdse.platform.edgetpu import EdgeTpuUnit
 
 _Name = Annotated[str, Field(min_length=1)]
 _Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -63,8 +66,9 @@ class Device(_Record):
     Attributes:
         name: what pins and placements call it, for example ``cpu``.
         targets: ways to compile for it, for example ``litert`` and ``llvm``; none if it is
-            emulated.
-        emulated: what it would take; None for a device that is there.
+            emulated or an Edge TPU.
+        emulated: what it would take; None for a device that is there, or for an Edge TPU.
+        edgetpu: of an Edge TPU; what it would take is then known to tdse.
         cores: cores that code on it may use at once.
         triple: LLVM target triple, architecture first; empty for what is not a CPU.
         mcpu: LLVM's name of the processor or of its level; empty where it is not known.
@@ -81,6 +85,7 @@ class Device(_Record):
     name: _Name
     targets: Annotated[tuple[_Name, ...], Field(strict=False)] = ()
     emulated: EmulatedUnit | None = None
+    edgetpu: EdgeTpuUnit | None = None
     cores: Annotated[int, Field(ge=1)] = 1
     triple: str = ""
     mcpu: str = ""
@@ -98,12 +103,19 @@ class Device(_Record):
         """The architecture, for example ``x86_64`` or ``aarch64``; empty if there is no triple."""
         return self.triple.partition("-")[0]
 
+    @property
+    def is_modelled(self) -> bool:
+        """What it takes is modelled, not measured."""
+        return self.emulated is not None or self.edgetpu is not None
+
     @model_validator(mode="after")
     def _has_one_way(self) -> Device:
-        if self.emulated is None and not self.targets:
+        if not self.is_modelled and not self.targets:
             raise ValueError("needs targets, or emulated if it is not there")
-        if self.emulated is not None and self.targets:
+        if self.is_modelled and self.targets:
             raise ValueError("has both targets and emulated, so that times would mix; keep one")
+        if self.emulated is not None and self.edgetpu is not None:
+            raise ValueError("has both emulated and edgetpu, keep one")
         return self
 
     @model_validator(mode="after")
@@ -152,7 +164,21 @@ class Platform(_Record):
     @property
     def is_emulated(self) -> bool:
         """Its devices are not there: what they take is modelled."""
-        return self.devices[0].emulated is not None
+        return self.devices[0].is_modelled
+
+    @property
+    def all_links(self) -> tuple[Link, ...]:
+        """The links of the file, and those of the Edge TPUs.
+
+        What two Edge TPUs pass on goes through the host.
+        """
+        host, tpus = self.devices[0].name, [d for d in self.devices if d.edgetpu is not None]
+        made = [_edgetpu_link((host, device.name), [device]) for device in tpus]
+        made += [
+            _edgetpu_link((one.name, other.name), [one, other])
+            for one, other in itertools.combinations(tpus, 2)
+        ]
+        return (*self.links, *made)
 
     def is_host(self, host: Platform) -> bool:
         """Code for this platform can be run and measured on ``host``."""
@@ -168,12 +194,14 @@ class Platform(_Record):
 
     @model_validator(mode="after")
     def _agree(self) -> Platform:
+        if self.devices[0].edgetpu is not None:
+            raise ValueError(f"{self.devices[0].name} runs the executor, an Edge TPU cannot")
         names = [device.name for device in self.devices]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two devices are called {name}")
         for device in self.devices:
-            if (device.emulated is None) == self.is_emulated:
+            if device.is_modelled != self.is_emulated:
                 first, other = ("is", "is not") if self.is_emulated else ("is not", "is")
                 raise ValueError(
                     f"{self.devices[0].name} {first} emulated and {device.name} {other}: "
@@ -191,6 +219,17 @@ class Platform(_Record):
         return self
 
 
+def _edgetpu_link(between: tuple[str, str], passed: Sequence[Device]) -> Link:
+    """What carries tensors over the links of one or two Edge TPUs, one after the other."""
+    rates = [device.edgetpu.rates for device in passed if device.edgetpu is not None]
+    return Link(
+        between=between,
+        bandwidth_bytes_per_s=1e6 / sum(1 / rate.tensor_bytes_per_us for rate in rates),
+        latency_us=sum(rate.latency_us for rate in rates),
+        shared=any(rate.shared for rate in rates),
+    )
+
+
 def x86_level(features: frozenset[str] | set[str]) -> str:
     """The highest x86-64 level whose features are all there; empty if not even the first is."""
     level = ""
@@ -203,7 +242,7 @@ def x86_level(features: frozenset[str] | set[str]) -> str:
 
 def _differences(device: Device, host: Platform) -> list[str]:
     """What stands between a device and the one of the host that offers its targets."""
-    if device.emulated is not None:
+    if device.is_modelled:
         return [f"{device.name} is emulated"]
     offered = [here for here in host.devices if set(device.targets) <= set(here.targets)]
     if not offered:
