@@ -41,6 +41,7 @@ def describe_devices(platform: str = "host") -> dict[str, Any]:
                 "features": list(device.features),
                 "targets": targets,
                 "emulated": None if device.emulated is None else device.emulated.model_dump(),
+                "edgetpu": None if device.edgetpu is None else device.edgetpu.model_dump(),
             }
         )
     return {

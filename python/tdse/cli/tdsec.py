@@ -74,19 +74,25 @@ def _command(arguments: Arguments) -> None:
 
 
 def _explain(arguments: Arguments) -> None:
-    from tdse.explain import explain
+    from tdse.explain import advice, explain
     from tdse.graph.reader import read_tflite
 
-    rows = explain(
-        read_tflite(arguments.model), platform=arguments.platform, targets=arguments.targets
-    )
+    graph = read_tflite(arguments.model)
+    rows = explain(graph, platform=arguments.platform, targets=arguments.targets)
+    lines = advice(graph, platform=arguments.platform)
     if arguments.json:
-        print_json({"ops": [asdict(row) for row in rows]})
+        print_json({"ops": [asdict(row) for row in rows], "would_help": lines})
         return
     for row in rows:
-        say(f"{row.label}: {', '.join(row.allowed) or 'nowhere'}")
+        say(f"{row.label}: {row.runs_on or ', '.join(row.allowed) or 'nowhere'}")
         for target, reason in row.refused:
             say(f"    not {target}: {reason}")
+        if row.note:
+            say(f"    {row.note}")
+    if lines:
+        say("what would help:")
+        for line in lines:
+            say(f"    {line}")
 
 
 def _parse(argv: Sequence[str] | None) -> Arguments:

@@ -85,7 +85,7 @@ def constant_parameters(graph: Graph, op: Op) -> Refusal | None:
 
 
 def constant_filter(graph: Graph, op: Op) -> Refusal | None:
-    """The filter of a transposed convolution is a constant; its operands are shape, filter, data."""
+    """The filter of a transposed convolution, its second operand, is a constant."""
     if graph.is_constant(op.inputs[1]):
         return None
     return _limitation("its filter is no constant", "make it a constant")

@@ -35,9 +35,9 @@ class LinkRates:
 # The others' rates follow from its latencies of networks that do not fit: of the Dev Board, which
 # has PCIe, and of a Raspberry Pi 3B+, which has USB 2.0.
 LINKS: Mapping[LinkKind, LinkRates] = {
-    "usb3": LinkRates(364.0, 464.0, 25.0, True),
-    "usb2": LinkRates(33.0, 33.0, 125.0, True),
-    "pcie": LinkRates(364.0, 372.0, 25.0, False),
+    "usb3": LinkRates(368.0, 464.0, 25.0, True),
+    "usb2": LinkRates(19.0, 33.0, 25.0, True),
+    "pcie": LinkRates(368.0, 372.0, 25.0, False),
 }
 
 
