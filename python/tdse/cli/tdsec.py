@@ -26,6 +26,7 @@ class Arguments:
     seed: int
     strict: bool
     emulate: str | None
+    edgetpu: str | None
     explain: bool
     json: bool
     debug: bool
@@ -58,6 +59,7 @@ def _command(arguments: Arguments) -> None:
             placement=arguments.placement,
             strict=arguments.strict,
             emulate=arguments.emulate,
+            edgetpu=arguments.edgetpu,
             seed=arguments.seed,
             progress=report,
         )
@@ -154,6 +156,12 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
         "--emulate",
         metavar="correctness|timing",
         help="for an emulated platform: compute results on this machine, or replay recorded ones",
+    )
+    parser.add_argument(
+        "--edgetpu",
+        metavar="hardware|compile-only",
+        help="for a platform with an Edge TPU: compile for it and check the result on it, or only "
+        "compile; needs edgetpu_compiler",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
     parser.add_argument(

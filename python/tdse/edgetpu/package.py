@@ -7,6 +7,7 @@ Its options hold a package of executables, a flatbuffer whose schema libedgetpu 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tdse.errors import ModelError
@@ -41,6 +42,11 @@ class Package:
 def is_compiled(graph: Graph) -> bool:
     """Whether a model was made by edgetpu_compiler."""
     return any(op.tflite_name == CUSTOM_OP for op in graph.ops)
+
+
+def is_compiled_region(graph: Graph, ops: Sequence[int]) -> bool:
+    """Whether operators are one that edgetpu_compiler made."""
+    return len(ops) == 1 and graph.ops[ops[0]].tflite_name == CUSTOM_OP
 
 
 def read_package(graph: Graph, index: int) -> Package:

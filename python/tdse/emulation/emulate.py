@@ -161,7 +161,12 @@ def demand_mode(board: Platform, mode: str | None) -> Mode | None:
     if mode is None:
         raise UsageError(
             f"platform {board.name} is emulated: its times are modelled, not measured",
-            hint=f"say {choice} if that is what you want",
+            hint=f"say {choice} if that is what you want"
+            + (
+                ", or --edgetpu hardware or compile-only to build for a real Edge TPU"
+                if any(device.edgetpu is not None for device in board.devices)
+                else ""
+            ),
         )
     if mode not in MODES:
         raise UsageError(f"there is no mode {mode!r}", hint=f"choose {choice}")

@@ -135,6 +135,8 @@ class Metadata(Record):
         objective: what was made small; null where the placement was given.
         linker: the compiler that linked ``model.so``.
         emulated: of an emulated board: what it does, all times modelled.
+        edgetpus: how many Edge TPUs it runs on, for an artefact that does; their predicted times
+            are modelled.
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
 
@@ -163,6 +165,7 @@ class Metadata(Record):
     linker: str
     licences: tuple[Licence, ...]
     emulated: Emulated | None = None
+    edgetpus: Annotated[int, Field(ge=0)] = 0
     files: Files
     metadata_sha256: _Sha256
 

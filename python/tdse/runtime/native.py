@@ -47,6 +47,7 @@ def register() -> None:
             tvm_ffi.get_global_func("tdse.set_litert_library")(str(litert))
         for name, function in (
             ("tdse.region.litert_interpreter", _litert_interpreter),
+            ("tdse.region.edgetpu", _edgetpu_region),
             ("tdse.load_region_kind", _load_region_kind),
         ):
             tvm_ffi.register_global_func(name, function, override=True)
@@ -260,6 +261,17 @@ def _load_region_kind(kind: str) -> None:
             hint="install the package that brings this target",
         )
     found[0].load()()
+
+
+def _edgetpu_region(compiled: bytes, threads: int, sizes: Sequence[int]) -> Any:
+    """What runs an ``edgetpu`` region; called once for each region, by the C++ side."""
+    import tvm_ffi
+
+    from tdse.runtime.edgetpu import edgetpu_interpreter
+    from tdse.runtime.interpreter import InterpreterRegion
+
+    interpreter = edgetpu_interpreter(bytes(compiled))
+    return tvm_ffi.convert(InterpreterRegion.of(interpreter, sizes).run)
 
 
 def _litert_call(constant: Any, *tensors: Any) -> None:
