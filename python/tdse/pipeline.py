@@ -14,7 +14,12 @@ import tdse
 from tdse.admission import admit
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.cost.table import MEASURED, NOT_LEGAL
+<<<<<<< HEAD
 from tdse.emulation.emulate import Emulation, demand_mode, emulate_given
+=======
+from tdse.edgetpu.package import is_compiled
+from tdse.emulation.emulate import Emulation, demand_mode
+>>>>>>> b9d4284 (Models that edgetpu_compiler made are read: their operator runs on an Edge TPU, the rest is placed)
 from tdse.emulation.emulate import emulate as emulated_placement
 from tdse.emulation.executor import KIND
 from tdse.emulation.hardware import (
@@ -61,7 +66,8 @@ class CompileResult:
         out: the artefact's directory.
         placement: which operator runs where.
         decision: how the placement was found; None if it was given.
-        difference: largest difference of a region from LiteRT's own.
+        difference: largest difference of a region from LiteRT's own; None of a model that holds
+            what edgetpu_compiler made, which LiteRT cannot run.
         metadata: as written to ``metadata.json``.
         front: as written to ``front.json``: what was found for the objective ``pareto``, or what
             a given placement was chosen from; else None.
@@ -71,7 +77,7 @@ class CompileResult:
     out: Path
     placement: Placement
     decision: Decision | None
-    difference: Difference
+    difference: Difference | None
     metadata: Mapping[str, Any]
     front: Front | None = None
     emulation: Emulation | None = None
@@ -147,31 +153,30 @@ def compile(
     admit(graph)
     with Child(graph, say) as child:
         decision = front = emulation = None
-        if mode is not None:
+<<<<<<< HEAD
+=======
+        gap: Difference | None
+        if board.is_emulated:
+            _demand_for_emulated(targets, threads, placement)
+            modelled = emulated_placement(
+                graph,
+                board,
+                mode or "correctness",
+                objective=objective,
+                pins=pins,
+                seed=seed,
+                budget_s=budget_s,
+                say=say,
+            )
+>>>>>>> b9d4284 (Models that edgetpu_compiler made are read: their operator runs on an Edge TPU, the rest is placed)
+        if board.is_emulated:
             _demand_for_emulated(targets, threads)
-            if placement is None:
-                emulation = emulated_placement(
-                    graph,
-                    board,
-                    mode,
-                    objective=objective,
-                    pins=pins,
-                    seed=seed,
-                    budget_s=budget_s,
-                    say=say,
-                )
-            else:
-                _demand_nothing_to_choose(pins, targets, threads, objective)
-                given = given_placement(graph, placement)
-                emulation = emulate_given(graph, board, mode, given.placement, seed=seed)
-            chosen = emulation.placement
-        elif edgetpu is not None:
-            _demand_for_emulated(targets, threads)
+            how = mode or "correctness"
             if placement is None:
                 modelled = emulated_placement(
                     graph,
                     board,
-                    "correctness",
+                    how,
                     objective=objective,
                     pins=pins,
                     seed=seed,
@@ -181,10 +186,16 @@ def compile(
             else:
                 _demand_nothing_to_choose(pins, targets, threads, objective)
                 given = given_placement(graph, placement)
-                modelled = emulate_given(graph, board, "correctness", given.placement, seed=seed)
+                modelled = emulate_given(graph, board, how, given.placement, seed=seed)
+        if mode is not None:
+            emulation, chosen = modelled, modelled.placement
+        elif edgetpu is not None:
             chosen = edgetpu_placement(board, modelled)
+            # Where there is no Edge TPU, the slices are checked on this machine.
             checked = chosen if edgetpu == HARDWARE else on_host(chosen)
-            gap = Difference(**_built(graph, child, "check", checked, seed=seed))
+            gap = None
+            if not is_compiled(graph):
+                gap = Difference(**_built(graph, child, "check", checked, seed=seed))
         elif placement is None:
             decision = decide(graph, options, child=child, progress=say)
             chosen = decision.placement
@@ -365,7 +376,7 @@ def _metadata(
     options: Options,
     placement: Placement,
     decision: Decision | None,
-    gap: Difference,
+    gap: Difference | None,
     kinds: Sequence[str],
 ) -> dict[str, Any]:
     return {
@@ -391,7 +402,7 @@ def _metadata(
         "region_kinds": list(kinds),
         "predicted_us": placement.predicted_us,
         "predicted_period_us": placement.predicted_period_us,
-        "difference_from_litert": asdict(gap),
+        "difference_from_litert": None if gap is None else asdict(gap),
         "conditions": asdict(current_conditions()),
         "cpu": _cpu_metadata(kinds),
         "versions": dict(library_versions()),

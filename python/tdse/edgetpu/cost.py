@@ -35,8 +35,8 @@ _COPIES = (
     "concatenation", "pack", "pad", "slice", "space_to_depth", "split", "strided_slice", "tile",
     "transpose",
 )  # fmt: skip
-# These only say otherwise how the bytes lie.
-_FREE = ("reshape", "squeeze", "expand_dims")
+# These only say otherwise how the bytes lie. What compiled regions compute is not known.
+_FREE = ("reshape", "squeeze", "expand_dims", "edgetpu_custom_op")
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ def layer_of(graph: Graph, index: int) -> Layer:
     if op.kind == "depthwise_conv2d":
         _, *window, _ = graph.tensors[op.inputs[1]].shape
         return Layer(op.kind, height, width, 1, outputs, math.prod(window), size)
-    window = [op.attributes.get(f"filter_{side}", 1) for side in ("height", "width")]
-    taps = math.prod(map(int, window))  # type: ignore[arg-type]
+    taps = math.prod(_whole(op.attributes.get(f"filter_{side}", 1)) for side in ("height", "width"))
     if op.kind in ("mean", "sum", "reduce_max", "reduce_min"):
         taps = max(1, math.prod(graph.tensors[op.inputs[0]].shape) // (height * width * outputs))
     return Layer(op.kind, height, width, 1, outputs, taps, size)
@@ -160,6 +159,10 @@ def streamed(sizes: Iterable[tuple[int, int]]) -> frozenset[int]:
 def first_run_us(cached_bytes: int) -> float:
     """Microseconds that the first run takes beyond the others: parameters are sent and kept."""
     return FIRST_RUN_US + FIRST_RUN_US_PER_BYTE * cached_bytes
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 1
 
 
 def _padded(size: int, multiple: int) -> int:

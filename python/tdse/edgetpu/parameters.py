@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from tdse.edgetpu.limits import values
+from tdse.edgetpu.package import CUSTOM_OP, read_package
 from tdse.graph.model import Graph, Op
 
 # Output channels of a group; of fewer, a multiple of _LANES is laid out.
@@ -28,6 +29,8 @@ _DEPTHWISE_BYTES = 4
 def parameter_bytes(graph: Graph, index: int) -> int:
     """Bytes of an operator's constants in the Edge TPU's memory."""
     op = graph.ops[index]
+    if op.tflite_name == CUSTOM_OP:
+        return read_package(graph, index).cached_bytes
     layout = _LAYOUTS.get(op.kind)
     return _aligned(layout(graph, op)) if layout is not None else 0
 

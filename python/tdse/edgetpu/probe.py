@@ -99,7 +99,7 @@ def _count_devices(loaded: ctypes.CDLL) -> int:
     """As Google's PyCoral counts them where it is there, else as libedgetpu does."""
     try:
         # The package of this name on PyPI is another one, without this module.
-        from pycoral.utils.edgetpu import list_edge_tpus
+        from pycoral.utils.edgetpu import list_edge_tpus  # type: ignore[import-not-found]
     except ImportError:
         count = ctypes.c_size_t()
         loaded.edgetpu_list_devices.restype = ctypes.c_void_p

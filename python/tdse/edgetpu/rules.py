@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tdse.edgetpu import limits
 from tdse.edgetpu.limits import Limit, Refusal
+from tdse.edgetpu.package import CUSTOM_OP
 from tdse.graph.model import Graph, Op
 
 RUNTIMES = (10, 12, 13, 14)
@@ -126,6 +127,8 @@ def refusal(graph: Graph, index: int, runtime: int = RUNTIMES[-1]) -> Refusal | 
         runtime: version of the runtime, one of ``RUNTIMES``.
     """
     op = graph.ops[index]
+    if op.tflite_name == CUSTOM_OP:
+        return None
     # The compiler looks at types first: a float operator is told as that, whatever it is.
     wrong = _wrong_type(graph, op)
     if wrong is not None:
@@ -145,7 +148,8 @@ def refusal(graph: Graph, index: int, runtime: int = RUNTIMES[-1]) -> Refusal | 
 
 def works_on_floats(graph: Graph, index: int) -> bool:
     """Whether an operator has an operand or result that is no 8-bit integer."""
-    return _wrong_type(graph, graph.ops[index]) is not None
+    op = graph.ops[index]
+    return op.tflite_name != CUSTOM_OP and _wrong_type(graph, op) is not None
 
 
 def _row(op: Op, runtime: int) -> Row | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tdse.edgetpu import cost as edgetpu
 from tdse.edgetpu import rules
+from tdse.edgetpu.package import CUSTOM_OP
 from tdse.edgetpu.parameters import parameter_bytes
 from tdse.errors import ModelError, PlacementError, PlatformError
 from tdse.graph.model import Graph
@@ -153,6 +154,8 @@ def refusal(graph: Graph, index: int, unit: Unit) -> str:
     if isinstance(unit, EdgeTpuUnit):
         return str(rules.refusal(graph, index, unit.runtime) or "")
     op = graph.ops[index]
+    if op.tflite_name == CUSTOM_OP:
+        return "it is compiled for an Edge TPU"
     if unit.kinds is not None and op.kind not in unit.kinds:
         return f"{op.kind} is not among its kinds"
     if unit.dtypes is None:

@@ -1,9 +1,9 @@
 """The contract between targets and the rest of tdse, and the registry of targets.
 
 A target compiles regions of a graph and says beforehand which operators it can run. tdse brings
-``litert``, ``llvm``, ``opencl``, ``cuda`` and ``edgetpu``. Another package adds one of its own by an entry point
-of the group ``tdse.targets``, which names a class, or a function without arguments, that gives a
-``Target``::
+``litert``, ``llvm``, ``opencl``, ``cuda`` and ``edgetpu``. Another package adds one of its own by
+an entry point of the group ``tdse.targets``, which names a class, or a function without arguments,
+that gives a ``Target``::
 
     [project.entry-points."tdse.targets"]
     mine = "my_package:MyTarget"
