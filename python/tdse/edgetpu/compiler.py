@@ -52,7 +52,15 @@ class LogLine:
 def find_compiler() -> Path | None:
     """Where the compiler is; None if it is not found."""
     given = os.environ.get(COMPILER)
-    found = given if given and os.access(given, os.X_OK) else None if given else shutil.which(NAME)
+    if given:
+        return Path(given) if os.access(given, os.X_OK) else None
+    return on_path()
+
+
+def on_path() -> Path | None:
+    """Where the compiler is on the PATH; entries that depend on the directory are passed over."""
+    entries = [entry for entry in os.get_exec_path() if os.path.isabs(entry)]
+    found = shutil.which(NAME, path=os.pathsep.join(entries))
     return Path(found) if found else None
 
 

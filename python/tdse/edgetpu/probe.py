@@ -76,9 +76,8 @@ def prepared(model: bytes, library: str, device: int, say: Any = lambda stage: N
 
     delegate = load_delegate(library, {"device": f":{device}"})
     say("prepare")
-    # The delegate is applied when the interpreter is made, and complains when tensors are laid out.
-    interpreter = Interpreter(model_content=model, experimental_delegates=[delegate])
     try:
+        interpreter = Interpreter(model_content=model, experimental_delegates=[delegate])
         interpreter.allocate_tensors()
     except RuntimeError as error:
         if CUSTOM_OP in str(error) and "unresolved" in str(error).lower():

@@ -26,6 +26,8 @@ REGION_ENTRY_POINTS = "tdse.regions"
 
 _lock = threading.Lock()
 _library: ctypes.CDLL | None = None
+# Errors of regions for Edge TPUs by their text, which is all that C++ passes on.
+_told: dict[str, TdseError] = {}
 
 
 def register() -> None:
@@ -149,12 +151,18 @@ def _name_to_load(path: str | os.PathLike[str]) -> str:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """``function(*arguments)``; what goes wrong in an executor becomes a TargetError."""
+    """``function(*arguments)``; what goes wrong in an executor becomes a TargetError.
+
+    One of an Edge TPU keeps its kind.
+    """
     try:
         return function(*arguments)
     except TdseError:
         raise
     except RuntimeError as error:
+        for text, told in _told.items():
+            if text in _message(error):
+                raise told from None
         where, what = _split_region(_message(error))
         raise TargetError(what, where=where) from None
 
@@ -270,7 +278,11 @@ def _edgetpu_region(compiled: bytes, threads: int, sizes: Sequence[int]) -> Any:
     from tdse.runtime.edgetpu import edgetpu_interpreter
     from tdse.runtime.interpreter import InterpreterRegion
 
-    interpreter = edgetpu_interpreter(bytes(compiled))
+    try:
+        interpreter = edgetpu_interpreter(bytes(compiled))
+    except TdseError as error:
+        _told[str(error)] = error
+        raise
     return tvm_ffi.convert(InterpreterRegion.of(interpreter, sizes).run)
 
 
