@@ -21,7 +21,7 @@ from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "benchmarks")]
 
 UseCompiler = Callable[[str], None]
 UseDelegate = Callable[..., str]
