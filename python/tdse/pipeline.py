@@ -14,12 +14,8 @@ import tdse
 from tdse.admission import admit
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.cost.table import MEASURED, NOT_LEGAL
-<<<<<<< HEAD
-from tdse.emulation.emulate import Emulation, demand_mode, emulate_given
-=======
 from tdse.edgetpu.package import is_compiled
-from tdse.emulation.emulate import Emulation, demand_mode
->>>>>>> b9d4284 (Models that edgetpu_compiler made are read: their operator runs on an Edge TPU, the rest is placed)
+from tdse.emulation.emulate import Emulation, demand_mode, emulate_given
 from tdse.emulation.emulate import emulate as emulated_placement
 from tdse.emulation.executor import KIND
 from tdse.emulation.hardware import (
@@ -153,22 +149,7 @@ def compile(
     admit(graph)
     with Child(graph, say) as child:
         decision = front = emulation = None
-<<<<<<< HEAD
-=======
         gap: Difference | None
-        if board.is_emulated:
-            _demand_for_emulated(targets, threads, placement)
-            modelled = emulated_placement(
-                graph,
-                board,
-                mode or "correctness",
-                objective=objective,
-                pins=pins,
-                seed=seed,
-                budget_s=budget_s,
-                say=say,
-            )
->>>>>>> b9d4284 (Models that edgetpu_compiler made are read: their operator runs on an Edge TPU, the rest is placed)
         if board.is_emulated:
             _demand_for_emulated(targets, threads)
             how = mode or "correctness"
