@@ -1,9 +1,9 @@
 """Hold the Edge TPU's rules against what edgetpu_compiler made of models.
 
-Run ``python benchmarks/edgetpu_twins.py MODEL_edgetpu.tflite ...``, each beside the ``MODEL.tflite``
-that it was compiled from, as in Coral's test data. For each it prints how many operators tdse and
-the compiler map into the one region that the compiler makes, every operator on which they differ,
-and how far the estimate of parameters is off from what the compiled package holds.
+Run ``python benchmarks/edgetpu_twins.py MODEL_edgetpu.tflite ...``. Beside each must be the
+``MODEL.tflite`` that it was compiled from, as in Coral's test data. For each it prints how many
+operators tdse and the compiler map into the one region that the compiler makes, every operator on
+which they differ, and how far the estimate of parameters is off from what the package holds.
 """
 
 from __future__ import annotations
