@@ -9,6 +9,7 @@ from typing import cast
 from tdse import __version__
 from tdse.candidates import Searched
 from tdse.child import Progress
+from tdse.emulation.costs import emulated_problem
 from tdse.emulation.executor import KIND
 from tdse.emulation.given import given_outcome
 from tdse.emulation.layout import lay_out
