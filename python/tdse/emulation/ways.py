@@ -48,7 +48,7 @@ def find_ways(
     seed: int,
     seconds: float,
 ) -> tuple[Found, list[Way]]:
-    """What the search finds, its last end first, and all that it found as ways.
+    """How the last search ended, and all that the searches found, as ways.
 
     Args:
         graph: the model.
