@@ -34,7 +34,7 @@ from tdse.measure.activations import Array, activations, random_inputs
 from tdse.platform import Platform, load_platform
 from tdse.runtime.model import model_by_position
 
-_BOARDS = ("rpi4-coral", "jetson-orin-nano", "zynq")
+_BOARDS = ("rpi4-coral-usb3", "jetson-orin-nano", "zynq")
 # Seconds for each of the four timings of a board and model.
 _SECONDS = 2.0
 

@@ -42,6 +42,7 @@ def describe_devices(platform: str = "host") -> dict[str, Any]:
                 "targets": targets,
                 "emulated": None if device.emulated is None else device.emulated.model_dump(),
                 "dataflow": None if device.dataflow is None else device.dataflow.model_dump(),
+                "edgetpu": None if device.edgetpu is None else device.edgetpu.model_dump(),
             }
         )
     return {

@@ -44,8 +44,7 @@ class TdseError(Exception):
     @staticmethod
     def from_dict(fields: Mapping[str, str]) -> TdseError:
         """The error of which ``as_dict`` gave ``fields``, perhaps in another process."""
-        kinds: list[type[TdseError]] = [TdseError, *TdseError.__subclasses__()]
-        found = {kind.__name__: kind for kind in kinds}[fields["kind"]]
+        found = {kind.__name__: kind for kind in _family(TdseError)}[fields["kind"]]
         return found(fields["what"], where=fields["where"], why=fields["why"], hint=fields["hint"])
 
 
@@ -71,12 +70,65 @@ class TargetError(TdseError):
     """A target cannot compile or run a region."""
 
 
+class CompilerMissingError(TargetError):
+    """edgetpu_compiler is not installed."""
+
+
+class CompilerCrashError(TargetError):
+    """edgetpu_compiler ended with an error."""
+
+
+class CompilerTimeoutError(TargetError):
+    """edgetpu_compiler took too long."""
+
+
+class CompilerOutputError(TargetError):
+    """edgetpu_compiler wrote nothing, or not what it should."""
+
+
+class PartialMappingError(TargetError):
+    """edgetpu_compiler left operators of a region on the CPU."""
+
+
+class DelegateMissingError(TargetError):
+    """The library that runs the Edge TPU is not installed."""
+
+
+class DelegateSymbolError(TargetError):
+    """The library that runs the Edge TPU lacks a function."""
+
+
+class DelegateCrashError(TargetError):
+    """The library that runs the Edge TPU crashes."""
+
+
+class DelegateTimeoutError(TargetError):
+    """The library that runs the Edge TPU does not answer."""
+
+
+class DelegateRefusedError(TargetError):
+    """The library that runs the Edge TPU, or LiteRT with it, refuses."""
+
+
+class DelegateUnusedError(TargetError):
+    """The library that runs the Edge TPU takes none of the operators."""
+
+
+class NoEdgeTpuError(TargetError):
+    """No Edge TPU is attached, or not as many as are needed."""
+
+
 class ArtefactError(TdseError):
     """An output directory cannot be written, or does not hold what it should."""
 
 
 class VersionError(TdseError):
     """An installed library is of a version that tdse does not work with."""
+
+
+def _family(kind: type[TdseError]) -> list[type[TdseError]]:
+    """A kind of error and all kinds of it."""
+    return [kind, *(each for sub in kind.__subclasses__() for each in _family(sub))]
 
 
 def printable(text: str) -> str:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tdse.child import Child
+from tdse.edgetpu.mapping import compiler_mapping, would_help
 from tdse.emulation.costs import refusal, unit_of
+from tdse.emulation.emulate import emulate
 from tdse.graph.model import Graph
 from tdse.legality import chosen_targets
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
 from tdse.platform import Platform, load_platform
+from tdse.platform.edgetpu import EdgeTpuUnit
 from tdse.survey import ask_targets
+
+# Of the search for where operators run.
+_SEARCH_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,23 @@ class Explanation:
     """One operator: the targets it may run on, and the reason for each of the others.
 
     On an emulated platform, devices take the place of targets.
+
+    Attributes:
+        op: its index.
+        label: its name.
+        allowed: where it may run.
+        refused: where it may not, and why.
+        runs_on: with an Edge TPU: the device on which the search places it for latency.
+        note: with an Edge TPU: why it is not there, though it could be, or what
+            edgetpu_compiler by itself would say.
     """
 
     op: int
     label: str
     allowed: tuple[str, ...]
     refused: tuple[tuple[str, str], ...]
+    runs_on: str = ""
+    note: str = ""
 
 
 def explain(
@@ -63,6 +81,23 @@ def explain(
     ]
 
 
+def advice(graph: Graph, *, platform: str = "host") -> list[str]:
+    """What would bring more operators onto an Edge TPU of the platform, one line each.
+
+    Raises:
+        PlatformError, UsageError: the platform is not known.
+    """
+    unit = _edgetpu_of(load_platform(platform))
+    if unit is None:
+        return []
+    mapping = compiler_mapping(graph, unit.runtime)
+    return [
+        f"{graph.ops[op].label} keeps {more} {'op' if more == 1 else 'ops'} behind it out of "
+        "edgetpu_compiler's one region" + (f": {remedy}" if remedy else "")
+        for op, more, remedy in would_help(graph, mapping)
+    ]
+
+
 def _explain_emulated(graph: Graph, board: Platform) -> list[Explanation]:
     rows = []
     for op in graph.placed_ops:
@@ -75,4 +110,29 @@ def _explain_emulated(graph: Graph, board: Platform) -> list[Explanation]:
                 tuple((name, why) for name, why in words.items() if why),
             )
         )
-    return rows
+    unit = _edgetpu_of(board)
+    return rows if unit is None else _placed(graph, board, unit, rows)
+
+
+def _placed(
+    graph: Graph, board: Platform, unit: EdgeTpuUnit, rows: Sequence[Explanation]
+) -> list[Explanation]:
+    """The rows with where each operator runs, and a note on those that could run elsewhere."""
+    mapping = compiler_mapping(graph, unit.runtime)
+    placement = emulate(graph, board, "correctness", budget_s=_SEARCH_S).placement
+    place = {op.index: op.device for op in placement.ops}
+    tpus = [device.name for device in board.devices if device.edgetpu is not None]
+    placed = []
+    for row in rows:
+        runs_on, note = place[row.op], ""
+        if runs_on in tpus and row.op in mapping.stranded:
+            note = f"edgetpu_compiler alone: {mapping.reason(graph, row.op)}"
+        elif runs_on not in tpus and set(row.allowed) & set(tpus):
+            note = f"it can run on {tpus[0]}, but is modelled to be faster on {runs_on} here"
+        placed.append(dataclasses.replace(row, runs_on=runs_on, note=note))
+    return placed
+
+
+def _edgetpu_of(board: Platform) -> EdgeTpuUnit | None:
+    """The first Edge TPU of a platform."""
+    return next((d.edgetpu for d in board.devices if d.edgetpu is not None), None)

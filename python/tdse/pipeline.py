@@ -14,9 +14,17 @@ import tdse
 from tdse.admission import admit
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.cost.table import MEASURED, NOT_LEGAL
+from tdse.edgetpu.package import is_compiled
 from tdse.emulation.emulate import Emulation, demand_mode, emulate_given
 from tdse.emulation.emulate import emulate as emulated_placement
 from tdse.emulation.executor import KIND
+from tdse.emulation.hardware import (
+    HARDWARE,
+    count_edgetpus,
+    demand_edgetpu_mode,
+    edgetpu_placement,
+    on_host,
+)
 from tdse.errors import PlacementError, TargetError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -37,6 +45,7 @@ from tdse.runtime.artefact import (
     replacing,
     write_json,
 )
+from tdse.runtime.edgetpu import KIND as EDGETPU_KIND
 from tdse.runtime.metadata import sealed
 from tdse.search.front import Front, FrontEntry
 from tdse.search.given import given_placement
@@ -53,7 +62,8 @@ class CompileResult:
         out: the artefact's directory.
         placement: which operator runs where.
         decision: how the placement was found; None if it was given.
-        difference: largest difference of a region from LiteRT's own.
+        difference: largest difference of a region from LiteRT's own; None of a model that holds
+            what edgetpu_compiler made, which LiteRT cannot run.
         metadata: as written to ``metadata.json``.
         front: as written to ``front.json``: what was found for the objective ``pareto``, or what
             a given placement was chosen from; else None.
@@ -63,7 +73,7 @@ class CompileResult:
     out: Path
     placement: Placement
     decision: Decision | None
-    difference: Difference
+    difference: Difference | None
     metadata: Mapping[str, Any]
     front: Front | None = None
     emulation: Emulation | None = None
@@ -82,6 +92,7 @@ def compile(
     placement: str | os.PathLike[str] | Placement | None = None,
     strict: bool = False,
     emulate: str | None = None,
+    edgetpu: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> CompileResult:
@@ -103,6 +114,9 @@ def compile(
             interface cannot run, a time that is predicted because the budget was short.
         emulate: for an emulated platform, and only then, how its results come about:
             ``correctness``, computed on this machine, or ``timing``, recorded and replayed.
+        edgetpu: for a platform with Edge TPUs, instead of ``emulate``: ``hardware``, compile for
+            them and check the result on them, or ``compile-only``, for another machine like this
+            one. The placement is modelled either way.
         seed: of everything random; with equal records, the search gives equal candidates.
         progress: called with (stage, done, all, detail).
 
@@ -125,7 +139,9 @@ def compile(
     )
     say = progress or (lambda stage, done, total, detail: None)
     board = load_platform(platform)
-    mode = demand_mode(board, emulate)
+    mode = demand_mode(board, emulate) if edgetpu is None else None
+    if edgetpu is not None:
+        demand_edgetpu_mode(board, edgetpu, emulate)
     check_writable(out)
     find_linker()
     graph = read_tflite(Path(model))
@@ -133,13 +149,15 @@ def compile(
     admit(graph)
     with Child(graph, say) as child:
         decision = front = emulation = None
-        if mode is not None:
+        gap: Difference | None
+        if board.is_emulated:
             _demand_for_emulated(targets, threads)
+            how = mode or "correctness"
             if placement is None:
-                emulation = emulated_placement(
+                modelled = emulated_placement(
                     graph,
                     board,
-                    mode,
+                    how,
                     objective=objective,
                     pins=pins,
                     seed=seed,
@@ -149,8 +167,16 @@ def compile(
             else:
                 _demand_nothing_to_choose(pins, targets, threads, objective)
                 given = given_placement(graph, placement)
-                emulation = emulate_given(graph, board, mode, given.placement, seed=seed)
-            chosen = emulation.placement
+                modelled = emulate_given(graph, board, how, given.placement, seed=seed)
+        if mode is not None:
+            emulation, chosen = modelled, modelled.placement
+        elif edgetpu is not None:
+            chosen = edgetpu_placement(board, modelled)
+            # Where there is no Edge TPU, the slices are checked on this machine.
+            checked = chosen if edgetpu == HARDWARE else on_host(chosen)
+            gap = None
+            if not is_compiled(graph):
+                gap = Difference(**_built(graph, child, "check", checked, seed=seed))
         elif placement is None:
             decision = decide(graph, options, child=child, progress=say)
             chosen = decision.placement
@@ -173,6 +199,12 @@ def compile(
         fields = _metadata(graph, model, options, chosen, decision, gap, kinds)
         if emulation is not None:
             fields |= _emulated_metadata(emulation, objective)
+        if edgetpu is not None:
+            fields |= {
+                "objective": objective,
+                "edgetpus": count_edgetpus(chosen),
+                "searches": [asdict(one) for one in modelled.searches],
+            }
         with replacing(out) as beside:
             shutil.copyfile(module, beside / MODULE)
             chosen.save(beside / PLACEMENT)
@@ -325,7 +357,7 @@ def _metadata(
     options: Options,
     placement: Placement,
     decision: Decision | None,
-    gap: Difference,
+    gap: Difference | None,
     kinds: Sequence[str],
 ) -> dict[str, Any]:
     return {
@@ -351,7 +383,7 @@ def _metadata(
         "region_kinds": list(kinds),
         "predicted_us": placement.predicted_us,
         "predicted_period_us": placement.predicted_period_us,
-        "difference_from_litert": asdict(gap),
+        "difference_from_litert": None if gap is None else asdict(gap),
         "conditions": asdict(current_conditions()),
         "cpu": _cpu_metadata(kinds),
         "versions": dict(library_versions()),
@@ -370,12 +402,15 @@ def _cpu_metadata(kinds: Sequence[str]) -> dict[str, Any]:
 
 def _have_kernels(kinds: Sequence[str]) -> bool:
     """Whether a region has code of its own, which at least launches what runs elsewhere."""
-    return any(not kind.startswith("litert") for kind in kinds)
+    return any(not kind.startswith("litert") and kind != EDGETPU_KIND for kind in kinds)
 
 
 def _licences_metadata(kinds: Sequence[str]) -> list[dict[str, str]]:
     """What ``model.so`` is made of; the libraries that it calls are not in it."""
     parts = [{"part": "the model's operators and weights", "licence": "that of the model file"}]
+    if EDGETPU_KIND in kinds:
+        compiled = {"part": "executables that edgetpu_compiler made", "licence": "Google's terms"}
+        parts.append(compiled)
     if _have_kernels(kinds):
         parts.append({"part": "kernels generated by Apache TVM and tdse", "licence": "Apache-2.0"})
     return parts

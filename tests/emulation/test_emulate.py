@@ -36,11 +36,11 @@ def test_operators_take_what_the_file_says(graph: Graph, board: Platform) -> Non
     by_kind = {op.kind: op for op in graph.ops}
     root = next(op for op in graph.ops if op.label == "0:conv2d")
     # 16x16x8 results of 3x3x8 products each.
-    assert operator_us(root, cpu) == 16 * 16 * 8 * 3 * 3 * 8 / 50
-    assert operator_us(root, npu) == 16 * 16 * 8 * 3 * 3 * 8 / 80
-    assert operator_us(by_kind["depthwise_conv2d"], cpu) == 16 * 16 * 8 * 3 * 3 / 10
+    assert operator_us(graph, root.index, cpu) == 16 * 16 * 8 * 3 * 3 * 8 / 50
+    assert operator_us(graph, root.index, npu) == 16 * 16 * 8 * 3 * 3 * 8 / 80
+    assert operator_us(graph, by_kind["depthwise_conv2d"].index, cpu) == 16 * 16 * 8 * 3 * 3 / 10
     # Two operands and a result of 2048 bytes.
-    assert operator_us(by_kind["add"], cpu) == 3 * 2048 / 4
+    assert operator_us(graph, by_kind["add"].index, cpu) == 3 * 2048 / 4
 
 
 def test_what_devices_refuse(graph: Graph, board: Platform, tiny_float: Path) -> None:

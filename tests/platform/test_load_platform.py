@@ -76,7 +76,7 @@ def test_presets_are_platforms(name):
 
 
 def test_names_of_the_presets():
-    assert preset_names() == ("jetson-orin-nano", "rpi4", "rpi4-coral", "rpi5", "zynq")
+    assert preset_names() == ("jetson-orin-nano", "rpi4", "rpi4-coral-usb3", "rpi5", "zynq")
 
 
 def test_a_file(tmp_path):
@@ -104,7 +104,7 @@ def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(UsageError) as caught:
         load_platform("jetson")
     assert str(caught.value) == (
-        "there is no platform jetson; choose one of host, jetson-orin-nano, rpi4, rpi4-coral, "
+        "there is no platform jetson; choose one of host, jetson-orin-nano, rpi4, rpi4-coral-usb3, "
         "rpi5, zynq, or a .toml file"
     )
 

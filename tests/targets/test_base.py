@@ -64,13 +64,13 @@ def test_unknown_target_is_told_with_the_known_ones() -> None:
     with pytest.raises(TargetError) as caught:
         get_target("litrt")
     assert str(caught.value) == (
-        "there is no target 'litrt': the known ones are litert, llvm, opencl, cuda, "
+        "there is no target 'litrt': the known ones are litert, llvm, opencl, cuda, edgetpu, "
         "openvino; did you mean litert?"
     )
 
 
 def test_another_package_adds_a_target(installed: None) -> None:
-    assert target_names() == ("litert", "llvm", "opencl", "cuda", "gone", "odd", "own")
+    assert target_names() == ("litert", "llvm", "opencl", "cuda", "edgetpu", "gone", "odd", "own")
     assert get_target("own").variants(3) == (Variant("own", 3),)
 
 

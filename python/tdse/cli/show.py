@@ -48,6 +48,9 @@ def devices(report: Mapping[str, Any]) -> None:
         if device["emulated"] is not None:
             rate = device["emulated"]["conv_macs_per_us"] / 1e3
             out.print(f"    emulated: not here; {rate:g} GMAC/s in convolutions on each, modelled")
+        if device["edgetpu"] is not None:
+            unit = device["edgetpu"]
+            out.print(f"    Edge TPU: {unit['link']}, runtime {unit['runtime']}; modelled")
         for target in device["targets"]:
             state = "ready here" if target["available"] else f"not here: {target['reason']}"
             code = f", code of {target['code']}" if target["code"] else ""
@@ -149,7 +152,8 @@ def compiled(result: CompileResult) -> None:
     spread = ", ".join(f"{n} ops on {target}" for target, n in sorted(counts.items()))
     out.print(
         f"{result.out}: {spread}, {len(placement.regions)} regions, "
-        f"threads: {placement.threads}; regions against LiteRT's: {result.difference}"
+        f"threads: {placement.threads}; regions against LiteRT's: "
+        f"{result.difference or 'not compared, the model holds compiled regions'}"
     )
 
 

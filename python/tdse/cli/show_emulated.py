@@ -46,6 +46,13 @@ def compiled(result: CompileResult, emulation: Emulation) -> None:
         "from one result to the next, of which the busiest lane takes "
         f"{_ms(emulated.capacity_us)} ms"
     )
+    if emulated.compiler_us is not None:
+        out.print(
+            f"edgetpu_compiler's own placement, one region: {_ms(emulated.compiler_us)} ms "
+            "(emulated)"
+        )
+    if emulated.first_run_us is not None:
+        out.print(f"the first run takes {_ms(emulated.first_run_us)} ms more (emulated)")
     counts = Counter(op.device for op in result.placement.ops)
     spread = ", ".join(f"{n} ops on {device}" for device, n in sorted(counts.items()))
     out.print(f"{result.out}: {spread}; results against LiteRT's: {result.difference}")

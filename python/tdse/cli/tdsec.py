@@ -26,6 +26,7 @@ class Arguments:
     seed: int
     strict: bool
     emulate: str | None
+    edgetpu: str | None
     explain: bool
     json: bool
     debug: bool
@@ -58,6 +59,7 @@ def _command(arguments: Arguments) -> None:
             placement=arguments.placement,
             strict=arguments.strict,
             emulate=arguments.emulate,
+            edgetpu=arguments.edgetpu,
             seed=arguments.seed,
             progress=report,
         )
@@ -74,19 +76,25 @@ def _command(arguments: Arguments) -> None:
 
 
 def _explain(arguments: Arguments) -> None:
-    from tdse.explain import explain
+    from tdse.explain import advice, explain
     from tdse.graph.reader import read_tflite
 
-    rows = explain(
-        read_tflite(arguments.model), platform=arguments.platform, targets=arguments.targets
-    )
+    graph = read_tflite(arguments.model)
+    rows = explain(graph, platform=arguments.platform, targets=arguments.targets)
+    lines = advice(graph, platform=arguments.platform)
     if arguments.json:
-        print_json({"ops": [asdict(row) for row in rows]})
+        print_json({"ops": [asdict(row) for row in rows], "would_help": lines})
         return
     for row in rows:
-        say(f"{row.label}: {', '.join(row.allowed) or 'nowhere'}")
+        say(f"{row.label}: {row.runs_on or ', '.join(row.allowed) or 'nowhere'}")
         for target, reason in row.refused:
             say(f"    not {target}: {reason}")
+        if row.note:
+            say(f"    {row.note}")
+    if lines:
+        say("what would help:")
+        for line in lines:
+            say(f"    {line}")
 
 
 def _parse(argv: Sequence[str] | None) -> Arguments:
@@ -148,6 +156,12 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
         "--emulate",
         metavar="correctness|timing",
         help="for an emulated platform: compute results on this machine, or replay recorded ones",
+    )
+    parser.add_argument(
+        "--edgetpu",
+        metavar="hardware|compile-only",
+        help="for a platform with an Edge TPU: compile for it and check the result on it, or only "
+        "compile; needs edgetpu_compiler",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
     parser.add_argument(

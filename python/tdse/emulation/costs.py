@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from tdse.edgetpu import cost as edgetpu
+from tdse.edgetpu import rules
+from tdse.edgetpu.package import CUSTOM_OP
+from tdse.edgetpu.parameters import parameter_bytes
 from tdse.emulation.accelerator import Accelerated, accelerate, accelerator_refusal
 from tdse.errors import ModelError, PlacementError, PlatformError
-from tdse.graph.model import Graph, Op
+from tdse.graph.model import Graph
+from tdse.platform.edgetpu import EdgeTpuUnit
 from tdse.platform.model import DataflowUnit, Device, EmulatedUnit, Link, Platform
 from tdse.search import Problem
 from tdse.search.problem import Floats, Ints
+
+Unit = EmulatedUnit | DataflowUnit | EdgeTpuUnit
 
 _DEPTHWISE = frozenset({"depthwise_conv2d"})
 _CONVOLUTIONS = frozenset({"conv2d", "transpose_conv2d", "conv3d", "conv3d_transpose"})
 
 
-def emulated_problem(graph: Graph, board: Platform, pins: Mapping[int, str]) -> Problem:
+def emulated_problem(
+    graph: Graph,
+    board: Platform,
+    pins: Mapping[int, str],
+    streamed: frozenset[int] = frozenset(),
+) -> Problem:
     """The problem of placing a model on an emulated board; its variants are the devices.
 
     A region occupies one unit of its device. A link carries one tensor at a time, either way;
@@ -28,19 +40,20 @@ def emulated_problem(graph: Graph, board: Platform, pins: Mapping[int, str]) -> 
         graph: the model.
         board: an emulated platform.
         pins: position among ``graph.placed_ops`` to the name of a device.
+        streamed: operators whose parameters do not fit into an Edge TPU, see ``streamed_ops``.
 
     Raises:
         ModelError: an operator runs on no device.
-        PlacementError: the model cannot be cut, or keeps something from run to run.
+        PlacementError: the model cannot be cut.
         PlatformError: two links join the same devices.
     """
-    if graph.why_stateful:
+    if graph.whole_reason:
         raise PlacementError(
-            "the model cannot be placed on a board", where=graph.name, why=graph.why_stateful
+            "the model cannot be placed on a board", where=graph.name, why=graph.whole_reason
         )
     units = [unit_of(device) for device in board.devices]
     names = [device.name for device in board.devices]
-    on_units = [_on_unit(graph, unit) for unit in units]
+    on_units = [_on_unit(graph, unit, streamed) for unit in units]
     by_op = list(zip(*on_units, strict=True))
     _demand_runs_somewhere(graph, names, [[each.refusal for each in row] for row in by_op])
     row = {op: i for i, op in enumerate(graph.placed_ops)}
@@ -56,9 +69,10 @@ def emulated_problem(graph: Graph, board: Platform, pins: Mapping[int, str]) -> 
         ).reshape(len(row), n),
         edges=np.array([(row[u], row[v], t) for u, v, t in graph.edges], np.int32).reshape(-1, 3),
         tensor_bytes=np.array([tensor.size_bytes for tensor in graph.tensors]),
-        launch_us=np.array([unit.launch_us for unit in units]),
+        launch_us=np.array([_launch_us(unit) for unit in units]),
         copy_us_per_byte=np.zeros((n, n)),
         border_us=np.zeros((n, n)),
+        single_region=np.array([isinstance(u, EdgeTpuUnit) and u.one_region for u in units]),
         pins=np.array([names.index(pins[i]) if i in pins else -1 for i in range(len(row))]),
         inputs=_pairs(
             (row[op], t) for t in dict.fromkeys(graph.inputs) for op in graph.consumers.get(t, ())
@@ -85,8 +99,21 @@ def emulated_problem(graph: Graph, board: Platform, pins: Mapping[int, str]) -> 
     )
 
 
-def operator_us(op: Op, unit: EmulatedUnit) -> float:
-    """Microseconds of an operator inside a region."""
+def operator_us(
+    graph: Graph, index: int, unit: EmulatedUnit | EdgeTpuUnit, *, is_streamed: bool = False
+) -> float:
+    """Microseconds of an operator inside a region.
+
+    Args:
+        graph: the model.
+        index: of the operator.
+        unit: what runs it.
+        is_streamed: its parameters do not fit into the Edge TPU.
+    """
+    if isinstance(unit, EdgeTpuUnit):
+        rate = unit.rates.parameter_bytes_per_us
+        return edgetpu.layer_us(edgetpu.layer_of(graph, index), rate, is_streamed=is_streamed)
+    op = graph.ops[index]
     if not op.macs:
         return unit.operator_us + (op.input_bytes + op.output_bytes) / unit.bytes_per_us
     if op.kind in _DEPTHWISE:
@@ -98,11 +125,34 @@ def operator_us(op: Op, unit: EmulatedUnit) -> float:
     return unit.operator_us + op.macs / rate
 
 
-def refusal(graph: Graph, index: int, unit: EmulatedUnit | DataflowUnit) -> str:
+def streamed_ops(
+    graph: Graph, board: Platform, placed: Mapping[int, Sequence[int]]
+) -> frozenset[int]:
+    """Operators whose parameters an Edge TPU of the board cannot hold.
+
+    Args:
+        graph: the model.
+        board: an emulated platform.
+        placed: position of a device to the operators on it, ascending.
+    """
+    return frozenset().union(
+        *(
+            edgetpu.streamed((op, parameter_bytes(graph, op)) for op in ops)
+            for device, ops in placed.items()
+            if board.devices[device].edgetpu is not None
+        )
+    )
+
+
+def refusal(graph: Graph, index: int, unit: Unit) -> str:
     """Why a unit does not run an operator; empty if it does."""
     if isinstance(unit, DataflowUnit):
         return accelerator_refusal(graph, index, unit)
+    if isinstance(unit, EdgeTpuUnit):
+        return str(rules.refusal(graph, index, unit.runtime) or "")
     op = graph.ops[index]
+    if op.tflite_name == CUSTOM_OP:
+        return "it is compiled for an Edge TPU"
     if unit.kinds is not None and op.kind not in unit.kinds:
         return f"{op.kind} is not among its kinds"
     if unit.dtypes is None:
@@ -115,7 +165,7 @@ def refusal(graph: Graph, index: int, unit: EmulatedUnit | DataflowUnit) -> str:
 
 def memories(board: Platform) -> list[int]:
     """The memory of each device: the first device's is 0, and that of devices without links."""
-    linked = {name for link in board.links for name in link.between}
+    linked = {name for link in board.all_links for name in link.between}
     own = itertools.count(1)
     return [
         next(own) if position and device.name in linked else 0
@@ -141,7 +191,7 @@ def _links(board: Platform, memory: Sequence[int]) -> tuple[Floats, Floats, Ints
     latency_us, bus = np.zeros((n, n)), np.full((n, n), -1, np.int32)
     us_per_byte = np.where(np.eye(n, dtype=bool), 0.0, np.inf)
     names = [device.name for device in board.devices]
-    for link in board.links:
+    for link in board.all_links:
         one, other = (memory[names.index(name)] for name in link.between)
         if np.isfinite(us_per_byte[one, other]):
             raise PlatformError(
@@ -153,32 +203,42 @@ def _links(board: Platform, memory: Sequence[int]) -> tuple[Floats, Floats, Ints
         for pair in ((one, other), (other, one)):
             latency_us[pair] = link.latency_us
             us_per_byte[pair] = 1e6 / link.bandwidth_bytes_per_s
-            bus[pair] = bus_of(link, board.links)
+            bus[pair] = bus_of(link, board.all_links)
     return latency_us, us_per_byte, bus
 
 
-def unit_of(device: Device) -> EmulatedUnit | DataflowUnit:
+def unit_of(device: Device) -> Unit:
     """What a device of an emulated platform would take."""
-    unit = device.emulated or device.dataflow
+    unit = device.emulated or device.dataflow or device.edgetpu
     assert unit is not None, "all devices of an emulated platform are"
     return unit
 
 
-def _on_unit(graph: Graph, unit: EmulatedUnit | DataflowUnit) -> list[Accelerated]:
+def _on_unit(graph: Graph, unit: Unit, streamed: Collection[int]) -> list[Accelerated]:
     """Each placed operator on a unit; the energy is what the power of the device leaves out."""
     if isinstance(unit, DataflowUnit):
         return accelerate(graph, unit)
     return [
         Accelerated(np.inf, np.inf, refused)
         if (refused := refusal(graph, op, unit))
-        else Accelerated(operator_us(graph.ops[op], unit), 0.0)
+        else Accelerated(operator_us(graph, op, unit, is_streamed=op in streamed), 0.0)
         for op in graph.placed_ops
     ]
 
 
-def _parameter_bytes(unit: EmulatedUnit | DataflowUnit) -> int | None:
-    """Constants that a unit holds; an accelerator fetches them from DRAM for each run."""
-    return None if isinstance(unit, DataflowUnit) else unit.parameter_bytes
+def _parameter_bytes(unit: Unit) -> int | None:
+    """Constants that a unit must hold; None for any number.
+
+    An accelerator fetches them from DRAM for each run, and an Edge TPU what it has no room for.
+    """
+    return unit.parameter_bytes if isinstance(unit, EmulatedUnit) else None
+
+
+def _launch_us(unit: Unit) -> float:
+    """Of an Edge TPU without the latency of an input and an output, which the link has."""
+    if isinstance(unit, EdgeTpuUnit):
+        return max(0.0, edgetpu.FITTED.invoke_us - 2 * unit.rates.latency_us)
+    return unit.launch_us
 
 
 def _pairs(pairs: Iterable[tuple[int, int]]) -> Ints:

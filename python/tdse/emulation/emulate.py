@@ -14,15 +14,14 @@ from tdse.emulation.executor import KIND
 from tdse.emulation.given import given_outcome
 from tdse.emulation.layout import lay_out
 from tdse.emulation.stream import stream_period_us
+from tdse.emulation.ways import Way, compiler_way, find_ways, first_run_us, streamed_in
 from tdse.errors import PlatformError, UsageError
 from tdse.goals import PARETO, goals_of
 from tdse.graph.model import Graph
 from tdse.platform.model import Platform
 from tdse.runtime.emulated import MODES, Emulated, Mode
-from tdse.search import Problem, search
-from tdse.search.objectives import uses_energy
+from tdse.search.objectives import Objective, uses_energy, value
 from tdse.search.placement import PlacedOp, PlacedRegion, Placement, parse_pins
-from tdse.search.schedule import Outcome
 
 # The target of an accelerator that is only described; what runs is a region of kind ``KIND``.
 DATAFLOW = "dataflow"
@@ -81,28 +80,36 @@ def emulate(
     names = [device.name for device in board.devices]
     ops = [graph.ops[op] for op in graph.placed_ops]
     chosen = parse_pins(pins, [op.label for op in ops], [op.kind for op in ops], names)
-    problem = emulated_problem(graph, board, chosen)
     say("search", 0, 1, board.name)
     goals = [goals_of(objective)]
     if objective == "throughput":
         # The search's period leaves out that only so many runs are on their way. Of placements
-        # that are as good by that, those with the shorter runs make the better streams.
+        # that are as good as that, those with the shorter runs make the better streams.
         goals.append(("latency", "throughput"))
     seconds = min(budget_s, _MOST_SEARCH_S) / len(goals)
-    founds = [search(problem, each, seed=seed, seconds=seconds) for each in goals]
+    founds, ways = [], []
+    for each in goals:
+        found, more = find_ways(graph, board, chosen, each, seed=seed, seconds=seconds)
+        founds.append(found)
+        ways += more
+    by_compiler = compiler_way(graph, board, chosen)
     if objective == "throughput":
         made = [
-            _emulated(graph, board, problem, candidate.outcome, mode, copies=copies)
-            for found in founds
-            for candidate in found.candidates
-            for copies in (False, True)
+            _emulated(graph, board, way, mode, copies=copies)
+            for way in ways
+            for copies in ((False,) if graph.why_stateful else (False, True))
         ]
         least_us = min(one.predicted_period_us for one in made)
         tied = [one for one in made if one.predicted_period_us <= _TIED * least_us]
         emulated = min(tied, key=lambda one: (len(one.steps), one.predicted_period_us))
     else:
-        outcome = founds[0].candidates[0].outcome
-        emulated = _emulated(graph, board, problem, outcome, mode, copies=False)
+        if objective == "latency" and by_compiler is not None:
+            ways.append(by_compiler)
+        best = min(ways, key=lambda way: _worth(way, goals[0][0]))
+        emulated = _emulated(graph, board, best, mode, copies=False)
+    if by_compiler is not None:
+        compiler_us = by_compiler.outcome.makespan_us
+        emulated = emulated.model_copy(update={"compiler_us": compiler_us})
     return Emulation(
         emulated,
         _placement(graph, board, emulated, seed),
@@ -126,10 +133,17 @@ def emulate_given(
         PlacementError: it is not for this board, or the board cannot run it.
         ModelError, PlatformError: as of ``emulate``.
     """
-    problem = emulated_problem(graph, board, {})
+    device = {op.index: op.device for op in placement.ops}
+    problem = emulated_problem(graph, board, {}, streamed_in(graph, board, device))
     outcome, copies = given_outcome(graph, board, problem, placement, _targets(board))
-    emulated = _emulated(graph, board, problem, outcome, mode, copies=copies)
+    way = Way(problem, outcome, first_run_us(graph, board, device))
+    emulated = _emulated(graph, board, way, mode, copies=copies)
     return Emulation(emulated, _placement(graph, board, emulated, seed), ())
+
+
+def _worth(way: Way, goal: Objective) -> float:
+    outcome = way.outcome
+    return value(goal, outcome.makespan_us, outcome.period_us, outcome.energy_uj)
 
 
 def demand_mode(board: Platform, mode: str | None) -> Mode | None:
@@ -150,7 +164,12 @@ def demand_mode(board: Platform, mode: str | None) -> Mode | None:
     if mode is None:
         raise UsageError(
             f"platform {board.name} is emulated: its times are modelled, not measured",
-            hint=f"say {choice} if that is what you want",
+            hint=f"say {choice} if that is what you want"
+            + (
+                ", or --edgetpu hardware or compile-only to build for a real Edge TPU"
+                if any(device.edgetpu is not None for device in board.devices)
+                else ""
+            ),
         )
     if mode not in MODES:
         raise UsageError(f"there is no mode {mode!r}", hint=f"choose {choice}")
@@ -174,11 +193,9 @@ def _demand_objective(board: Platform, objective: str) -> None:
         )
 
 
-def _emulated(
-    graph: Graph, board: Platform, problem: Problem, outcome: Outcome, mode: Mode, *, copies: bool
-) -> Emulated:
+def _emulated(graph: Graph, board: Platform, way: Way, mode: Mode, *, copies: bool) -> Emulated:
     """A schedule on lanes; ``copies`` as of ``lay_out``."""
-    layout = lay_out(graph, board, problem, outcome, copies=copies)
+    layout = lay_out(graph, board, way.problem, way.outcome, copies=copies)
     # As many runs are on their way as the executor allows.
     n_lanes = len(layout.lanes)
     in_flight = 2 * n_lanes if n_lanes > 1 else 1
@@ -189,7 +206,8 @@ def _emulated(
         steps=layout.steps,
         predicted_us=layout.predicted_us,
         predicted_period_us=stream_period_us(graph, layout.steps, n_lanes, in_flight),
-        predicted_mj=None if copies or _powerless(board) else outcome.energy_uj / 1e3,
+        predicted_mj=None if copies or _powerless(board) else way.outcome.energy_uj / 1e3,
+        first_run_us=way.first_run_us,
     )
     # Some hundred runs say it to within some percent; no stream is faster than this.
     period_us = max(made.predicted_period_us, made.capacity_us)

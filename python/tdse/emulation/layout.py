@@ -55,7 +55,7 @@ def lay_out(
             lanes = (lane,)
         steps.append(_region(graph, problem, region, device, lanes))
     tensors = _tensors(problem)
-    links = buses(board.links)
+    links = buses(board.all_links)
     for transfer in outcome.schedule.transfers:
         bus = int(problem.link_bus[transfer.source, transfer.target])
         steps.append(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from tdse.dataflow.architecture import Architecture
 from tdse.faults import Record
+from tdse.platform.edgetpu import EdgeTpuUnit
 
 _Name = Annotated[str, Field(min_length=1)]
 _Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -72,6 +75,10 @@ class DataflowUnit(_Record):
     launch_us: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
+# Tables of a device that say what it takes, instead of what it is measured to take.
+_MODELS = ("emulated", "dataflow", "edgetpu")
+
+
 class Device(_Record):
     """One unit that runs one target's code at a time.
 
@@ -81,6 +88,7 @@ class Device(_Record):
             emulated.
         emulated: what it would take by rates; None for a device that is there.
         dataflow: the same, for an accelerator with a model of its own.
+        edgetpu: the same, for an Edge TPU; what it would take is then known to tdse.
         cores: cores that code on it may use at once.
         triple: LLVM target triple, architecture first; empty for what is not a CPU.
         mcpu: LLVM's name of the processor or of its level; empty where it is not known.
@@ -98,6 +106,7 @@ class Device(_Record):
     targets: Annotated[tuple[_Name, ...], Field(strict=False)] = ()
     emulated: EmulatedUnit | None = None
     dataflow: DataflowUnit | None = None
+    edgetpu: EdgeTpuUnit | None = None
     cores: Annotated[int, Field(ge=1)] = 1
     triple: str = ""
     mcpu: str = ""
@@ -116,19 +125,24 @@ class Device(_Record):
         return self.triple.partition("-")[0]
 
     @property
-    def is_emulated(self) -> bool:
-        """It is not there: what it takes is modelled."""
-        return self.emulated is not None or self.dataflow is not None
+    def is_modelled(self) -> bool:
+        """What it takes is modelled, not measured."""
+        return bool(self._models)
+
+    @property
+    def _models(self) -> list[str]:
+        """Keys of the tables that say what it takes."""
+        return [key for key in _MODELS if getattr(self, key) is not None]
 
     @model_validator(mode="after")
     def _has_one_way(self) -> Device:
-        if not self.is_emulated and not self.targets:
-            raise ValueError("needs targets, or emulated or dataflow if it is not there")
-        if self.is_emulated and self.targets:
-            given = "emulated" if self.emulated else "dataflow"
-            raise ValueError(f"has both targets and {given}, so that times would mix; keep one")
-        if self.emulated is not None and self.dataflow is not None:
-            raise ValueError("has both emulated and dataflow, two models of one device; keep one")
+        models = self._models
+        if not models and not self.targets:
+            raise ValueError(f"needs targets, or {' or '.join(_MODELS)} if it is not there")
+        if models and self.targets:
+            raise ValueError(f"has both targets and {models[0]}, so that times would mix; keep one")
+        if len(models) > 1:
+            raise ValueError(f"has both {models[0]} and {models[1]}, two models of it; keep one")
         return self
 
     @model_validator(mode="after")
@@ -177,7 +191,21 @@ class Platform(_Record):
     @property
     def is_emulated(self) -> bool:
         """Its devices are not there: what they take is modelled."""
-        return self.devices[0].is_emulated
+        return self.devices[0].is_modelled
+
+    @property
+    def all_links(self) -> tuple[Link, ...]:
+        """The links of the file, and those of the Edge TPUs.
+
+        What two Edge TPUs pass on goes through the host.
+        """
+        host, tpus = self.devices[0].name, [d for d in self.devices if d.edgetpu is not None]
+        made = [_edgetpu_link((host, device.name), [device]) for device in tpus]
+        made += [
+            _edgetpu_link((one.name, other.name), [one, other])
+            for one, other in itertools.combinations(tpus, 2)
+        ]
+        return (*self.links, *made)
 
     def is_host(self, host: Platform) -> bool:
         """Code for this platform can be run and measured on ``host``."""
@@ -193,12 +221,14 @@ class Platform(_Record):
 
     @model_validator(mode="after")
     def _agree(self) -> Platform:
+        if self.devices[0].edgetpu is not None:
+            raise ValueError(f"{self.devices[0].name} runs the executor, an Edge TPU cannot")
         names = [device.name for device in self.devices]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two devices are called {name}")
         for device in self.devices:
-            if device.is_emulated != self.is_emulated:
+            if device.is_modelled != self.is_emulated:
                 first, other = ("is", "is not") if self.is_emulated else ("is not", "is")
                 raise ValueError(
                     f"{self.devices[0].name} {first} emulated and {device.name} {other}: "
@@ -216,6 +246,17 @@ class Platform(_Record):
         return self
 
 
+def _edgetpu_link(between: tuple[str, str], passed: Sequence[Device]) -> Link:
+    """What carries tensors over the links of one or two Edge TPUs, one after the other."""
+    rates = [device.edgetpu.rates for device in passed if device.edgetpu is not None]
+    return Link(
+        between=between,
+        bandwidth_bytes_per_s=1e6 / sum(1 / rate.tensor_bytes_per_us for rate in rates),
+        latency_us=sum(rate.latency_us for rate in rates),
+        shared=any(rate.shared for rate in rates),
+    )
+
+
 def x86_level(features: frozenset[str] | set[str]) -> str:
     """The highest x86-64 level whose features are all there; empty if not even the first is."""
     level = ""
@@ -228,7 +269,7 @@ def x86_level(features: frozenset[str] | set[str]) -> str:
 
 def _differences(device: Device, host: Platform) -> list[str]:
     """What stands between a device and the one of the host that offers its targets."""
-    if device.is_emulated:
+    if device.is_modelled:
         return [f"{device.name} is emulated"]
     offered = [here for here in host.devices if set(device.targets) <= set(here.targets)]
     if not offered:

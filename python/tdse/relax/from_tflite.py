@@ -10,12 +10,13 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from tdse.edgetpu.package import is_compiled
 from tdse.errors import ModelError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.slice import Slice, slice_model, whole_model
 from tdse.runtime import native
-from tdse.targets.litert import demand_runs
+from tdse.targets.litert import demand_known_shapes, demand_runs
 from tdse.targets.llvm_inline import tensor_type
 
 from . import attributes
@@ -83,7 +84,8 @@ def from_tflite(source: str | os.PathLike[str] | bytes | Graph) -> tvm.IRModule:
     lists the attributes.
 
     Operators on constants only have no function; the function of what reads them contains them. A
-    model that cannot be cut, for example one with control flow, becomes one function.
+    model that cannot be cut, for example one with control flow, becomes one function. Of a model
+    that edgetpu_compiler made, only the module that is partitioned and built can run.
 
     Args:
         source: path of a ``.tflite``, its bytes, or a graph that was read from it.
@@ -94,7 +96,8 @@ def from_tflite(source: str | os.PathLike[str] | bytes | Graph) -> tvm.IRModule:
     """
     native.register()
     graph = _graph(source)
-    demand_runs(graph)
+    # An Edge TPU runs what edgetpu_compiler made, LiteRT the rest.
+    (demand_known_shapes if is_compiled(graph) else demand_runs)(graph)
     _demand_border(graph)
     names = Names()
     builder = relax.BlockBuilder()

@@ -38,6 +38,18 @@ def check_artefact(
     return metadata
 
 
+def demand_edgetpus(metadata: Metadata) -> None:
+    """Refuse to load for an Edge TPU where there is none; nothing else takes its place.
+
+    Raises:
+        TargetError: with the kind that says what is missing.
+    """
+    if metadata.edgetpus:
+        from tdse.edgetpu.delegate import demand_devices
+
+        demand_devices(metadata.edgetpus)
+
+
 def _check_versions(metadata: Metadata, directory: str | os.PathLike[str]) -> None:
     if versions.is_newer(metadata.tdse, tdse.__version__):
         raise ArtefactError(

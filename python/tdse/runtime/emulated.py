@@ -55,6 +55,10 @@ class Emulated(Record):
         predicted_period_us: between two results of a stream.
         predicted_mj: energy of one run, millijoules; null where the board has no power figures, or
             regions have copies.
+        first_run_us: what the first run takes besides, while an Edge TPU is given its parameters;
+            null where there is none.
+        compiler_us: of one run, with edgetpu_compiler's own placement of one region; null where
+            there is no Edge TPU.
     """
 
     board: str
@@ -64,6 +68,8 @@ class Emulated(Record):
     predicted_us: _Time
     predicted_period_us: _Time
     predicted_mj: _Time | None = None
+    first_run_us: _Time | None = None
+    compiler_us: _Time | None = None
 
     @property
     def label(self) -> str:

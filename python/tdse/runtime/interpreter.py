@@ -35,6 +35,21 @@ class InterpreterRegion:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise TargetError("LiteRT refuses the region", why=str(error)) from None
+        self._read_borders(sizes)
+
+    @classmethod
+    def of(cls, interpreter: Any, sizes: Sequence[int]) -> InterpreterRegion:
+        """The same of an interpreter whose tensors are allocated.
+
+        Raises:
+            TargetError: its tensors are not of these sizes.
+        """
+        region = cls.__new__(cls)
+        region._interpreter = interpreter
+        region._read_borders(sizes)
+        return region
+
+    def _read_borders(self, sizes: Sequence[int]) -> None:
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
         details = [*self._inputs, *self._outputs]

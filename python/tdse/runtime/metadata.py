@@ -134,7 +134,11 @@ class Metadata(Record):
         made_at: date and time, ISO 8601.
         objective: what was made small; null where the placement was given.
         linker: the compiler that linked ``model.so``.
+        difference_from_litert: null where there is nothing to compare with, because the model holds
+            regions that edgetpu_compiler made.
         emulated: of an emulated board: what it does, all times modelled.
+        edgetpus: how many Edge TPUs it runs on, for an artefact that does; their predicted times
+            are modelled.
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
 
@@ -154,7 +158,7 @@ class Metadata(Record):
     region_kinds: tuple[str, ...]
     predicted_us: float | None
     predicted_period_us: float | None
-    difference_from_litert: LargestDifference
+    difference_from_litert: LargestDifference | None
     conditions: MadeUnder
     cpu: Cpu
     versions: Versions
@@ -163,6 +167,7 @@ class Metadata(Record):
     linker: str
     licences: tuple[Licence, ...]
     emulated: Emulated | None = None
+    edgetpus: Annotated[int, Field(ge=0)] = 0
     files: Files
     metadata_sha256: _Sha256
 

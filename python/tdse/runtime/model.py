@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tdse.errors import TargetError, TdseError, UsageError
 from tdse.runtime import native
 from tdse.runtime.artefact import MODULE
-from tdse.runtime.check import check_artefact
+from tdse.runtime.check import check_artefact, demand_edgetpus
 from tdse.runtime.isolated import ChildExecutor
 from tdse.runtime.plan import DEVICE_KINDS
 
@@ -73,9 +73,11 @@ def load(
         ArtefactError: it is incomplete, damaged, made for another machine, or not signed with the
             key; its code has not been loaded then.
         UsageError: the key cannot be read.
-        TargetError: the child process crashed while it loaded the artefact.
+        TargetError: the child process crashed while it loaded the artefact, or the artefact is for
+            an Edge TPU and there is none.
     """
     metadata = check_artefact(directory, public_key=public_key)
+    demand_edgetpus(metadata)
     load_executor = ChildExecutor if isolate else native.load_executor
     return Model(
         load_executor(Path(directory) / MODULE),

@@ -26,6 +26,8 @@ REGION_ENTRY_POINTS = "tdse.regions"
 
 _lock = threading.Lock()
 _library: ctypes.CDLL | None = None
+# Errors of regions for Edge TPUs by their text, which is all that C++ passes on.
+_told: dict[str, TdseError] = {}
 
 
 def register() -> None:
@@ -47,6 +49,7 @@ def register() -> None:
             tvm_ffi.get_global_func("tdse.set_litert_library")(str(litert))
         for name, function in (
             ("tdse.region.litert_interpreter", _litert_interpreter),
+            ("tdse.region.edgetpu", _edgetpu_region),
             ("tdse.load_region_kind", _load_region_kind),
         ):
             tvm_ffi.register_global_func(name, function, override=True)
@@ -148,12 +151,18 @@ def _name_to_load(path: str | os.PathLike[str]) -> str:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """``function(*arguments)``; what goes wrong in an executor becomes a TargetError."""
+    """``function(*arguments)``; what goes wrong in an executor becomes a TargetError.
+
+    One of an Edge TPU keeps its kind.
+    """
     try:
         return function(*arguments)
     except TdseError:
         raise
     except RuntimeError as error:
+        for text, told in _told.items():
+            if text in _message(error):
+                raise told from None
         where, what = _split_region(_message(error))
         raise TargetError(what, where=where) from None
 
@@ -260,6 +269,21 @@ def _load_region_kind(kind: str) -> None:
             hint="install the package that brings this target",
         )
     found[0].load()()
+
+
+def _edgetpu_region(compiled: bytes, threads: int, sizes: Sequence[int]) -> Any:
+    """What runs an ``edgetpu`` region; called once for each region, by the C++ side."""
+    import tvm_ffi
+
+    from tdse.runtime.edgetpu import edgetpu_interpreter
+    from tdse.runtime.interpreter import InterpreterRegion
+
+    try:
+        interpreter = edgetpu_interpreter(bytes(compiled))
+    except TdseError as error:
+        _told[str(error)] = error
+        raise
+    return tvm_ffi.convert(InterpreterRegion.of(interpreter, sizes).run)
 
 
 def _litert_call(constant: Any, *tensors: Any) -> None:

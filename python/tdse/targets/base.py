@@ -1,9 +1,9 @@
 """The contract between targets and the rest of tdse, and the registry of targets.
 
 A target compiles regions of a graph and says beforehand which operators it can run. tdse brings
-``litert``, ``llvm``, ``opencl`` and ``cuda``. Another package adds one of its own by an entry point
-of the group ``tdse.targets``, which names a class, or a function without arguments, that gives a
-``Target``::
+``litert``, ``llvm``, ``opencl``, ``cuda`` and ``edgetpu``. Another package adds one of its own by
+an entry point of the group ``tdse.targets``, which names a class, or a function without arguments,
+that gives a ``Target``::
 
     [project.entry-points."tdse.targets"]
     mine = "my_package:MyTarget"
@@ -34,6 +34,7 @@ _BUILT_IN = {
     "llvm": "tdse.targets.llvm:LlvmTarget",
     "opencl": "tdse.targets.opencl:OpenclTarget",
     "cuda": "tdse.targets.cuda:CudaTarget",
+    "edgetpu": "tdse.targets.edgetpu:EdgetpuTarget",
 }
 
 
@@ -61,11 +62,11 @@ class CompiledRegion:
     """A region in the form in which the executor runs it.
 
     Attributes:
-        kind: the executor's kind: ``litert``, ``litert_interpreter``, ``tvm`` for kernels on the
-            CPU, or the name of the device that kernels run on, such as ``opencl:1``; or one that
-            the target's package brings by an entry point of the group ``tdse.regions``.
-        blob: for LiteRT's kinds: the ``.tflite`` slice; for those of other packages: whatever
-            their regions are made of.
+        kind: the executor's kind: ``litert``, ``litert_interpreter``, ``edgetpu``, ``tvm`` for
+            kernels on the CPU, or the name of the device that kernels run on, such as ``opencl:1``;
+            or one that the target's package brings by an entry point of the group ``tdse.regions``.
+        blob: for LiteRT's kinds: the ``.tflite`` slice; for ``edgetpu`` what was made of it too;
+            for those of other packages: whatever their regions are made of.
         inputs: tensor indices of the graph, in the slice's order.
         outputs: likewise.
         tensors: constants and intermediates of the region.

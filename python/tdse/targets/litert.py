@@ -127,7 +127,7 @@ def demand_runs(graph: Graph) -> None:
             f"LiteRT cannot run {where}",
             where=graph.name,
             why=reason,
-            hint="give the model from before edgetpu_compiler"
+            hint="give the model from before edgetpu_compiler, or --edgetpu for a real Edge TPU"
             if "edgetpu-custom-op" in reason
             else "replace the operator in the model, or use a newer ai-edge-litert",
         )

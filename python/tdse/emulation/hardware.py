@@ -1,0 +1,97 @@
+"""From a modelled placement to one that is built for real Edge TPUs."""
+
+from __future__ import annotations
+
+from tdse.edgetpu.delegate import demand_devices
+from tdse.emulation.emulate import Emulation
+from tdse.errors import UsageError
+from tdse.platform.model import Platform
+from tdse.runtime.edgetpu import KIND
+from tdse.search.placement import PlacedRegion, Placement
+
+HARDWARE, COMPILE_ONLY = "hardware", "compile-only"
+HOST_TARGET = "litert"
+
+
+def demand_edgetpu_mode(board: Platform, mode: str, emulate: str | None) -> None:
+    """Refuse a mode that is not known or not for this platform, or hardware that is not there.
+
+    Raises:
+        UsageError: the mode is not known, or the platform has no Edge TPU.
+        TargetError: the mode is ``hardware`` and there are too few Edge TPUs, or none that works.
+    """
+    where = f"--edgetpu {mode}"
+    if mode not in (HARDWARE, COMPILE_ONLY):
+        raise UsageError(
+            f"there is no mode {mode!r}", where=where, hint=f"choose {HARDWARE} or {COMPILE_ONLY}"
+        )
+    if emulate is not None:
+        raise UsageError("an Edge TPU is emulated or there", where=where, hint="leave one out")
+    count = sum(device.edgetpu is not None for device in board.devices)
+    others = [d.name for d in board.devices[1:] if d.edgetpu is None]
+    if not count or others:
+        raise UsageError(
+            f"platform {board.name} has no Edge TPU"
+            if not count
+            else f"{others[0]} of platform {board.name} is neither an Edge TPU nor this machine",
+            where=where,
+            hint="use a platform of a CPU and Edge TPUs, such as rpi4-coral-usb3",
+        )
+    if mode == HARDWARE:
+        demand_devices(count)
+
+
+def edgetpu_placement(board: Platform, modelled: Emulation) -> Placement:
+    """The placement with what compiles it: LiteRT on the host, ``edgetpu`` on Edge TPUs.
+
+    Links have no lanes any more: their work is part of what an Edge TPU's regions take.
+
+    Args:
+        board: has a CPU, and then Edge TPUs.
+        modelled: on it.
+    """
+    target = _targets(board)
+    placement = modelled.placement
+    used = sorted({lane for region in placement.regions for lane in region.lanes})
+    regions = [
+        PlacedRegion(
+            index=region.index,
+            device=region.device,
+            target=target[region.device],
+            ops=region.ops,
+            lanes=tuple(used.index(lane) for lane in region.lanes),
+            predicted_us=region.predicted_us,
+        )
+        for region in placement.regions
+    ]
+    ops = [op.model_copy(update={"target": target[op.device]}) for op in placement.ops]
+    return placement.model_copy(update={"ops": tuple(ops), "regions": tuple(regions)})
+
+
+def on_host(placement: Placement) -> Placement:
+    """The same regions, all on LiteRT."""
+    return placement.model_copy(
+        update={
+            "ops": tuple(o.model_copy(update={"target": HOST_TARGET}) for o in placement.ops),
+            "regions": tuple(
+                r.model_copy(update={"target": HOST_TARGET}) for r in placement.regions
+            ),
+        }
+    )
+
+
+def count_edgetpus(placement: Placement) -> int:
+    """How many Edge TPUs must be there: up to the one with the highest number."""
+    numbers = [
+        int(region.target.partition(":")[2] or 0) + 1
+        for region in placement.regions
+        if region.target.partition(":")[0] == KIND
+    ]
+    return max(numbers, default=0)
+
+
+def _targets(board: Platform) -> dict[str, str]:
+    """Device to target."""
+    tpus = [device.name for device in board.devices if device.edgetpu is not None]
+    target = {name: f"{KIND}:{i}" if i else KIND for i, name in enumerate(tpus)}
+    return {board.devices[0].name: HOST_TARGET, **target}

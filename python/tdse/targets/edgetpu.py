@@ -1,0 +1,88 @@
+"""The Edge TPU, through Google's edgetpu_compiler and libedgetpu (Codegen ``edgetpu``).
+
+A region is a slice of the model's flatbuffer. The compiler must map all of it. All regions of one
+Edge TPU are compiled together, so that they share its memory for parameters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from tdse.edgetpu import package, rules
+from tdse.edgetpu.blob import Compiled
+from tdse.edgetpu.compiler import compile_slices, find_compiler, why_no_compiler
+from tdse.errors import ModelError, TargetError
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region
+from tdse.graph.slice import Slice, slice_model
+from tdse.runtime.edgetpu import KIND
+
+from .base import CompiledRegion, CompiledRegions, Support, Variant
+
+
+class EdgetpuTarget:
+    """Slices of the model, compiled by edgetpu_compiler."""
+
+    def __init__(self, number: str = "0") -> None:
+        """For the Edge TPU of this number.
+
+        Raises:
+            TargetError: it is no number.
+        """
+        if not number.isdecimal():
+            raise TargetError(f"there is no Edge TPU {number!r}", hint="say edgetpu, or edgetpu:1")
+        self._device = int(number)
+        self.name = f"{KIND}:{number}" if self._device else KIND
+
+    def available(self) -> Support:
+        """Whether there is a compiler; whether there is an Edge TPU is found out at loading."""
+        return Support(True) if find_compiler() else Support(False, why_no_compiler())
+
+    def variants(self, cores: int) -> tuple[Variant, ...]:
+        """One: the host's cores play no part."""
+        return (Variant(self.name, 1),)
+
+    def supports(self, graph: Graph, op_index: int) -> Support:
+        """By the table in ``tdse.edgetpu.rules``; what the compiler says comes later."""
+        refused = rules.refusal(graph, op_index)
+        return Support(True) if refused is None else Support(False, str(refused))
+
+    def compile(self, graph: Graph, regions: Sequence[Region], threads: int) -> CompiledRegions:
+        """Compile regions together; what a model brings compiled is taken as it is.
+
+        Raises:
+            TargetError: a region cannot be cut out, or one of the compiler's kinds.
+        """
+        pieces = [_cut(graph, region) for region in regions]
+        is_done = [package.is_compiled_region(graph, region.ops) for region in regions]
+        waiting = tuple(p.data for p, done in zip(pieces, is_done, strict=True) if not done)
+        made = iter(compile_slices(waiting, where=graph.name) if waiting else ())
+        compiled = [
+            Compiled(b"", piece.data, "", _runtime(graph, region)) if done else next(made)
+            for piece, region, done in zip(pieces, regions, is_done, strict=True)
+        ]
+        return CompiledRegions(
+            tuple(
+                CompiledRegion(
+                    KIND,
+                    dataclasses.replace(each, device=self._device).to_bytes(),
+                    piece.inputs,
+                    piece.outputs,
+                )
+                for piece, each in zip(pieces, compiled, strict=True)
+            )
+        )
+
+
+def _runtime(graph: Graph, region: Region) -> int:
+    return package.read_package(graph, region.ops[0]).runtime
+
+
+def _cut(graph: Graph, region: Region) -> Slice:
+    try:
+        return slice_model(graph, region.ops)
+    except ModelError as error:
+        raise TargetError(
+            f"region {region.index} cannot be cut out", where=graph.name, why=str(error)
+        ) from error

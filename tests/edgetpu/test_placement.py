@@ -1,0 +1,202 @@
+"""Models on an emulated board with an Edge TPU: where operators run, what that takes, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from packages import compiled_model, package
+
+import tdse
+from modelkit import Operator, Subgraph, Tensor, write_model
+from tdse.cli import tdsec
+from tdse.edgetpu.mapping import compiler_mapping
+from tdse.emulation.costs import emulated_problem, streamed_ops
+from tdse.emulation.emulate import emulate
+from tdse.emulation.ways import compiler_way
+from tdse.errors import ModelError, PlatformError
+from tdse.graph.model import Graph
+from tdse.graph.reader import read_tflite
+from tdse.platform import Platform, load_platform
+from tdse.runtime.litert import run_litert
+
+BOARD = "rpi4-coral-usb3"
+TPU = '[[devices]]\nname = "{name}"\n[devices.edgetpu]\nlink = "{link}"\n{more}\n'
+CPU = """name = "board"
+[[devices]]
+name = "cpu"
+[devices.emulated]
+conv_macs_per_us = 100
+depthwise_macs_per_us = 20
+dense_macs_per_us = 20
+bytes_per_us = 1000
+"""
+
+
+@pytest.fixture
+def board_with(tmp_path: Path) -> Callable[..., Platform]:
+    """A slow CPU with Edge TPUs."""
+
+    def make(*tpus: str, link: str = "usb3", more: str = "") -> Platform:
+        path = tmp_path / "board.toml"
+        path.write_text(CPU + "".join(TPU.format(name=n, link=link, more=more) for n in tpus))
+        return load_platform(str(path))
+
+    return make
+
+
+def cut_in_two(channels: int = 64) -> bytes:
+    """Convolutions before and behind an operator that the Edge TPU has not."""
+    random = np.random.default_rng(1)
+    shape = (1, 32, 32, channels)
+
+    def image(name: str) -> Tensor:
+        return Tensor(name, shape, "int8", scales=(0.1,), zero_points=(0,))
+
+    tensors, operators = [image("t0")], []
+    for i, code in enumerate(("CONV_2D", "CONV_2D", "ABS", "CONV_2D", "CONV_2D")):
+        before = len(tensors) - 1 if i else 0
+        given = (before,)
+        options: object | None = schema.AbsOptionsT()
+        if code == "CONV_2D":
+            data = random.integers(-99, 99, (channels, 3, 3, channels)).astype(np.int8)
+            bias = random.integers(-99, 99, channels).astype(np.int32)
+            zeros = (0,) * channels
+            tensors.append(Tensor(f"w{i}", data.shape, "int8", data, (0.01,) * channels, zeros))
+            tensors.append(Tensor(f"b{i}", bias.shape, "int32", bias, (0.001,) * channels, zeros))
+            given = (before, len(tensors) - 2, len(tensors) - 1)
+            options = schema.Conv2DOptionsT()
+            options.strideW = options.strideH = 1
+        tensors.append(image(f"y{i}"))
+        operators.append(Operator(code, given, (len(tensors) - 1,), options))
+    return write_model([Subgraph(tensors, operators, (0,), (len(tensors) - 1,))])
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "cut.tflite"
+    path.write_bytes(cut_in_two())
+    return path
+
+
+def test_regions_behind_what_the_compiler_stops_at(cut: Path, tmp_path: Path) -> None:
+    graph = read_tflite(cut)
+    assert compiler_mapping(graph).mapped == {0, 1}
+    out = tmp_path / "out"
+    result = tdse.compile(cut, out=out, platform=BOARD, emulate="correctness", budget_s=2)
+    assert [(r.device, r.ops) for r in result.placement.regions] == [
+        ("tpu", (0, 1)),
+        ("cpu", (2,)),
+        ("tpu", (3, 4)),
+    ]
+    emulated = result.metadata["emulated"]
+    assert emulated["predicted_us"] < emulated["compiler_us"]
+    assert emulated["first_run_us"] > 1000
+    x = np.random.default_rng(0).integers(-128, 128, (1, 32, 32, 64)).astype(np.int8)
+    assert np.array_equal(tdse.load(out)(x), run_litert(graph.data, [x])[0])
+
+
+def test_the_compilers_placement_is_never_beaten_by_the_searchs(
+    cut: Path, board_with: Callable[..., Platform]
+) -> None:
+    graph = read_tflite(cut)
+    for link in ("usb3", "usb2", "pcie"):
+        board = board_with("tpu", link=link)
+        way = compiler_way(graph, board, {})
+        assert way is not None
+        found = emulate(graph, board, "correctness", budget_s=1).emulated
+        assert found.compiler_us == way.outcome.makespan_us
+        assert found.predicted_us <= way.outcome.makespan_us
+
+
+def test_one_region_is_kept_to(cut: Path, board_with: Callable[..., Platform]) -> None:
+    graph = read_tflite(cut)
+    board = board_with("tpu", more="one_region = true")
+    placement = emulate(graph, board, "correctness", budget_s=1).placement
+    assert sum(region.device == "tpu" for region in placement.regions) == 1
+    free = emulate(graph, board_with("tpu"), "correctness", budget_s=1).placement
+    assert sum(region.device == "tpu" for region in free.regions) == 2
+
+
+def test_several_edge_tpus_share_a_stream(cut: Path, board_with: Callable[..., Platform]) -> None:
+    graph = read_tflite(cut)
+
+    def period_us(*names: str) -> float:
+        board = board_with(*names, link="pcie")
+        given = {"objective": "throughput", "budget_s": 2.0}
+        return emulate(graph, board, "timing", **given).emulated.predicted_period_us
+
+    assert period_us("one", "two") < 0.9 * period_us("one")
+
+
+def test_parameters_are_shared_by_all_regions(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, board = read_tflite(cut), load_platform(BOARD)
+    ops = list(graph.placed_ops)
+    assert not streamed_ops(graph, board, {1: ops})
+    # Each convolution takes 64 * (9 * 64 + 12) bytes: three of them fit, in whatever regions.
+    monkeypatch.setattr("tdse.edgetpu.cost.PARAMETER_CAPACITY_BYTES", 120_000)
+    left_out = streamed_ops(graph, board, {1: ops})
+    assert left_out == {4}
+    kept = emulated_problem(graph, board, {}).cost_us[:, 1]
+    dearer = emulated_problem(graph, board, {}, left_out).cost_us[:, 1]
+    assert dearer[4] == 64 * (9 * 64 + 12) / 464 > kept[4]
+    assert np.array_equal(dearer[:4], kept[:4])
+
+
+def test_explain_says_where_and_why(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tdsec.main([str(cut), "--platform", BOARD, "--explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["0:conv2d: tpu", "1:conv2d: tpu"]
+    assert "    not tpu: Operation not supported: ABS is not among Coral's" in lines[3]
+    assert lines[5] == (
+        "    edgetpu_compiler alone: More than one subgraph is not supported: it comes behind 2:abs"
+    )
+    assert lines[-2] == "what would help:"
+    assert lines[-1].startswith("    2:abs keeps 2 ops behind it out of edgetpu_compiler's one")
+    assert tdsec.main([str(cut), "--platform", BOARD, "--explain", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [op["runs_on"] for op in told["ops"]] == ["tpu", "tpu", "cpu", "tpu", "tpu"]
+
+
+def test_platform_files(board_with: Callable[..., Platform]) -> None:
+    two = board_with("one", "two")
+    assert [link.between for link in two.all_links] == [
+        ("cpu", "one"),
+        ("cpu", "two"),
+        ("one", "two"),
+    ]
+    between = two.all_links[2]
+    assert between.bandwidth_bytes_per_s == pytest.approx(368e6 / 2) and between.shared
+    with pytest.raises(PlatformError, match="link"):
+        board_with("tpu", link="wifi")
+    with pytest.raises(PlatformError, match="runtime"):
+        board_with("tpu", more="runtime = 11")
+    with pytest.raises(PlatformError, match="keep one"):
+        board_with("tpu", more='[devices.emulated]\nconv_macs_per_us = 1\ndepthwise_macs_per_us = 1'
+                   "\ndense_macs_per_us = 1\nbytes_per_us = 1")  # fmt: skip
+
+
+def test_a_model_with_a_state_keeps_it(graph: Graph, model_path: Callable[[str], Path]) -> None:
+    path = model_path("variable_tensor")
+    given = read_tflite(path)
+    assert given.why_stateful
+    result = emulate(given, load_platform(BOARD), "correctness", budget_s=1)
+    assert all(len(step.lanes) == 1 for step in result.emulated.steps)
+
+
+def test_compiled_models_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "twin_edgetpu.tflite"
+    path.write_bytes(compiled_model(package(5000, 0)))
+    out = tmp_path / "out"
+    result = tdse.compile(path, out=out, platform=BOARD, edgetpu="compile-only")
+    assert [(op.label, op.target) for op in result.placement.ops] == [
+        ("0:edgetpu_custom_op", "edgetpu"),
+        ("1:abs", "litert"),
+    ]
+    assert result.difference is None
+    with pytest.raises(ModelError, match="or --edgetpu for a real Edge TPU"):
+        tdse.compile(path, out=out, platform=BOARD, emulate="correctness")
