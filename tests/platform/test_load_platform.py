@@ -28,7 +28,7 @@ shared = true
 """
 
 
-NEITHER = "needs targets, or emulated or dataflow if it is not there"
+NEITHER = "needs targets, or one of emulated, dataflow, edgetpu if it is modelled"
 RATES = """
 [devices.emulated]
 conv_macs_per_us = 100

@@ -138,7 +138,7 @@ class Device(_Record):
     def _has_one_way(self) -> Device:
         models = self._models
         if not models and not self.targets:
-            raise ValueError(f"needs targets, or {' or '.join(_MODELS)} if it is not there")
+            raise ValueError(f"needs targets, or one of {', '.join(_MODELS)} if it is modelled")
         if models and self.targets:
             raise ValueError(f"has both targets and {models[0]}, so that times would mix; keep one")
         if len(models) > 1:
