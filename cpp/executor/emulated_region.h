@@ -27,11 +27,11 @@ constexpr size_t kEmulatedHeaderBytes = kBlobAlignment;
 
 // A region that has its outputs at once, or as soon as this machine has computed them, and then
 // sleeps until the modelled time is over: no CPU is used meanwhile. It takes longer than modelled
-// where computing does, and by what the kernel takes to wake a thread. The next one on the lane that
-// was ready meanwhile does not: the device that is modelled would have begun it in time, and its
-// modelled time counts from there. Outputs that were not recorded stay what they are: where all is
-// replayed, nobody reads what no caller gets, and copying it would take longer than many a region of
-// a fast device.
+// where computing does, and by what the kernel takes to wake a thread. The next one on the lane
+// that was ready meanwhile does not: the device that is modelled would have begun it in time, and
+// its modelled time counts from there. Outputs that were not recorded stay what they are: where all
+// is replayed, nobody reads what no caller gets, and copying it would take longer than many a
+// region of a fast device.
 //
 // `host` makes the regions that run here. Throws std::runtime_error if the blob does not fit.
 std::unique_ptr<Region> MakeEmulatedRegion(const Plan& plan, const PlanRegion& region,

@@ -158,7 +158,7 @@ class Lanes::Lane {
   std::vector<Task> tasks_;  // a heap
   bool stops_ = false;
   bool has_ended_ = false;
-  Task running_;  // without a frame: none
+  Task running_;   // without a frame: none
   int looks_ = 0;  // during which it was running
   Clock::time_point next_look_;
   std::string gone_;  // why; empty while it is not
