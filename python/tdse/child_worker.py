@@ -149,7 +149,8 @@ class _Worker:
     def values(self, seed: int, signatures: Mapping[int, str] | None = None) -> dict[int, Array]:
         """Activations, tensor index to array; none of a model that is not cut.
 
-        LiteRT computes them, or what TVM builds by default of a model without a flatbuffer. They outlive the process in a file.
+        LiteRT computes them, or what TVM builds by default of a model without a flatbuffer. They
+        outlive the process in a file.
 
         Args:
             seed: of the inputs.

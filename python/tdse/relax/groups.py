@@ -179,7 +179,7 @@ def group_bindings(main: Main) -> list[list[Binding]]:
             and readers[made[0]] == 1
             and made[0] not in main.returned
         )
-        if not (is_part and group or follows):
+        if not ((is_part and group) or follows):
             group = []
             groups.append(group)
         group.append(binding)

@@ -58,9 +58,7 @@ def graph_of_ir(ir: bytes, name: str) -> Graph:
         index[value] = len(tensors)
         label = calls.names.get(value, f"t{len(tensors)}")
         size = size_bytes(dtype, shape)
-        tensors.append(
-            Tensor(len(tensors), label, shape, dtype, None, False, False, size, False)
-        )
+        tensors.append(Tensor(len(tensors), label, shape, dtype, None, False, False, size, False))
         return index[value]
 
     inputs = tuple(add(Value(-1, i), p.ty) for i, p in enumerate(calls.parameters))

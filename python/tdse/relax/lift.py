@@ -17,7 +17,6 @@ from tvm.relax.frontend.tflite import from_tflite as import_tflite
 
 from tdse.errors import UsageError
 from tdse.graph.reader import read_tflite
-
 from tdse.targets.llvm_bodies import with_callees
 
 from . import attributes
@@ -173,17 +172,13 @@ def _add(
     inside = {binding.variable for binding in group}
     reads = dict.fromkeys(v for b in group for v in b.reads if v not in inside)
     wanted = {v for each in groups if each is not group for b in each for v in b.reads}
-    tensors = [
-        b.variable for b in group if not b.is_plumbing
-    ]
+    tensors = [b.variable for b in group if not b.is_plumbing]
     makes = dict.fromkeys(v for v in main.returned if v in inside)
     makes.update(dict.fromkeys(v for v in tensors if v in wanted))
     if not makes:
         makes = dict.fromkeys(tensors[-1:])
     inner = relax.BlockBuilder()
-    values: dict[Any, Any] = {
-        v: relax.Var(f"a{i}", v.ty) for i, v in enumerate(reads)
-    }
+    values: dict[Any, Any] = {v: relax.Var(f"a{i}", v.ty) for i, v in enumerate(reads)}
     with inner.function("main", list(values.values())):
         with inner.dataflow():
             for binding in group:

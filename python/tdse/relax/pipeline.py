@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import tvm
@@ -26,9 +25,7 @@ class Link:
         return linked(module) if attributes.is_partitioned(module) else module
 
 
-def get_pipeline(
-    name: str | None = "default", partition: Partition | None = None
-) -> tvm.transform.Pass:
+def get_pipeline(name: str = "default", partition: Partition | None = None) -> tvm.transform.Pass:
     """tdse's passes, and then TVM's own of a name; to be given to ``tvm.compile``.
 
     ::
@@ -36,10 +33,8 @@ def get_pipeline(
         tvm.compile(mod, target, relax_pipeline=tdse.relax.get_pipeline())
 
     Args:
-        name: of TVM's pipeline, as ``tvm.relax.get_pipeline`` has it; None for none, where
-            ``tvm.compile`` follows with its own.
+        name: of TVM's pipeline, as ``tvm.relax.get_pipeline`` has it.
         partition: how the module is placed; by default within a minute on this machine.
     """
-    passes: Sequence[Any] = [partition or Partition(), Link()]
-    own = [] if name is None else [relax.get_pipeline(name)]
-    return tvm.transform.Sequential([*passes, *own], name="tdse")
+    passes = [partition or Partition(), Link(), relax.get_pipeline(name)]
+    return tvm.transform.Sequential(passes, name="tdse")
