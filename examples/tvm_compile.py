@@ -32,7 +32,7 @@ def main(path: str) -> None:
     library = tvm.compile(
         mod,
         target="llvm",
-        relax_pipeline=tdse.relax.get_pipeline(partition=tdse.relax.Partition(budget_s=2)),  # added
+        relax_pipeline=tdse.relax.get_pipeline(),  # added
     )
 
     generator = np.random.default_rng(0)

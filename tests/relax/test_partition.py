@@ -205,7 +205,7 @@ def test_modules_that_are_not_tdse_s(model_path: ModelPath) -> None:
     with builder.function("main", [x]):
         builder.emit_func_output(builder.emit(relax.op.nn.relu(x)))
     with pytest.raises(TdseError, match="was not made by tdse"):
-        tdse.relax.Partition()(builder.get())
+        tdse.relax.build(builder.get())
 
 
 def test_a_module_is_partitioned_once(model_path: ModelPath) -> None:
