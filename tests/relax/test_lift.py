@@ -199,6 +199,54 @@ def test_what_cannot_be_placed_stays_with_a_warning() -> None:
         assert tdse.relax.Partition()(module).same_as(module)
 
 
+def test_effects_are_not_lost() -> None:
+    x = relax.Var("x", relax.TensorType((4,), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x], pure=False):
+        builder.emit(relax.op.print(format="hello"))
+        builder.emit_func_output(builder.emit(relax.op.nn.relu(x)))
+    module = builder.get()
+    with pytest.warns(UserWarning, match="stays as it is"):
+        assert tdse.relax.Partition()(module).same_as(module)
+
+
+def test_what_is_never_read_is_left_out() -> None:
+    x = relax.Var("x", relax.TensorType((4,), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            builder.emit(relax.op.split(x, 2))
+            y = builder.emit_output(relax.op.nn.relu(x))
+        builder.emit_func_output(y)
+    assert [op.label for op in graph_of(tdse.relax.lift(builder.get())).ops] == ["0:relu"]
+
+
+def test_kernels_of_a_legalised_module_are_operators() -> None:
+    module = relax.transform.LegalizeOps()(network())
+    graph = graph_of(tdse.relax.lift(module))
+    assert [op.kind for op in graph.ops] == ["matmul", "add", "relu", "softmax"]
+    compiled = tdse.relax.build(tdse.relax.Partition(placement=on_llvm(graph))(module))
+    x = np.random.default_rng(1).standard_normal((2, 4)).astype(np.float32)
+    demand_near(run(compiled, [x]), run(tvm.compile(network(), "llvm"), [x]))
+
+
+def test_it_runs_behind_tvms_rpc_server(tmp_path: Path) -> None:
+    module = network()
+    placement = on_llvm(graph_of(tdse.relax.lift(module)))
+    compiled = tdse.relax.build(tdse.relax.Partition(placement=placement)(module))
+    compiled.export_library(str(tmp_path / "network.so"))
+    server = tvm.rpc.Server("127.0.0.1")
+    try:
+        remote = tvm.rpc.connect("127.0.0.1", server.port)
+        remote.upload(str(tmp_path / "network.so"))
+        machine = relax.VirtualMachine(remote.load_module("network.so"), remote.cpu())
+        x = np.random.default_rng(1).standard_normal((2, 4)).astype(np.float32)
+        result = machine["main"](tvm.runtime.tensor(x, remote.cpu())).numpy()
+        demand_near([result], run(tvm.compile(module, "llvm"), [x]))
+    finally:
+        server.terminate()
+
+
 def test_a_module_that_is_not_in_normal_form_is_refused() -> None:
     x = relax.Var("x", relax.TensorType((4,), "float32"))
     nested = relax.op.nn.relu(relax.op.nn.relu(x))

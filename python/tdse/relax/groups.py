@@ -110,7 +110,7 @@ def read_bindings(module: tvm.IRModule) -> Main:
     if not isinstance(main, relax.Function) or not isinstance(main.body, relax.SeqExpr):
         raise _not_normal("main is no function of bindings")
     for parameter in main.params:
-        demand_static(parameter)
+        _demand_tensors(parameter, may_be_tuple=False)
     known: dict[Any, Any] = {}
     found: dict[Any, Binding] = {}
     for block in main.body.blocks:
@@ -159,11 +159,14 @@ def _resolve(known: Mapping[Any, Any], value: Any) -> Any:
 
 def group_bindings(main: Main) -> list[list[Binding]]:
     """The bindings that depend on an input, in groups that are one operator each."""
-    readers: dict[Any, int] = {}
-    live = [b for b in main.bindings if b.depends]
-    for binding in live:
-        for variable in binding.reads:
-            readers[variable] = readers.get(variable, 0) + 1
+    readers: dict[Any, int] = dict.fromkeys(main.returned, 0)
+    live: list[Binding] = []
+    for binding in reversed(main.bindings):
+        # What neither is returned nor read is left out, as any compiler does.
+        if binding.depends and binding.variable in readers:
+            live.insert(0, binding)
+            for variable in binding.reads:
+                readers[variable] = readers.get(variable, 0) + 1
     group_of: dict[Any, list[Binding]] = {}
     groups: list[list[Binding]] = []
     for binding in live:
@@ -187,14 +190,14 @@ def group_bindings(main: Main) -> list[list[Binding]]:
     return groups
 
 
-def demand_static(variable: Any) -> None:
-    """Refuse a variable that is no tensor of a known shape, or a tuple of such.
+def _demand_tensors(variable: Any, *, may_be_tuple: bool) -> None:
+    """Refuse a variable that is no tensor of a known shape.
 
     Raises:
         ModelError: says which.
     """
-    types = variable.ty.fields if isinstance(variable.ty, relax.TupleType) else [variable.ty]
-    for kind in types:
+    is_tuple = may_be_tuple and isinstance(variable.ty, relax.TupleType) and variable.ty.fields
+    for kind in variable.ty.fields if is_tuple else [variable.ty]:
         shape = kind.shape if isinstance(kind, relax.TensorType) else None
         if not isinstance(shape, relax.ShapeExpr) or not all(
             isinstance(size, tirx.IntImm) for size in shape.values
@@ -218,10 +221,17 @@ def _binding(
             for leaf in argument.fields if isinstance(argument, relax.Tuple) else [argument]:
                 if isinstance(leaf, relax.Call | relax.TupleGetItem):
                     raise _not_normal(f"{variable.name} has a call within a call")
-    demand_static(variable)
+        if isinstance(value.op, relax.ExternFunc):
+            raise ModelError(
+                f"{variable.name} calls the function {value.op.global_symbol}",
+                why="what it does beside its result is not known",
+            )
+    _demand_tensors(variable, may_be_tuple=True)
     reads, constants = [], dict[Any, Binding]()
     parameters = set(main.params)
     for read in dict.fromkeys(_variables(value)):
+        if isinstance(read.ty, relax.TupleType) and not isinstance(value, relax.TupleGetItem):
+            raise ModelError(f"{variable.name} takes a tuple as a whole", why=f"it is {read.name}")
         if read in parameters or (read in found and found[read].depends):
             reads.append(read)
         elif read in found:
