@@ -16,7 +16,7 @@ import pytest
 tvm = pytest.importorskip("tvm")
 
 from imported import NETWORKS, Array  # noqa: E402 - needs tvm
-from relax_helpers import placed, run  # noqa: E402
+from relax_helpers import functions_in, placed, run, shown_functions  # noqa: E402
 from tvm import relax  # noqa: E402
 
 import tdse.relax  # noqa: E402
@@ -105,6 +105,21 @@ def test_exported_networks_run_in_a_new_process(exported: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == names
+
+
+def test_the_ir_is_as_documented() -> None:
+    x = relax.Var("x", relax.TensorType((1, 4), "float32"))
+    w = relax.Var("w", relax.TensorType((4, 4), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, w]):
+        with builder.dataflow():
+            a = builder.emit(relax.op.matmul(x, w), "a")
+            b = builder.emit(relax.op.nn.relu(a), "b")
+            y = builder.emit_output(relax.op.nn.softmax(b), "y")
+        builder.emit_func_output(y)
+    before, after = shown_functions(tdse.relax.lift)
+    assert functions_in(builder.get().script()) == before
+    assert functions_in(tdse.relax.lift(builder.get()).script()) == after
 
 
 def test_operators_are_groups_with_names_and_origins() -> None:

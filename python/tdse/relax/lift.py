@@ -37,32 +37,52 @@ def lift(
     Before::
 
         @R.function
-        def main(x: R.Tensor((1, 4), dtype="float32")) -> R.Tensor((1, 4), dtype="float32"):
+        def main(
+            x: R.Tensor((1, 4), dtype="float32"), w: R.Tensor((4, 4), dtype="float32")
+        ) -> R.Tensor((1, 4), dtype="float32"):
             with R.dataflow():
-                a: R.Tensor((1, 4), dtype="float32") = R.matmul(x, w)
+                a: R.Tensor((1, 4), dtype="float32") = R.matmul(x, w, out_dtype=None)
                 b: R.Tensor((1, 4), dtype="float32") = R.nn.relu(a)
                 y: R.Tensor((1, 4), dtype="float32") = R.nn.softmax(b, axis=-1)
                 R.output(y)
             return y
 
-    After, with ``op1_softmax`` likewise::
+    After, without the attributes of the module::
 
         @R.function(private=True)
         def op0_fully_connected(
-            b_in: R.Tensor((1, 4), dtype="float32")
+            a0: R.Tensor((1, 4), dtype="float32"), a1: R.Tensor((4, 4), dtype="float32")
         ) -> R.Tensor((1, 4), dtype="float32"):
-            R.func_attr({"tdse.kind": "fully_connected", ..., "tdse.origin": "relax:a+b"})
+            R.func_attr({
+                "tdse.kind": "fully_connected", "tdse.label": "0:fully_connected",
+                "tdse.op": 0, "tdse.origin": "relax:a+b"
+            })
             with R.dataflow():
-                lv: R.Tensor((1, 4), dtype="float32") = R.matmul(x, w)
+                lv: R.Tensor((1, 4), dtype="float32") = R.matmul(a0, a1, out_dtype=None)
                 gv: R.Tensor((1, 4), dtype="float32") = R.nn.relu(lv)
                 R.output(gv)
             return gv
 
+        @R.function(private=True)
+        def op1_softmax(
+            a0: R.Tensor((1, 4), dtype="float32")
+        ) -> R.Tensor((1, 4), dtype="float32"):
+            R.func_attr({
+                "tdse.kind": "softmax", "tdse.label": "1:softmax",
+                "tdse.op": 1, "tdse.origin": "relax:y"
+            })
+            with R.dataflow():
+                gv: R.Tensor((1, 4), dtype="float32") = R.nn.softmax(a0, axis=-1)
+                R.output(gv)
+            return gv
+
         @R.function
-        def main(x: R.Tensor((1, 4), dtype="float32")) -> R.Tensor((1, 4), dtype="float32"):
+        def main(
+            x: R.Tensor((1, 4), dtype="float32"), w: R.Tensor((4, 4), dtype="float32")
+        ) -> R.Tensor((1, 4), dtype="float32"):
             cls = Module
             with R.dataflow():
-                b: R.Tensor((1, 4), dtype="float32") = cls.op0_fully_connected(x)
+                b: R.Tensor((1, 4), dtype="float32") = cls.op0_fully_connected(x, w)
                 y: R.Tensor((1, 4), dtype="float32") = cls.op1_softmax(b)
                 R.output(y)
             return y
