@@ -214,6 +214,28 @@ def test_what_cannot_be_placed_stays_with_a_warning() -> None:
         assert tdse.relax.Partition()(module).same_as(module)
 
 
+def test_the_reasons_are_given_where_an_operator_runs_on_no_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    form = relax.TensorType((4,), "float32")
+    x = relax.Var("x", form)
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            call = relax.call_dps_packed("elsewhere", relax.Tuple([x]), form)
+            y = builder.emit_output(call)
+        builder.emit_func_output(y)
+    module = builder.get()
+    with pytest.warns(UserWarning) as caught:
+        kept = tdse.relax.Partition(targets=["litert", "llvm"], budget_s=1)(module)
+    assert kept.same_as(module)
+    text = str(caught[0].message)
+    assert "op 0:elsewhere" in text
+    assert "litert: it has no TFLite origin" in text
+    assert "llvm: it needs relax.call_dps_packed" in text
+
+
 def test_effects_are_not_lost() -> None:
     x = relax.Var("x", relax.TensorType((4,), "float32"))
     builder = relax.BlockBuilder()
