@@ -72,7 +72,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = self.directory / "log"
         self.model = self.directory / "model.tflite"
-        self.model.write_bytes(graph.data)
+        self.model.write_bytes(graph.data or graph.ir)
 
     def __enter__(self) -> Child:
         return self

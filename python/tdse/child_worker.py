@@ -60,7 +60,7 @@ def main() -> None:
     if opening["memory_bytes"] is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (opening["memory_bytes"],) * 2)
     model = Path(opening["model"])
-    worker = _Worker(read_tflite(model.read_bytes(), opening["name"]), model.parent, tell)
+    worker = _Worker(_read(model.read_bytes(), opening["name"]), model.parent, tell)
     for line in sys.stdin:
         arguments = json.loads(line)
         try:
@@ -78,6 +78,15 @@ def main() -> None:
         except OSError as error:
             why = error.strerror or str(error)
             tell(error=TdseError("a temporary file cannot be written", why=why).as_dict())
+
+
+def _read(data: bytes, name: str) -> Graph:
+    # A module in TVM's JSON; the fifth byte of a flatbuffer begins its identifier.
+    if data.startswith(b"{"):
+        from tdse.relax.ir_graph import graph_of_ir
+
+        return graph_of_ir(data, name)
+    return read_tflite(data, name)
 
 
 class _Worker:
@@ -121,6 +130,8 @@ class _Worker:
             ModelError: with LiteRT's reason.
         """
         graph = self.graph
+        if graph.ir:
+            return
         self.at(PREPARING, "litert", [])
         demand_runs(graph)
         if graph.whole_reason:
@@ -138,7 +149,8 @@ class _Worker:
     def values(self, seed: int, signatures: Mapping[int, str] | None = None) -> dict[int, Array]:
         """Activations, tensor index to array; none of a model that is not cut.
 
-        They outlive the process in a file.
+        LiteRT computes them, or what TVM builds by default of a model without a flatbuffer. They
+        outlive the process in a file.
 
         Args:
             seed: of the inputs.
@@ -155,7 +167,13 @@ class _Worker:
         def begin(op: int) -> None:
             self.at(RUNNING, "litert", [signatures[op]] if signatures else [])
 
-        values = activations(self.graph, random_inputs(self.graph, seed), begin=begin)
+        inputs = random_inputs(self.graph, seed)
+        if self.graph.ir:
+            from tdse.relax.reference import reference_values
+
+            values = reference_values(self.graph, inputs)
+        else:
+            values = activations(self.graph, inputs, begin=begin)
         self.at("", "", [])
         beside = self._file.with_suffix(".part.npz")
         np.savez(beside, np.array(list(values)), *values.values())

@@ -10,7 +10,7 @@ from tdse.graph.model import Graph
 from tdse.graph.signature import signature
 from tdse.measure.records import RecordStore
 from tdse.platform import Platform
-from tdse.targets import Support, get_target
+from tdse.targets import Support, Target, get_target
 from tdse.targets.base import target_code
 
 Begin = Callable[[str, str, Sequence[str]], None]
@@ -106,12 +106,19 @@ def find_legality(
             if remembered is None:
                 if begin is not None:
                     begin("compiling", name, [key])
-                answers[key] = target.supports(graph, op)
+                answers[key] = _asked(target, graph, op)
                 store.add_support([(key, name, answers[key].ok, answers[key].reason)])
             else:
                 answers[key] = Support(*remembered)
         support[name] = {op: answers[key] for op, key in signatures.items()}
     return Legality(tuple(targets), support, signatures)
+
+
+def _asked(target: Target, graph: Graph, op: int) -> Support:
+    if not graph.data and not hasattr(target, "compile_bodies"):
+        reason = f"it has no TFLite origin, and {target.name} compiles nothing but TFLite"
+        return Support(False, reason)
+    return target.supports(graph, op)
 
 
 def demand_all_supported(graph: Graph, legality: Legality) -> None:

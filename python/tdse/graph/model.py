@@ -93,8 +93,8 @@ class Graph:
 
     Attributes:
         name: file name without suffix, for messages.
-        data: the flatbuffer the graph was read from.
-        sha256: hex digest of ``data``.
+        data: the flatbuffer the graph was read from; empty without one.
+        sha256: hex digest of ``data``, or of ``ir``.
         inputs: tensor indices, in the model's order.
         outputs: tensor indices, in the model's order.
         input_names: names a caller may use, signature names where the model has a signature.
@@ -102,6 +102,7 @@ class Graph:
         constant_ops: indices of operators fed by constants only (float16 DEQUANTIZE, DENSIFY):
             they are not placed, but copied into every slice that uses them.
         whole_reason: why the model cannot be cut (control flow, resource variables), or empty.
+        ir: of a graph that came as a Relax module: the module, in TVM's JSON.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Graph:
     output_names: tuple[str, ...]
     constant_ops: frozenset[int] = frozenset()
     whole_reason: str = ""
+    ir: bytes = field(default=b"", repr=False)
 
     @cached_property
     def why_stateful(self) -> str:

@@ -49,10 +49,9 @@ def region_signature(graph: Graph, ops: Sequence[int]) -> str:
 
 def _describe_op(graph: Graph, index: int) -> _Described:
     op = graph.ops[index]
-    raw = unpacked(graph).subgraphs[0].operators[index]
     # Which operands are one and the same tensor matters, what the model calls it does not.
     numbers = _Numbers({}, {})
-    results = (*op.outputs, *indices(raw.intermediates))
+    results = (*op.outputs, *_intermediates(graph, index))
     return [
         op.tflite_name,
         op.version,
@@ -61,6 +60,12 @@ def _describe_op(graph: Graph, index: int) -> _Described:
         [_describe_input(graph, tensor, numbers) for tensor in op.inputs],
         [_describe_tensor(graph, tensor, numbers) for tensor in results],
     ]
+
+
+def _intermediates(graph: Graph, index: int) -> tuple[int, ...]:
+    if not graph.data:
+        return ()
+    return tuple(indices(unpacked(graph).subgraphs[0].operators[index].intermediates))
 
 
 def _describe_input(graph: Graph, index: int, numbers: _Numbers) -> _Described:

@@ -3,7 +3,7 @@
 Of the module:
 
 ===================== ========================================================================
-``tdse.model``        the bytes of the model file
+``tdse.model``        the bytes of the model file, or the lifted module in TVM's JSON
 ``tdse.model_name``   its name, for messages
 ``tdse.model_sha256`` hex digest of the bytes
 ``tdse.placement``    after ``Partition``: the placement as JSON
@@ -15,7 +15,7 @@ Of the function of an operator:
 ``tdse.op``           index of the operator in the model
 ``tdse.kind``         its kind, for example ``conv2d``
 ``tdse.label``        its name for people, for example ``12:conv2d``
-``tdse.origin``       where it came from, for example ``tflite:12``
+``tdse.origin``       where it came from, for example ``tflite:12`` or ``relax:lv3+lv4``
 ``tdse.litert``       only where LiteRT runs it in an unpartitioned module: why TVM does not
 ===================== ========================================================================
 
@@ -50,6 +50,8 @@ MODEL = "tdse.model"
 MODEL_NAME = "tdse.model_name"
 MODEL_SHA256 = "tdse.model_sha256"
 PLACEMENT = "tdse.placement"
+
+OF_MODULE = (MODEL, MODEL_NAME, MODEL_SHA256, PLACEMENT)
 
 OP = "tdse.op"
 OPS = "tdse.ops"
@@ -102,9 +104,10 @@ def graph_of(module: tvm.IRModule) -> Graph:
         raise TdseError(
             "the IRModule was not made by tdse",
             why=f"it has no attribute {MODEL}",
-            hint='make one with tdse.relax.from_tflite("model.tflite")',
+            hint="make one with tdse.relax.from_tflite or tdse.relax.lift",
         )
     data = bytes(data)
+    is_ir = data.startswith(b"{")
     name = str(attribute(module, MODEL_NAME) or "")
     if hashlib.sha256(data).hexdigest() != str(attribute(module, MODEL_SHA256)):
         raise ModelError(
@@ -113,4 +116,8 @@ def graph_of(module: tvm.IRModule) -> Graph:
             why=f"its digest is not {MODEL_SHA256}",
             hint="import the model again",
         )
+    if is_ir:
+        from .ir_graph import graph_of_ir
+
+        return graph_of_ir(data, name)
     return read_tflite(data, name)

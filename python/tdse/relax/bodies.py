@@ -15,6 +15,7 @@ from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.slice import Slice
 from tdse.quiet import quiet_stderr
+from tdse.targets.llvm_bodies import with_callees
 from tdse.targets.llvm_import import IMPORT_ERRORS, import_op, reason_of
 from tdse.targets.llvm_inline import tensor_type, variable
 
@@ -108,15 +109,7 @@ class BodiesInModule(Mapping[int, tvm.IRModule]):
                 why=str(reason),
                 hint="place it on litert",
             )
-        functions: dict[Any, Any] = {}
-        waiting = [function]
-        while waiting:
-            for callee in _callees(waiting.pop()):
-                if callee not in functions:
-                    functions[callee] = self._module[callee]
-                    waiting.append(functions[callee])
-        functions[tvm.ir.GlobalVar("main")] = function.with_attr("global_symbol", "main")
-        return tvm.IRModule(functions)
+        return with_callees(self._module, function)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._functions)
@@ -167,18 +160,6 @@ def _operators_left(module: tvm.IRModule) -> list[str]:
         if isinstance(function, relax.Function):
             relax.analysis.post_order_visit(function, visit)
     return sorted(set(left) - _LOWERED)
-
-
-def _callees(function: Any) -> list[tvm.ir.GlobalVar]:
-    found: dict[Any, None] = {}
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tvm.ir.GlobalVar):
-            found[node] = None
-
-    if isinstance(function, relax.Function):
-        relax.analysis.post_order_visit(function, visit)
-    return list(found)
 
 
 @mutator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tvm
@@ -61,6 +62,19 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
             its calls compute.
         TargetError: a region cannot be compiled.
     """
+    return tvm.compile(linked(module), target="llvm").mod
+
+
+def linked(module: tvm.IRModule) -> tvm.IRModule:
+    """The module with a ``main`` that is one call into the executor, which comes with it.
+
+    The IR after is shown with ``build``. ``main`` keeps its parameters, attributes and type; the
+    executor, with the compiled regions, is in the attribute ``external_mods``, where TVM's build
+    looks for what to link.
+
+    Raises:
+        TdseError, TargetError: as ``build``.
+    """
     graph = attributes.graph_of(module)
     if not attributes.is_partitioned(module):
         raise TdseError(
@@ -80,7 +94,13 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
         bodies=bodies,
         expected_us=placement.predicted_us,
     )
-    return wrap_in_vm(executor, graph)
+    main = module["main"]
+    given = dict(module.attrs)
+    kept = {name: given[name] for name in given if name not in attributes.OF_MODULE}
+    external = [*kept.pop("external_mods", []), executor]
+    return executor_call(main.params, main.ret_ty, main.attrs).with_attrs(
+        {**kept, "external_mods": external}
+    )
 
 
 def wrap_in_vm(executor: Any, graph: Graph) -> tvm.runtime.Module:
@@ -90,24 +110,40 @@ def wrap_in_vm(executor: Any, graph: Graph) -> tvm.runtime.Module:
         executor: a module of kind ``tdse_executor``.
         graph: gives inputs and outputs, their names, types and shapes.
     """
-    library = tvm.compile(executor_call(graph), target="llvm").mod
+    library = tvm.compile(_main_of(graph), target="llvm").mod
     library.import_module(executor)
     return library
 
 
-def executor_call(graph: Graph) -> tvm.IRModule:
-    """A module whose ``main`` calls ``tdse_main`` with the model's inputs and outputs."""
+def executor_call(
+    parameters: Sequence[relax.Var], result: Any, given: Mapping[str, Any] | None = None
+) -> tvm.IRModule:
+    """A module whose ``main`` calls ``tdse_main`` with its parameters.
+
+    Args:
+        parameters: of ``main``.
+        result: type of what it returns, a tensor or a tuple of tensors.
+        given: attributes of ``main``.
+    """
+    is_tuple = isinstance(result, relax.TupleType)
+    types = list(result.fields) if is_tuple else [result]
+    builder = relax.BlockBuilder()
+    with builder.function("main", list(parameters), attrs=dict(given) if given else {}):
+        call = relax.call_dps_packed("tdse_main", relax.Tuple(list(parameters)), types)
+        bound = builder.emit(call, "gv")
+        is_one = is_tuple and len(types) == 1
+        builder.emit_func_output(relax.Tuple([bound]) if is_one else bound)
+    return builder.get()
+
+
+def _main_of(graph: Graph) -> tvm.IRModule:
     names = Names()
     parameters = [
         relax.Var(names.unique(name), tensor_type(graph, t))
         for name, t in zip(graph.input_names, graph.inputs, strict=True)
     ]
     types = [tensor_type(graph, t) for t in graph.outputs]
-    builder = relax.BlockBuilder()
-    with builder.function("main", parameters):
-        call = relax.call_dps_packed("tdse_main", relax.Tuple(parameters), types)
-        builder.emit_func_output(builder.emit(call, "gv"))
-    return builder.get()
+    return executor_call(parameters, types[0] if len(types) == 1 else relax.TupleType(types))
 
 
 def executor_of(library: tvm.runtime.Module) -> Any:

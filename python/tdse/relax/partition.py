@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import tvm
 import tvm_ffi
 
 from tdse import errors
-from tdse.errors import TdseError, UsageError
+from tdse.errors import ModelError, TdseError, UsageError
 from tdse.goals import PARETO
 from tdse.graph.model import Graph
 from tdse.place import Options, decide, demand_host
@@ -21,6 +22,7 @@ from tdse.targets import get_target
 
 from . import attributes
 from .calls import callee, read_main
+from .lift import lift
 from .region_functions import with_regions
 
 _GivenPlacement = Placement | str | os.PathLike[str]
@@ -30,15 +32,20 @@ class _Transform:
     """What TVM runs. Errors are also kept in ``raised``, whole."""
 
     def __init__(
-        self, options: Options, placement: _GivenPlacement | None, raised: list[TdseError]
+        self,
+        options: Options,
+        placement: _GivenPlacement | None,
+        tflite_path: str | os.PathLike[str] | None,
+        raised: list[TdseError],
     ) -> None:
         self._options = options
+        self._tflite_path = tflite_path
         self._placement = placement
         self._raised = raised
 
     def transform_module(self, module: tvm.IRModule, context: Any) -> tvm.IRModule:
         try:
-            return _partition(module, self._options, self._placement)
+            return _partition(module, self._options, self._placement, self._tflite_path)
         except TdseError as error:
             self._raised.append(error)
             raise
@@ -120,12 +127,18 @@ class Partition(_ModulePass):
         threads: threads of every region; None to try 1 up to the number of cores.
         budget_s: seconds for measuring operators and timing candidates.
         seed: of everything random.
+        targets: use these only; names, or targets as TVM has them.
+        tflite_path: see ``lift``.
+
+    A module of another importer is lifted first. One that cannot be placed, because it has shapes
+    that are not known or an operator that runs on no target, is left unchanged with a warning that
+    gives the reasons. One that is partitioned already is left unchanged.
 
     Raises:
-        UsageError: ``pins`` or ``threads`` are given beside ``placement``, or are wrong, or the
-            objective is.
-        TdseError: the module was not made by ``from_tflite``, or is partitioned already; when the
-            pass is run.
+        UsageError: ``pins``, ``targets`` or ``threads`` are given beside ``placement``, or are
+            wrong, or the objective is.
+        TdseError: the module is not in normal form, or was changed since it was imported by
+            ``from_tflite``; when the pass is run.
         PlatformError: the platform is not this machine, or has no power figures though the
             objective needs them; when the pass is run.
         PlacementError: a pin or the given placement cannot be obeyed; when the pass is run.
@@ -141,11 +154,13 @@ class Partition(_ModulePass):
         threads: int | None = None,
         budget_s: float = 60.0,
         seed: int = 0,
+        targets: Sequence[str | tvm.target.Target] | None = None,
+        tflite_path: str | os.PathLike[str] | None = None,
     ) -> None:
-        if placement is not None and (pins or threads is not None):
+        if placement is not None and (pins or targets or threads is not None):
             raise UsageError(
                 "a placement leaves nothing to pin or to choose",
-                hint="give placement, or pins and threads",
+                hint="give placement, or pins, targets and threads",
             )
         if objective == PARETO:
             raise UsageError(
@@ -153,8 +168,9 @@ class Partition(_ModulePass):
                 hint='make the front with tdse.compile, and give placement="front.json#NUMBER"',
             )
         raised: list[TdseError] = []
-        options = Options(platform, None, threads, budget_s, tuple(pins), seed, objective)
-        super().__init__(options, placement, raised)
+        names = tuple(map(_name_of, targets)) if targets else None
+        options = Options(platform, names, threads, budget_s, tuple(pins), seed, objective)
+        super().__init__(options, placement, tflite_path, raised)
         self._raised = raised
 
     def __call__(self, module: tvm.IRModule) -> tvm.IRModule:
@@ -170,19 +186,35 @@ class Partition(_ModulePass):
 
 
 def _partition(
-    module: tvm.IRModule, options: Options, given: _GivenPlacement | None
+    module: tvm.IRModule,
+    options: Options,
+    given: _GivenPlacement | None,
+    tflite_path: str | os.PathLike[str] | None,
 ) -> tvm.IRModule:
     if attributes.is_partitioned(module):
-        raise TdseError(
-            "the IRModule is partitioned already",
-            why=f"it has the attribute {attributes.PLACEMENT}",
-            hint="run tdse.relax.Partition on what from_tflite gives",
-        )
+        return module
+    if attributes.attribute(module, attributes.MODEL) is None:
+        try:
+            return _with_placement(lift(module, tflite_path=tflite_path), options, given)
+        except ModelError as error:
+            # The rest of a script can still compile it, as it would have without tdse.
+            warnings.warn(f"the IRModule stays as it is: {error}", stacklevel=2)
+            return module
+    return _with_placement(module, options, given)
+
+
+def _with_placement(
+    module: tvm.IRModule, options: Options, given: _GivenPlacement | None
+) -> tvm.IRModule:
     graph = attributes.graph_of(module)
     owners = _call_positions(module, graph)
     placement = _placement(graph, options, given)
     members = [sorted({owners[op] for op in region.ops}) for region in placement.regions]
     return with_regions(module, placement, members)
+
+
+def _name_of(target: str | tvm.target.Target) -> str:
+    return target if isinstance(target, str) else str(target.kind.name)
 
 
 def _call_positions(module: tvm.IRModule, graph: Graph) -> dict[int, int]:

@@ -15,7 +15,7 @@ import tvm
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
-from tdse.graph.slice import slice_model
+from tdse.targets.llvm_import import op_border
 
 from . import attributes
 from .calls import Call, Calls, Value, callee, read_calls, read_main
@@ -113,8 +113,7 @@ class _Reader:
         if self.graph.whole_reason:
             inputs, outputs = self.graph.inputs, self.graph.outputs
         else:
-            piece = slice_model(self.graph, ops)
-            inputs, outputs = piece.inputs, piece.outputs
+            inputs, outputs = op_border(self.graph, ops)
         if given != inputs:
             raise self._changed(f"{caller} gives {name} other tensors than the model does")
         return outputs

@@ -21,6 +21,7 @@ from tdse.graph.slice import slice_model
 from tdse.graph.unpack import constant_bytes
 from tdse.quiet import quiet_stderr
 
+from .llvm_bodies import ir_body
 from .llvm_constants import has_sparse_constants, with_plain_constants
 from .llvm_inline import Inliner, UnsupportedError, check_types, tensor_type, variable
 
@@ -85,6 +86,8 @@ def import_op(graph: Graph, op_index: int) -> tvm.IRModule:
     Raises:
         TargetError: TVM cannot import the operator; ``why`` is the importer's reason.
     """
+    if graph.ir:
+        return ir_body(graph, op_index)
     op = graph.ops[op_index]
     what = f"TVM cannot import op {op.label}"
     for tensor in (graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0):

@@ -1,0 +1,62 @@
+"""Bodies of operators that came as functions of a Relax module, and not from a flatbuffer."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from tdse.graph.model import Graph
+
+# Of a lifted module: operator index of a function.
+OP_ATTRIBUTE = "tdse.op"
+
+
+def ir_body(graph: Graph, op_index: int) -> tvm.IRModule:
+    """The body of an operator as ``main`` of a module, with the kernels that it calls.
+
+    Args:
+        graph: one whose ``ir`` holds its module.
+        op_index: the operator.
+    """
+    module, functions = _loaded(graph.ir)
+    return with_callees(module, functions[op_index])
+
+
+def with_callees(module: tvm.IRModule, function: Any) -> tvm.IRModule:
+    """A function of ``module`` as ``main`` of another, with all that it calls."""
+    functions: dict[Any, Any] = {}
+    waiting = [function]
+    while waiting:
+        for callee in _callees(waiting.pop()):
+            if callee not in functions:
+                functions[callee] = module[callee]
+                waiting.append(functions[callee])
+    functions[tvm.ir.GlobalVar("main")] = function.with_attr("global_symbol", "main")
+    return tvm.IRModule(functions)
+
+
+# Candidates of one model are compiled one after the other.
+@lru_cache(maxsize=1)
+def _loaded(ir: bytes) -> tuple[tvm.IRModule, dict[int, Any]]:
+    module = tvm.ir.load_json(ir.decode())
+    functions = {
+        int(function.attrs[OP_ATTRIBUTE]): function
+        for function in module.functions.values()
+        if function.attrs is not None and OP_ATTRIBUTE in function.attrs
+    }
+    return module, functions
+
+
+def _callees(function: Any) -> list[tvm.ir.GlobalVar]:
+    found: dict[Any, None] = {}
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tvm.ir.GlobalVar):
+            found[node] = None
+
+    if isinstance(function, relax.Function):
+        relax.analysis.post_order_visit(function, visit)
+    return list(found)
