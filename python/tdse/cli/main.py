@@ -243,6 +243,23 @@ def _check(arguments: argparse.Namespace) -> None:
         say(f"{arguments.out} still fits: {fit.speedup} times as fast as {fit.litert}")
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    from tdse.report import write_report
+
+    with progress_bar(quiet=arguments.json) as report:
+        written = write_report(
+            arguments.out,
+            save=arguments.save,
+            model=arguments.model,
+            seed=arguments.seed,
+            progress=report,
+        )
+    if arguments.json:
+        print_json({"report": str(written.path), "size_bytes": written.size_bytes})
+    else:
+        say(f"the report is in {written.path} ({written.size_bytes / 1e6:.2f} MB)")
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
@@ -385,6 +402,15 @@ def _parser() -> Parser:
     )
     timed.set_defaults(command=_bench)
 
+    reports = commands.add_parser("report", help="write a page that shows an artefact")
+    reports.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
+    reports.add_argument("--model", metavar="MODEL.tflite", help="the model it was made of")
+    reports.add_argument(
+        "--save", metavar="FILE.html", help="write the page there (default: OUT/report.html)"
+    )
+    reports.add_argument("--seed", type=int, default=0, metavar="N", help="of random inputs")
+    reports.set_defaults(command=_report)
+
     predicts = commands.add_parser("predict", help="predict a model, without building it")
     predicts.add_argument("model", metavar="MODEL.tflite", help="the model")
     predicts.add_argument(
@@ -450,7 +476,7 @@ def _parser() -> Parser:
     )
     explores.set_defaults(command=_explore)
 
-    for command in (devices, profiles, predicts, explores, runs, timed):
+    for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.add_argument("--debug", action="store_true", help="show where an error comes from")
     return parser

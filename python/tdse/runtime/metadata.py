@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tdse.errors import ArtefactError
 from tdse.faults import Record, faults_of
@@ -125,6 +125,49 @@ class Search(Record):
     seconds: float
 
 
+class Refusal(Record):
+    """Why some operators, by index, may not run at a place."""
+
+    place: str
+    reason: str
+    ops: tuple[_Count, ...]
+
+
+class OpCosts(Record):
+    """What the search took each operator to cost at each place; rows are operators.
+
+    Attributes:
+        ops: indices of the placed operators.
+        places: targets, or devices of an emulated board, the columns.
+        threads: of each place: those of the winner.
+        cost_us: microseconds that an operator adds to its region, without the launch; null where it
+            may not run, or where nothing is known of it.
+        alone_us: microseconds of an operator by itself, with its launch, which the cost was taken
+            from; null where neither measured nor predicted.
+        source: of each figure: ``measured``, ``predicted``, ``modelled``, ``not measured`` or ``not
+            legal``.
+        refusals: why operators may not run at places.
+    """
+
+    ops: tuple[_Count, ...]
+    places: tuple[str, ...]
+    threads: tuple[_Count, ...]
+    cost_us: tuple[tuple[float | None, ...], ...]
+    alone_us: tuple[tuple[float | None, ...], ...]
+    source: tuple[tuple[str, ...], ...]
+    refusals: tuple[Refusal, ...]
+
+    @model_validator(mode="after")
+    def _agree(self) -> OpCosts:
+        for name in ("cost_us", "alone_us", "source"):
+            rows = getattr(self, name)
+            if {len(self.places)} != {len(self.threads), *map(len, rows)} or (
+                len(rows) != len(self.ops)
+            ):
+                raise ValueError(f"{name} has not one row an operator with one value a place")
+        return self
+
+
 class Metadata(Record):
     """The whole file.
 
@@ -133,6 +176,8 @@ class Metadata(Record):
         tdse: version that wrote it.
         made_at: date and time, ISO 8601.
         objective: what was made small; null where the placement was given.
+        op_costs: what the placement was chosen from; null where it was given, and of a model that
+            is placed whole.
         linker: the compiler that linked ``model.so``.
         difference_from_litert: null where there is nothing to compare with, because the model holds
             regions that edgetpu_compiler made.
@@ -164,6 +209,7 @@ class Metadata(Record):
     versions: Versions
     searches: tuple[Search, ...]
     contest: tuple[ContestRow, ...]
+    op_costs: OpCosts | None = None
     linker: str
     licences: tuple[Licence, ...]
     emulated: Emulated | None = None

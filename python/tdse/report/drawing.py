@@ -1,0 +1,115 @@
+"""The pictures of a report, as inline SVG: the placed graph, and the run on its lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tdse.graph.model import Graph
+from tdse.report.gather import Facts
+from tdse.report.layers import columns, layers
+from tdse.report.text import escaped, time_text
+
+# Sizes in pixels.
+_NODE_WIDTH, _NODE_HEIGHT = 148, 24
+_COLUMN, _LAYER = 164, 42
+_MARGIN = 12
+_LABEL_CHARACTERS = 20
+_TIMELINE_WIDTH, _LANE, _BAR, _LANE_NAMES = 1000, 26, 20, 150
+# A bar that is narrower than its name has none.
+_CHARACTER = 7
+
+
+def graph_svg(graph: Graph, group: Mapping[int, int], about: Callable[[int], str]) -> str:
+    """The operators, each a link to its row of the table, coloured by where it runs.
+
+    Args:
+        graph: the model.
+        group: operator index to the number of its colour.
+        about: what a tooltip says of an operator.
+    """
+    layer = layers(graph)
+    column = columns(graph, layer)
+    left = {op: _MARGIN + round(x * _COLUMN) for op, x in column.items()}
+    top = {op: _MARGIN + y * _LAYER for op, y in layer.items()}
+    width = max(left.values(), default=0) + _NODE_WIDTH + _MARGIN
+    height = max(top.values(), default=0) + _NODE_HEIGHT + _MARGIN
+    half = _NODE_WIDTH // 2
+    lines = [
+        f"M{left[u] + half} {top[u] + _NODE_HEIGHT}L{left[v] + half} {top[v]}"
+        for u, v in dict.fromkeys((u, v) for u, v, _ in graph.edges)
+    ]
+    nodes = [
+        f'<a href="#op{op}" data-op="{op}" class="p{group[op]}">'
+        f'<rect x="{left[op]}" y="{top[op]}" width="{_NODE_WIDTH}" height="{_NODE_HEIGHT}" rx="4"/>'
+        f'<text x="{left[op] + 6}" y="{top[op] + 16}">{escaped(_short(graph.ops[op].label))}</text>'
+        f"<title>{escaped(about(op))}</title></a>"
+        for op in graph.placed_ops
+    ]
+    return (
+        f'<svg id="graph" role="group" aria-label="the operators in layers" width="{width}" '
+        f'height="{height}" viewBox="0 0 {width} {height}"><path class="edge" '
+        f'd="{"".join(lines)}"/>{"".join(nodes)}</svg>'
+    )
+
+
+def timeline_svg(facts: Facts, group: Mapping[str, int]) -> str:
+    """Predicted and measured run, one below the other on one scale.
+
+    Args:
+        facts: of the artefact.
+        group: place to the number of its colour.
+    """
+    measured = [(run.region, run.lane, run.start_us, run.end_us) for run in facts.run]
+    position = {region.name: i for i, region in enumerate(facts.regions)}
+    predicted = [
+        (position[one.name], one.lane, one.start_us, one.start_us + one.time_us)
+        for one in facts.predicted
+    ]
+    end_us = max((bar[3] for bar in [*measured, *predicted]), default=1.0) or 1.0
+    parts: list[str] = []
+    y = 0
+    for what, bars in (("predicted", predicted), ("measured", measured)):
+        if not bars:
+            continue
+        length = time_text(max(bar[3] for bar in bars))
+        parts.append(f'<text class="head" x="0" y="{y + 16}">{what}: {length}</text>')
+        y += _LANE
+        for lane, name in enumerate(facts.lanes):
+            of_lane = [bar for bar in bars if bar[1] == lane]
+            parts.append(f'<text x="0" y="{y + 15}">{escaped(_short(name))}</text>')
+            parts += [_bar(facts, group, what, bar, y, end_us) for bar in of_lane]
+            y += _LANE
+    width = _LANE_NAMES + _TIMELINE_WIDTH
+    return (
+        f'<svg id="timeline" role="group" aria-label="the run on its lanes" width="{width}" '
+        f'height="{y}" viewBox="0 0 {width} {y}">{"".join(parts)}</svg>'
+    )
+
+
+def _bar(
+    facts: Facts,
+    group: Mapping[str, int],
+    what: str,
+    bar: tuple[int, int, float, float],
+    y: int,
+    end_us: float,
+) -> str:
+    region = facts.regions[bar[0]]
+    scale = _TIMELINE_WIDTH / end_us
+    x, width = _LANE_NAMES + bar[2] * scale, max(0.5, (bar[3] - bar[2]) * scale)
+    name = region.name if len(region.name) * _CHARACTER < width else ""
+    about = f"{region.name}, {what}: {time_text(bar[3] - bar[2])} from {time_text(bar[2])}"
+    return (
+        f'<g class="p{group[region.place]}"><rect x="{x:.1f}" y="{y}" width="{width:.1f}" '
+        f'height="{_BAR}"/><text x="{x + 4:.1f}" y="{y + 15}">{escaped(name)}</text>'
+        f"<title>{escaped(about)}</title></g>"
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LABEL_CHARACTERS else text[: _LABEL_CHARACTERS - 1] + "…"
+
+
+def groups(places: Sequence[str], colours: int) -> dict[str, int]:
+    """The number of each place's colour; the last one is for all that are too many."""
+    return {place: min(i, colours - 1) for i, place in enumerate(dict.fromkeys(places))}
