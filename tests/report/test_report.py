@@ -18,6 +18,7 @@ from tdse.graph.reader import read_tflite
 from tdse.report.layers import columns, layers
 from tdse.report.text import escaped, table, time_text
 
+pytestmark = [pytest.mark.tvm, pytest.mark.usefixtures("record_store_of_module")]
 ModelPath = Callable[[str], Path]
 _VOID = {"meta", "br", "rect", "path"}
 
@@ -64,61 +65,57 @@ class _Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
 
-@pytest.mark.tvm
-@pytest.mark.usefixtures("record_store_of_module")
-class TestPage:
-    @pytest.fixture(scope="class")
-    def out(self, tiny_conv_int8: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        out = tmp_path_factory.mktemp("report") / "out"
-        tdse.compile(tiny_conv_int8, out=out, budget_s=3, threads=1)
-        return out
-
-    def test_it_shows_what_the_metadata_say(
-        self, out: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert tdse_command.main(["report", str(out), "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)
-        text = Path(told["report"]).read_text(encoding="utf-8")
-        assert told["size_bytes"] == len(text.encode()) < 100_000
-        page = _Page(text)
-        assert not page.loaded
-        assert not re.search(r"https?:", text)
-        metadata = json.loads((out / "metadata.json").read_text())
-        contest = next(t for t in page.tables if t[0][0] == "candidate")
-        for row, told_row in zip(metadata["contest"], contest[1:], strict=True):
-            assert told_row[0] == row["name"] + (" (won)" if row["won"] else "")
-            if row.get("measured_us"):
-                assert told_row[5] == time_text(row["measured_us"])
-        costs = metadata["op_costs"]
-        operators = next(t for t in page.tables if t[0][0] == "operator")
-        first = costs["places"].index("litert")
-        for i, told_row in enumerate(operators[1:]):
-            assert told_row[3 + first].startswith(time_text(costs["cost_us"][i][first]))
-        # Every operator of the picture leads to its row.
-        assert len(page.links) == metadata["model"]["ops"] == len(operators) - 1
-        assert {link[1:] for link in page.links} <= set(page.ids)
-        assert len(page.ids) == len(set(page.ids))
-        regions = next(t for t in page.tables if t[0][0] == "region")
-        assert len(regions) - 1 == len(json.loads((out / "placement.json").read_text())["regions"])
-        assert all(row[6].endswith(("us", "ms")) for row in regions[1:])
-
-    def test_the_artefact_stays_whole(self, out: Path, tmp_path: Path) -> None:
-        saved = tmp_path / "page.html"
-        assert tdse_command.main(["report", str(out), "--save", str(saved)]) == 0
-        assert saved.is_file()
-        tdse.load(out)
-
-    def test_a_missing_model(
-        self, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert tdse_command.main(["report", str(out), "--model", str(tmp_path / "gone")]) == 1
-        assert "say where it is with --model" in capsys.readouterr().err
-        with pytest.raises(ModelError):
-            tdse.report.write_report(out, model=tmp_path / "gone")
+@pytest.fixture(scope="module")
+def out(
+    record_store_of_module: None, tiny_conv_int8: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("report") / "out"
+    tdse.compile(tiny_conv_int8, out=out, budget_s=3, threads=1)
+    return out
 
 
-@pytest.mark.tvm
-@pytest.mark.usefixtures("record_store_of_module")
+def test_it_shows_what_the_metadata_say(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tdse_command.main(["report", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    text = Path(told["report"]).read_text(encoding="utf-8")
+    assert told["size_bytes"] == len(text.encode()) < 100_000
+    page = _Page(text)
+    assert not page.loaded
+    assert not re.search(r"https?:", text)
+    metadata = json.loads((out / "metadata.json").read_text())
+    contest = next(t for t in page.tables if t[0][0] == "candidate")
+    for row, told_row in zip(metadata["contest"], contest[1:], strict=True):
+        assert told_row[0] == row["name"] + (" (won)" if row["won"] else "")
+        if row.get("measured_us"):
+            assert told_row[5] == time_text(row["measured_us"])
+    costs = metadata["op_costs"]
+    operators = next(t for t in page.tables if t[0][0] == "operator")
+    first = costs["places"].index("litert")
+    for i, told_row in enumerate(operators[1:]):
+        assert told_row[3 + first].startswith(time_text(costs["cost_us"][i][first]))
+    # Every operator of the picture leads to its row.
+    assert len(page.links) == metadata["model"]["ops"] == len(operators) - 1
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    regions = next(t for t in page.tables if t[0][0] == "region")
+    assert len(regions) - 1 == len(json.loads((out / "placement.json").read_text())["regions"])
+    assert all(row[6].endswith(("us", "ms")) for row in regions[1:])
+
+
+def test_the_artefact_stays_whole(out: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "page.html"
+    assert tdse_command.main(["report", str(out), "--save", str(saved)]) == 0
+    assert saved.is_file()
+    tdse.load(out)
+
+
+def test_a_missing_model(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tdse_command.main(["report", str(out), "--model", str(tmp_path / "gone")]) == 1
+    assert "say where it is with --model" in capsys.readouterr().err
+    with pytest.raises(ModelError):
+        tdse.report.write_report(out, model=tmp_path / "gone")
+
+
 def test_an_emulated_board_says_so_and_has_the_alternatives(
     tiny_conv_int8: Path, tmp_path: Path
 ) -> None:
@@ -132,8 +129,6 @@ def test_an_emulated_board_says_so_and_has_the_alternatives(
     assert "modelled" in operators[1][3]
 
 
-@pytest.mark.tvm
-@pytest.mark.usefixtures("record_store_of_module")
 def test_names_are_shown_and_not_obeyed(model_path: ModelPath, tmp_path: Path) -> None:
     model = tmp_path / "<script>alert(1)<" / "script>.tflite"
     model.parent.mkdir()

@@ -42,6 +42,19 @@ def _devices(arguments: argparse.Namespace) -> None:
         show.devices(report)
 
 
+def _doctor(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from tdse.cli import show
+    from tdse.doctor import examine
+
+    findings = examine()
+    if arguments.json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
+    else:
+        show.findings(findings)
+
+
 def _profile(arguments: argparse.Namespace) -> None:
     from tdse.cli import show
 
@@ -313,6 +326,13 @@ def _parser() -> Parser:
     )
     devices.set_defaults(command=_devices)
 
+    doctors = commands.add_parser(
+        "doctor",
+        help="say what of this machine is as tdse needs it, and what to do where it is not",
+        epilog="example: tdse doctor",
+    )
+    doctors.set_defaults(command=_doctor)
+
     profiles = commands.add_parser(
         "profile", help="measure operators that no model brought; carry records between machines"
     )
@@ -402,7 +422,11 @@ def _parser() -> Parser:
     )
     timed.set_defaults(command=_bench)
 
-    reports = commands.add_parser("report", help="write a page that shows an artefact")
+    reports = commands.add_parser(
+        "report",
+        help="write a page that shows an artefact",
+        epilog="example: tdse report out/ --save page.html",
+    )
     reports.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
     reports.add_argument("--model", metavar="MODEL.tflite", help="the model it was made of")
     reports.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from tdse.candidates import Searched
 from tdse.cli.common import console, print_json, say
 from tdse.contest import Contest, is_streamed
 from tdse.cost.table import MEASURED, CostTable
+from tdse.doctor import Finding
 from tdse.measure.exchange import Exchange
 from tdse.measure.race import Result
 from tdse.measure.stats import Ratio, ratio
@@ -56,6 +57,18 @@ def devices(report: Mapping[str, Any]) -> None:
             code = f", code of {target['code']}" if target["code"] else ""
             out.print(f"    {target['name']}: {state}{code}")
     out.print(f"linker: {report['linker'] or 'none is found; tdsec needs a C++ compiler'}")
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """Print what ``examine`` found, and what to do."""
+    topic = ""
+    for finding in found:
+        if finding.topic != topic:
+            topic = finding.topic
+            say(f"{topic}:")
+        say(f"  {'ok  ' if finding.ok else 'look'} {finding.name}: {finding.found}")
+        if finding.advice:
+            say(f"         {finding.advice}")
 
 
 def profile(measured: Profile | None, exported: Exchange | None, imported: Exchange | None) -> None:

@@ -116,7 +116,7 @@ def gather(
         regions=_regions(loaded, metadata, placement, items),
         run=_typical(items),
         runs=len(items),
-        predicted=tuple(predicted_runs(directory, loaded)),
+        predicted=tuple(predicted_runs(Path(directory), loaded)),
         conditions=conditions,
     )
 

@@ -88,7 +88,7 @@ def _summary(facts: Facts) -> str:
         )
     )
     rows += [(name, f"{size / 1e6:.2f} MB") for name, size in facts.files]
-    return table("summary", ("", ""), rows)
+    return table("summary", ("what", "value"), rows)
 
 
 def _unit(metadata: Metadata) -> str:
@@ -208,8 +208,8 @@ def _contest(metadata: Metadata) -> str:
                 time_text(expected_us),
                 time_text(row.measured_us) if row.measured_us else f"not timed: {row.not_timed}",
                 share_text(ratio),
-                "–" if interval is None else "{:.2f} [{:.2f}, {:.2f}]".format(*interval),
-                "–" if row.modelled_mj is None else f"{row.modelled_mj:.3g}",
+                "-" if interval is None else "{:.2f} [{:.2f}, {:.2f}]".format(*interval),
+                "-" if row.modelled_mj is None else f"{row.modelled_mj:.3g}",
             )
         )
     heads = (
@@ -256,6 +256,7 @@ def _operators(facts: Facts) -> str:
     costs, graph, metadata = facts.metadata.op_costs, facts.graph, facts.metadata
     region = {op: r.index for r in facts.placement.regions for op in r.ops}
     places = [] if costs is None else _place_names(costs)
+    alternatives = {} if costs is None else _alternatives(costs)
     rows = []
     for placed in facts.placement.ops:
         op = graph.ops[placed.index]
@@ -266,7 +267,7 @@ def _operators(facts: Facts) -> str:
                 op.label,
                 place_of(placed, metadata),
                 str(region[placed.index]),
-                *_alternatives(costs, placed.index),
+                *alternatives.get(placed.index, ()),
                 f"{types} {shapes}",
                 str(op.macs),
                 str(op.parameter_bytes),
@@ -299,21 +300,26 @@ def _place_names(costs: OpCosts) -> list[str]:
     return [f"on {place} x{threads}" for place, threads in pairs]
 
 
-def _alternatives(costs: OpCosts | None, op: int) -> list[str]:
-    if costs is None:
-        return []
-    why = {(one.place, index): one.reason for one in costs.refusals for index in one.ops}
-    row = costs.ops.index(op)
-    texts = []
-    cells = zip(costs.cost_us[row], costs.alone_us[row], costs.source[row], strict=True)
-    for place, (cost_us, alone_us, source) in zip(costs.places, cells, strict=True):
-        if cost_us is None:
-            reason = why.get((place, op), "")
-            texts.append(f"{source}: {reason}" if reason else source)
-        else:
-            alone = "" if alone_us is None else f" ({time_text(alone_us)})"
-            texts.append(f"{time_text(cost_us)} {source}{alone}")
-    return texts
+def _alternatives(costs: OpCosts) -> dict[int, list[str]]:
+    """For each operator one text a place: its cost with the source, or why it may not run there."""
+    why = {(one.place, op): one.reason for one in costs.refusals for op in one.ops}
+    rows = zip(costs.ops, costs.cost_us, costs.alone_us, costs.source, strict=True)
+    return {
+        op: [
+            _alternative(why.get((place, op), ""), cost, alone, told)
+            for place, cost, alone, told in zip(
+                costs.places, cost_us, alone_us, source, strict=True
+            )
+        ]
+        for op, cost_us, alone_us, source in rows
+    }
+
+
+def _alternative(why: str, cost_us: float | None, alone_us: float | None, source: str) -> str:
+    if cost_us is None:
+        return f"{source}: {why}" if why else source
+    alone = "" if alone_us is None else f" ({time_text(alone_us)})"
+    return f"{time_text(cost_us)} {source}{alone}"
 
 
 def _conditions_text(conditions: Conditions | MadeUnder) -> str:
@@ -336,8 +342,8 @@ def _conditions(facts: Facts) -> str:
         ("MHz of the first core", _mhz(then.frequency_mhz), _mhz(now.frequency_mhz)),
     ]
     present = dict(now.versions)
-    rows += [(name, version, present.get(name, "–")) for name, version in then.versions]
-    return table("conditions", ("", "compiled", "reported"), rows) + paragraph(
+    rows += [(name, version, present.get(name, "-")) for name, version in then.versions]
+    return table("conditions", ("what", "when compiled", "when reported"), rows) + paragraph(
         f"Model: {metadata.model.path}, sha256 {metadata.model.sha256}. Seed {metadata.seed}, "
         f"budget {metadata.budget_s:g} s."
     )

@@ -16,13 +16,13 @@ def escaped(text: str) -> str:
 def time_text(time_us: float | None) -> str:
     """A time for people; a dash for what is not known."""
     if time_us is None:
-        return "–"
+        return "-"
     return f"{time_us:.1f} us" if time_us < 1000 else f"{time_us / 1000:.3f} ms"
 
 
 def share_text(value: float | None) -> str:
     """A ratio for people; a dash for what is not known."""
-    return "–" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{value:.2f}"
 
 
 def table(
