@@ -78,6 +78,7 @@ ffi::Optional<ffi::Function> ExecutorModule::GetFunction(const ffi::String& name
       {"time_stream", &ExecutorModule::TimeStream}, {"profile", &ExecutorModule::Profile},
       {"start_trace", &ExecutorModule::StartTrace}, {"take_trace", &ExecutorModule::TakeTrace},
       {"describe", &ExecutorModule::Describe},      {"read_tensor", &ExecutorModule::ReadTensor},
+      {"plan", &ExecutorModule::PlanBytes},
   };
   for (const auto& [method_name, method] : kMethods) {
     if (name == method_name) return FunctionOf(this, method);
@@ -151,6 +152,11 @@ void ExecutorModule::ReadTensor(ffi::PackedArgs args, ffi::Any* result) {
   RequireCount(args, 1, "read_tensor");
   const std::vector<uint8_t> value = executor_.Get().ReadTensor(args[0].cast<uint32_t>());
   *result = ffi::Bytes(reinterpret_cast<const char*>(value.data()), value.size());
+}
+
+void ExecutorModule::PlanBytes(ffi::PackedArgs args, ffi::Any* result) {
+  RequireCount(args, 0, "plan");
+  *result = SaveToBytes();
 }
 
 RegionFactories ExecutorModule::Factories() {

@@ -38,6 +38,7 @@ struct OwnedPlan {
 //   describe()                         JSON: inputs, outputs, lanes, regions, max_items,
 //                                      arena_bytes
 //   read_tensor(id)                    bytes of a tensor after the last call
+//   plan()                             bytes that executor_create takes
 class ExecutorModule final : public tvm::ffi::ModuleObj {
  public:
   static constexpr const char* kKind = "tdse_executor";
@@ -63,6 +64,7 @@ class ExecutorModule final : public tvm::ffi::ModuleObj {
   void TakeTrace(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
   void Describe(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
   void ReadTensor(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
+  void PlanBytes(tvm::ffi::PackedArgs args, tvm::ffi::Any* result);
 
   RegionFactories Factories();
 

@@ -36,6 +36,7 @@ from tdse.measure.records import RecordStore
 from tdse.measure.regions import measure_regions
 from tdse.measure.remote import Boards
 from tdse.measure.timer import LocalTimer, Timer
+from tdse.regionwise import compare_regions
 from tdse.runtime.emulated import Emulated
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.runtime.model import model_by_position
@@ -428,6 +429,15 @@ def _run_litert(
     np.savez(outputs, *results)
 
 
+def _compare_regions(
+    worker: _Worker, *, directory: str, ops: list[list[int]], inputs: str, tensors: str
+) -> list[dict[str, Any]]:
+    """See ``compare_regions``; ``inputs`` is an ``.npz``."""
+    with np.load(inputs) as archive:
+        arrays = [archive[name] for name in archive.files]
+    return compare_regions(worker.graph, directory, ops, arrays, tensors)
+
+
 JOBS: Mapping[str, Callable[..., Any]] = {
     "ask_targets": _ask_targets,
     "survey": _survey,
@@ -440,6 +450,7 @@ JOBS: Mapping[str, Callable[..., Any]] = {
     "emulate_sequential": _emulate_sequential,
     "build_default": _build_default,
     "run_litert": _run_litert,
+    "compare_regions": _compare_regions,
 }
 
 

@@ -70,7 +70,7 @@ def out(
     record_store_of_module: None, tiny_conv_int8: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("report") / "out"
-    tdse.compile(tiny_conv_int8, out=out, budget_s=3, threads=1)
+    tdse.compile(tiny_conv_int8, out=out, budget_s=1, threads=1)
     return out
 
 

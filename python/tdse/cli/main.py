@@ -177,6 +177,11 @@ def _run(arguments: argparse.Namespace) -> None:
 def _bench(arguments: argparse.Namespace) -> None:
     from tdse.runtime.metadata import read_metadata
 
+    if arguments.layers:
+        _layers(arguments)
+        return
+    if arguments.save:
+        raise UsageError("--save belongs to --layers", hint="give both")
     if read_metadata(arguments.out).emulated is not None:
         _bench_emulated(arguments)
         return
@@ -202,6 +207,51 @@ def _bench(arguments: argparse.Namespace) -> None:
         print_json(show.bench_json(result))
     else:
         show.bench(result)
+
+
+def _layers(arguments: argparse.Namespace) -> None:
+    from tdse.cli import show_diff
+    from tdse.divergence import divergence_json, find_divergence
+
+    if arguments.against or arguments.check or arguments.stream:
+        raise UsageError(
+            "--layers compares results and times nothing",
+            hint="leave out --against, --check and --stream",
+        )
+    with progress_bar(quiet=arguments.json) as report:
+        found = find_divergence(
+            arguments.out,
+            model=arguments.model,
+            inputs=arguments.inputs,
+            save=arguments.save,
+            seed=arguments.seed,
+            progress=report,
+        )
+    if arguments.json:
+        print_json(divergence_json(found))
+    else:
+        show_diff.divergence(arguments.out, found)
+
+
+def _diff(arguments: argparse.Namespace) -> None:
+    from tdse.cli import show_diff
+    from tdse.diff import diff, diff_json
+
+    with progress_bar(quiet=arguments.json) as report:
+        found = diff(
+            arguments.one,
+            arguments.two,
+            model=arguments.model,
+            inputs=arguments.inputs,
+            launches=arguments.launches,
+            seconds=arguments.seconds,
+            seed=arguments.seed,
+            progress=report,
+        )
+    if arguments.json:
+        print_json(diff_json(found))
+    else:
+        show_diff.diff(found)
 
 
 def _bench_emulated(arguments: argparse.Namespace) -> None:
@@ -387,7 +437,11 @@ def _parser() -> Parser:
     )
     runs.set_defaults(command=_run)
 
-    timed = commands.add_parser("bench", help="time an artefact and check its results")
+    timed = commands.add_parser(
+        "bench",
+        help="time an artefact and check its results",
+        epilog="example: tdse bench out/ --layers",
+    )
     timed.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
     timed.add_argument("--model", metavar="MODEL.tflite", help="the model it was made of")
     timed.add_argument(
@@ -420,7 +474,35 @@ def _parser() -> Parser:
         action="store_true",
         help="only say whether the artefact still fits this machine; status 1 if it does not",
     )
+    timed.add_argument(
+        "--layers",
+        action="store_true",
+        help="time nothing; hold the result of each region against LiteRT's",
+    )
+    timed.add_argument(
+        "--save", metavar="FILE.npz", help="with --layers: write tensors of regions that differ"
+    )
     timed.set_defaults(command=_bench)
+
+    diffs = commands.add_parser(
+        "diff",
+        help="two artefacts of one model side by side: placement, speed, size, results",
+        epilog="example: tdse diff out/ again/",
+    )
+    diffs.add_argument("one", metavar="OUT1", help="directory that tdsec wrote")
+    diffs.add_argument("two", metavar="OUT2", help="another")
+    diffs.add_argument("--model", metavar="MODEL.tflite", help="the model they were made of")
+    diffs.add_argument(
+        "--inputs", metavar="DATA.npz", help="arrays by input name (default: random)"
+    )
+    diffs.add_argument(
+        "--launches", type=int, default=3, metavar="N", help="processes to time in (default: 3)"
+    )
+    diffs.add_argument(
+        "--seconds", type=float, default=0.5, metavar="S", help="timed in each (default: 0.5)"
+    )
+    diffs.add_argument("--seed", type=int, default=0, metavar="N", help="of random inputs")
+    diffs.set_defaults(command=_diff)
 
     reports = commands.add_parser(
         "report",

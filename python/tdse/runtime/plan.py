@@ -266,3 +266,51 @@ def _ids(ids: Sequence[int]) -> bytes:
 
 def _list(encoded: Sequence[bytes]) -> bytes:
     return _u32(len(encoded)) + b"".join(encoded)
+
+
+@dataclass(frozen=True)
+class PlanBorders:
+    """The inputs and outputs in the bytes of a plan.
+
+    Attributes:
+        inputs: positions of the inputs among the tensors.
+        outputs: likewise.
+        start: where the list of outputs begins in the bytes.
+        end: where it ends.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    start: int
+    end: int
+
+
+def read_borders(plan: bytes) -> PlanBorders:
+    """Find the inputs and outputs of a plan that an executor was made of."""
+    at = len(MAGIC) + 4
+    (n_blobs,) = struct.unpack_from("<I", plan, at)
+    sizes = struct.unpack_from(f"<{n_blobs}Q", plan, at + 4)
+    at += 4 + 8 * n_blobs
+    for size in sizes:
+        at += -at % BLOB_ALIGNMENT + size
+    (n_tensors,) = struct.unpack_from("<I", plan, at)
+    at += 4
+    for _ in range(n_tensors):
+        (length,) = struct.unpack_from("<I", plan, at)
+        at += 4 + length + struct.calcsize("<BBH")
+        (rank,) = struct.unpack_from("<I", plan, at)
+        at += 4 + 8 * rank + 4
+    inputs, start = _read_ids(plan, at)
+    outputs, end = _read_ids(plan, start)
+    return PlanBorders(inputs, outputs, start, end)
+
+
+def with_outputs(plan: bytes, outputs: Sequence[int]) -> bytes:
+    """The same plan with other outputs: what regions make can be looked at."""
+    borders = read_borders(plan)
+    return plan[: borders.start] + _ids(outputs) + plan[borders.end :]
+
+
+def _read_ids(plan: bytes, at: int) -> tuple[tuple[int, ...], int]:
+    (count,) = struct.unpack_from("<I", plan, at)
+    return struct.unpack_from(f"<{count}I", plan, at + 4), at + 4 + 4 * count
