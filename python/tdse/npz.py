@@ -1,16 +1,18 @@
-"""A model's inputs and outputs in ``.npz`` files."""
+"""A model's inputs and outputs in ``.npz``, ``.npy`` and raw files."""
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from tdse.errors import UsageError
-from tdse.runtime.model import Array, Model
+from tdse.runtime.model import Array, Model, TensorInfo
 
 # What numpy raises for a file that is damaged, or is something else.
 _UNREADABLE = (
@@ -65,6 +67,61 @@ def read_inputs(artefact: Model, path: str | os.PathLike[str]) -> list[list[Arra
     if len({len(stack) for stack in stacks}) > 1:
         raise UsageError("the arrays hold different numbers of inputs", where=str(path))
     return [list(case) for case in zip(*stacks, strict=True)]
+
+
+def read_input_files(artefact: Model, given: Sequence[str]) -> list[Array]:
+    """One case, each input in a file of its own.
+
+    Args:
+        artefact: the model.
+        given: ``NAME=FILE`` texts, one for each input; a ``.npy`` of the input's type and shape, or
+            any other file with its bytes, outermost dimension first.
+
+    Raises:
+        UsageError: an input is missing, unknown or given twice, or a file does not fit.
+    """
+    infos = {info.name: info for info in artefact.inputs}
+    names = f"the inputs are {', '.join(infos)}"
+    arrays: dict[str, Array] = {}
+    for text in given:
+        # Names of tensors may hold an equals sign.
+        fitting = [name for name in infos if text.startswith(f"{name}=")]
+        if not fitting:
+            raise UsageError(f"no input is named in {text!r}", hint=f"give NAME=FILE; {names}")
+        name = max(fitting, key=len)
+        if name in arrays:
+            raise UsageError(f"input {name!r} is given twice")
+        arrays[name] = _read_input(infos[name], text[len(name) + 1 :])
+    missing = [name for name in infos if name not in arrays]
+    if missing:
+        raise UsageError(f"input {missing[0]!r} is missing", hint=f"add --input {missing[0]}=FILE")
+    return [arrays[name] for name in infos]
+
+
+def _read_input(info: TensorInfo, path: str) -> Array:
+    try:
+        if not path.endswith(".npy"):
+            data = Path(path).read_bytes()
+            wanted = info.dtype.itemsize * math.prod(info.shape)
+            if len(data) != wanted:
+                raise UsageError(
+                    f"the file has {len(data)} bytes",
+                    where=path,
+                    why=f"input {info.name!r} is {info.dtype} of shape {info.shape}, {wanted}",
+                    hint="give these bytes, or a .npy file",
+                )
+            return np.frombuffer(data, info.dtype).reshape(info.shape)
+        array = np.load(path, allow_pickle=False)
+    except _UNREADABLE as error:
+        raise UsageError("the input cannot be read", where=path, why=str(error)) from None
+    if array.dtype != info.dtype or array.shape != info.shape:
+        raise UsageError(
+            f"input {info.name!r} is given as {array.dtype} of shape {array.shape}",
+            where=path,
+            why=f"the model takes {info.dtype} of shape {info.shape}",
+            hint="convert it",
+        )
+    return np.asarray(array)
 
 
 def write_outputs(path: str | os.PathLike[str], outputs: Mapping[str, Array]) -> None:

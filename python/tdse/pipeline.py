@@ -27,6 +27,7 @@ from tdse.emulation.hardware import (
     on_host,
 )
 from tdse.errors import PlacementError, TargetError, UsageError
+from tdse.graph.labels import read_labels
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.link import find_linker
@@ -392,6 +393,7 @@ def _metadata(
         "searches": [asdict(one) for one in decision.searches] if decision else [],
         "contest": _contest_metadata(decision),
         "op_costs": _op_costs(decision),
+        "labels": {name: list(labels) for name, labels in read_labels(graph).items()},
         "linker": str(find_linker()),
         "licences": _licences_metadata(kinds),
     }

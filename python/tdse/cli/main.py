@@ -55,6 +55,26 @@ def _doctor(arguments: argparse.Namespace) -> None:
         show.findings(findings)
 
 
+def _cache(arguments: argparse.Namespace) -> None:
+    from tdse.cache import clear_cache, list_cache
+    from tdse.cli import show
+
+    if arguments.what == "list":
+        found = list_cache()
+        if arguments.json:
+            print_json(show.cache_json(found))
+        else:
+            show.cache(found)
+        return
+    with progress_bar(quiet=arguments.json) as report:
+        removed = clear_cache(report)
+    size_bytes = sum(size for _, size in removed)
+    if arguments.json:
+        print_json({"removed": [name for name, _ in removed], "size_bytes": size_bytes})
+    else:
+        say(f"{len(removed)} files are removed, {size_bytes / 1e6:.2f} MB")
+
+
 def _profile(arguments: argparse.Namespace) -> None:
     from tdse.cli import show
 
@@ -137,13 +157,18 @@ def _run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from tdse.cli import show
-    from tdse.npz import read_inputs, write_outputs
+    from tdse.npz import read_input_files, read_inputs, write_outputs
     from tdse.runtime.model import load
     from tdse.runtime.trace import write_trace
     from tdse.timeline import predicted_runs
 
     model = load(arguments.out, public_key=arguments.public_key)
-    if arguments.inputs:
+    if arguments.inputs and arguments.files:
+        raise UsageError("--inputs and --input both bring inputs", hint="give one of them")
+    if arguments.files:
+        cases = [read_input_files(model, arguments.files)]
+        source = ", ".join(arguments.files)
+    elif arguments.inputs:
         cases = read_inputs(model, arguments.inputs)
         source = arguments.inputs
     else:
@@ -171,6 +196,7 @@ def _run(arguments: argparse.Namespace) -> None:
         trace=arguments.trace,
         as_json=arguments.json,
         emulated=model.metadata.get("emulated"),
+        labels=model.metadata.get("labels", {}),
     )
 
 
@@ -370,7 +396,9 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
-    devices = commands.add_parser("devices", help="what models can be placed on here")
+    devices = commands.add_parser(
+        "devices", help="what models can be placed on here", epilog="example: tdse devices"
+    )
     devices.add_argument(
         "--platform", default="host", metavar="host|PRESET|FILE.toml", help="default: this machine"
     )
@@ -383,8 +411,18 @@ def _parser() -> Parser:
     )
     doctors.set_defaults(command=_doctor)
 
+    caches = commands.add_parser(
+        "cache",
+        help="list or remove what was measured and learnt on this machine",
+        epilog="example: tdse cache list",
+    )
+    caches.add_argument("what", choices=("list", "clear"), help="clear removes all of it")
+    caches.set_defaults(command=_cache)
+
     profiles = commands.add_parser(
-        "profile", help="measure operators that no model brought; carry records between machines"
+        "profile",
+        help="measure operators that no model brought; carry records between machines",
+        epilog="example: tdse profile --budget 120",
     )
     profiles.add_argument(
         "--budget",
@@ -420,9 +458,20 @@ def _parser() -> Parser:
     )
     profiles.set_defaults(command=_profile)
 
-    runs = commands.add_parser("run", help="run an artefact on its inputs")
+    runs = commands.add_parser(
+        "run",
+        help="run an artefact on its inputs",
+        epilog="example: tdse run out/ --save outputs.npz",
+    )
     runs.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
     runs.add_argument("--inputs", metavar="DATA.npz", help="arrays by input name (default: random)")
+    runs.add_argument(
+        "--input",
+        dest="files",
+        action="append",
+        metavar="NAME=FILE",
+        help="one input from a .npy file, or from its raw bytes; once for each input",
+    )
     runs.add_argument("--save", metavar="FILE.npz", help="write the outputs there")
     runs.add_argument("--seed", type=int, default=0, metavar="N", help="of random inputs")
     runs.add_argument(
@@ -517,7 +566,11 @@ def _parser() -> Parser:
     reports.add_argument("--seed", type=int, default=0, metavar="N", help="of random inputs")
     reports.set_defaults(command=_report)
 
-    predicts = commands.add_parser("predict", help="predict a model, without building it")
+    predicts = commands.add_parser(
+        "predict",
+        help="predict a model, without building it",
+        epilog="example: tdse predict model.tflite",
+    )
     predicts.add_argument("model", metavar="MODEL.tflite", help="the model")
     predicts.add_argument(
         "--platform",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rich.table import Table
 
 from tdse.bench import Report, Row
+from tdse.cache import Cache
 from tdse.candidates import Searched
 from tdse.cli.common import console, print_json, say
 from tdse.contest import Contest, is_streamed
@@ -28,6 +29,7 @@ from tdse.search.placement import Placement
 
 # A table of regions longer than this shows the slowest ones.
 _MOST_REGIONS = 12
+_MOST_CLASSES = 5
 # A table of operator kinds longer than this shows those that take LiteRT longest.
 _MOST_KINDS = 12
 
@@ -71,6 +73,30 @@ def findings(found: Sequence[Finding]) -> None:
             say(f"         {finding.advice}")
 
 
+def cache(found: Cache) -> None:
+    """Print what the cache holds."""
+    say(f"{found.directory}: {len(found.files)} files, {found.size_bytes / 1e6:.2f} MB")
+    for name, size in found.files:
+        say(f"  {name}: {size / 1e6:.2f} MB")
+    for machine in found.machines:
+        conditions = machine.conditions
+        versions = ", ".join(f"{name} {version}" for name, version in conditions.versions)
+        say(f"{machine.records} records of {conditions.cpu} ({conditions.cores} cores; {versions})")
+
+
+def cache_json(found: Cache) -> dict[str, Any]:
+    """The same as plain values."""
+    return {
+        "directory": str(found.directory),
+        "files": dict(found.files),
+        "size_bytes": found.size_bytes,
+        "machines": [
+            {"cpu": m.conditions.cpu, "cores": m.conditions.cores, "records": m.records}
+            for m in found.machines
+        ],
+    }
+
+
 def profile(measured: Profile | None, exported: Exchange | None, imported: Exchange | None) -> None:
     """Print what was measured, written and taken; None for what was not asked for."""
     if measured is not None:
@@ -110,9 +136,13 @@ def outputs(
     trace: str | None,
     as_json: bool,
     emulated: Mapping[str, Any] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Print the shape and range of each output, and of an emulated board how they came about."""
-    rows = [
+    """Print the shape and range of each output, and of an emulated board how they came about.
+
+    Of an output with ``labels``, the largest classes are named, if there is one result.
+    """
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "shape": list(value.shape),
@@ -123,6 +153,8 @@ def outputs(
         }
         for name, value in values.items()
     ]
+    for row, value in zip(rows, values.values(), strict=True):
+        row["classes"] = _classes(value, (labels or {}).get(str(row["name"]), ()))
     if as_json:
         board = {} if emulated is None else {"emulated": Emulated.model_validate(emulated).label}
         print_json({**board, "inputs": source, "saved": saved, "trace": trace, "outputs": rows})
@@ -135,10 +167,21 @@ def outputs(
             f"{row['name']}: {row['dtype']}{row['shape']}, from {row['min']} to {row['max']}, "
             f"largest at {row['argmax']}"
         )
+        for label, score in row["classes"]:
+            say(f"    {score:g}  {label}")
     if saved:
         say(f"outputs are in {saved}")
     if trace:
         say(f"the trace is in {trace}")
+
+
+def _classes(value: npt.NDArray[Any], labels: Sequence[str]) -> list[tuple[str, float]]:
+    """The largest elements by label; none where there are no labels or several results."""
+    flat = value.reshape(-1)
+    if not labels or len(labels) != len(flat):
+        return []
+    best = np.argsort(-flat.astype(np.float64), kind="stable")[:_MOST_CLASSES].tolist()
+    return [(labels[i], float(flat[i])) for i in best]
 
 
 def compiled(result: CompileResult) -> None:

@@ -175,6 +175,7 @@ class Metadata(Record):
         schema_: the format and its version, ``schema`` in the file.
         tdse: version that wrote it.
         made_at: date and time, ISO 8601.
+        labels: names of classes, by output, where the model brings them.
         objective: what was made small; null where the placement was given.
         op_costs: what the placement was chosen from; null where it was given, and of a model that
             is placed whole.
@@ -210,6 +211,7 @@ class Metadata(Record):
     searches: tuple[Search, ...]
     contest: tuple[ContestRow, ...]
     op_costs: OpCosts | None = None
+    labels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     linker: str
     licences: tuple[Licence, ...]
     emulated: Emulated | None = None
