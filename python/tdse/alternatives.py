@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tdse.cost.table import MODELLED, NOT_LEGAL, CostTable
-from tdse.emulation.costs import emulated_problem, refusal, unit_of
+from tdse.emulation.costs import refusal, unit_of
 from tdse.graph.model import Graph
 from tdse.legality import Legality
 from tdse.platform import Platform
+from tdse.search import Problem
 
 # A thousandth of a microsecond is far below what can be measured, and makes the file small.
 _DIGITS = 3
@@ -35,9 +36,8 @@ def table_alternatives(table: CostTable, legality: Legality) -> dict[str, Any]:
     }
 
 
-def emulated_alternatives(graph: Graph, board: Platform) -> dict[str, Any]:
+def emulated_alternatives(graph: Graph, board: Platform, problem: Problem) -> dict[str, Any]:
     """The same of an emulated board, whose times are all modelled."""
-    problem = emulated_problem(graph, board, {})
     units = {device.name: unit_of(device) for device in board.devices}
     cost_us = problem.cost_us.tolist()
     refused = (

@@ -201,7 +201,7 @@ def compile(
         fields = _metadata(graph, model, options, chosen, decision, gap, kinds)
         if emulation is not None:
             fields |= _emulated_metadata(emulation, objective)
-            fields["op_costs"] = emulated_alternatives(graph, board)
+            fields["op_costs"] = emulated_alternatives(graph, board, emulation.problem)
         if edgetpu is not None:
             fields |= {
                 "objective": objective,

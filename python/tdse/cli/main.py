@@ -587,7 +587,9 @@ def _parser() -> Parser:
     predicts.set_defaults(command=_predict)
 
     explores = commands.add_parser(
-        "explore", help="map models onto an accelerator that is only described, or sizes of it"
+        "explore",
+        help="map models onto an accelerator that is only described, or sizes of it",
+        epilog="example: tdse explore model.tflite --arch accelerator.toml",
     )
     explores.add_argument(
         "models", nargs="*", metavar="MODEL", help=".tflite files, or dMazeRunner's .json of layers"

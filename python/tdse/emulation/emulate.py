@@ -39,11 +39,13 @@ class Emulation:
         emulated: its steps, their modelled times, and how their results come about.
         placement: which operator runs where.
         searches: how each search ended.
+        problem: what operators take on each device, of which the placement was chosen.
     """
 
     emulated: Emulated
     placement: Placement
     searches: tuple[Searched, ...]
+    problem: Problem
 
 
 def emulate(
@@ -95,13 +97,15 @@ def emulate(
     by_compiler = compiler_way(graph, board, chosen)
     if objective == "throughput":
         made = [
-            _emulated(graph, board, way, mode, copies=copies)
+            (_emulated(graph, board, way, mode, copies=copies), way)
             for way in ways
             for copies in ((False,) if graph.why_stateful else (False, True))
         ]
-        least_us = min(one.predicted_period_us for one in made)
-        tied = [one for one in made if one.predicted_period_us <= _TIED * least_us]
-        emulated = min(tied, key=lambda one: (len(one.steps), one.predicted_period_us))
+        least_us = min(one.predicted_period_us for one, _ in made)
+        tied = [pair for pair in made if pair[0].predicted_period_us <= _TIED * least_us]
+        emulated, best = min(
+            tied, key=lambda pair: (len(pair[0].steps), pair[0].predicted_period_us)
+        )
     else:
         if objective == "latency" and by_compiler is not None:
             ways.append(by_compiler)
@@ -114,6 +118,7 @@ def emulate(
         emulated,
         _placement(graph, board, emulated, seed),
         tuple(Searched.of(found, 1) for found in founds),
+        best.problem,
     )
 
 
@@ -138,7 +143,7 @@ def emulate_given(
     outcome, copies = given_outcome(graph, board, problem, placement, _targets(board))
     way = Way(problem, outcome, first_run_us(graph, board, device))
     emulated = _emulated(graph, board, way, mode, copies=copies)
-    return Emulation(emulated, _placement(graph, board, emulated, seed), ())
+    return Emulation(emulated, _placement(graph, board, emulated, seed), (), problem)
 
 
 def _worth(way: Way, goal: Objective) -> float:

@@ -84,7 +84,7 @@ def _summary(facts: Facts) -> str:
     rows.append(
         (
             "largest difference of a region from LiteRT (measured)",
-            str(Difference(gap.steps, gap.relative)),
+            "not checked" if gap is None else str(Difference(gap.steps, gap.relative)),
         )
     )
     rows += [(name, f"{size / 1e6:.2f} MB") for name, size in facts.files]
