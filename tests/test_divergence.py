@@ -122,7 +122,7 @@ def test_refusals(
     assert tdse_command.main(["bench", str(sound), "--save", "x.npz"]) == 2
     replayed = tmp_path / "replayed"
     model = model_path("tiny_conv_int8")
-    tdse.compile(model, out=replayed, platform="rpi4-coral", emulate="timing", budget_s=2)
+    tdse.compile(model, out=replayed, platform="rpi4-coral-usb3", emulate="timing", budget_s=2)
     with pytest.raises(UsageError, match="replays recorded results"):
         find_divergence(replayed)
 

@@ -120,12 +120,14 @@ def test_an_emulated_board_says_so_and_has_the_alternatives(
     tiny_conv_int8: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    tdse.compile(tiny_conv_int8, out=out, platform="rpi4-coral", emulate="correctness", budget_s=2)
+    tdse.compile(
+        tiny_conv_int8, out=out, platform="rpi4-coral-usb3", emulate="correctness", budget_s=2
+    )
     assert tdse_command.main(["report", str(out)]) == 0
     text = (out / "report.html").read_text(encoding="utf-8")
-    assert "emulated: rpi4-coral, correctness" in text
+    assert "emulated: rpi4-coral-usb3, correctness" in text
     operators = next(t for t in _Page(text).tables if t[0][0] == "operator")
-    assert {"on cpu x1", "on edgetpu x1"} & set(operators[0])
+    assert {"on cpu x1", "on edgetpu x1", "on tpu x1"} & set(operators[0])
     assert "modelled" in operators[1][3]
 
 
