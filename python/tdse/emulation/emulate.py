@@ -20,6 +20,7 @@ from tdse.goals import PARETO, goals_of
 from tdse.graph.model import Graph
 from tdse.platform.model import Platform
 from tdse.runtime.emulated import MODES, Emulated, Mode
+from tdse.search import Problem
 from tdse.search.objectives import Objective, uses_energy, value
 from tdse.search.placement import PlacedOp, PlacedRegion, Placement, parse_pins
 
