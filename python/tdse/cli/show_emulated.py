@@ -21,7 +21,7 @@ _HOW = {
 
 def compiled(result: CompileResult, emulation: Emulation) -> None:
     """Print what was placed where, and what that is modelled to take."""
-    out, emulated, search = console(), emulation.emulated, emulation.searches[0]
+    out, emulated = console(), emulation.emulated
     out.print(f"{emulated.label}; {_HOW[emulated.mode]}")
     table = Table(title=f"What {emulated.board} is modelled to do in one run (emulated)")
     for name in ("", "operators", "regions or transfers", "lanes", "modelled ms"):
@@ -37,8 +37,10 @@ def compiled(result: CompileResult, emulation: Emulation) -> None:
             _ms(sum(step.modelled_us for step in steps)),
         )
     out.print(table)
-    gap = "no bound" if search.gap is None else f"within {100 * search.gap:.1f} % of the bound"
-    out.print(f"search: {gap}, within the model; {search.ended}")
+    # A placement that is given is not searched for.
+    for search in emulation.searches[:1]:
+        gap = "no bound" if search.gap is None else f"within {100 * search.gap:.1f} % of the bound"
+        out.print(f"search: {gap}, within the model; {search.ended}")
     energy = "" if emulated.predicted_mj is None else f", {emulated.predicted_mj:.3g} mJ"
     out.print(
         f"predicted (emulated): run {_ms(emulated.predicted_us)} ms{energy}, one step after "

@@ -109,8 +109,9 @@ def conv_kernel(
 
         def stored(total: Any, at: Any) -> Any:
             if is_float:
-                limited = T.min(total, T.Broadcast(high, how.lanes))
-                return T.max(limited, T.Broadcast(low, how.lanes))
+                # The sum comes second: of a comparison with NaN, that is what is taken.
+                limited = T.min(T.Broadcast(high, how.lanes), total)
+                return T.max(T.Broadcast(low, how.lanes), limited)
             scale = factors[T.Ramp(at, 1, how.lanes)]
             return requantized(total, scale, (low, high, zero_out), how.lanes, shape.dtype)
 

@@ -137,7 +137,8 @@ def _tile(
     for p, of_pixel in enumerate(sums):
         at = (row * shape.output[1] + column + p) * c
         for start, total in zip(starts, of_pixel, strict=True):
-            limited = T.max(T.min(total[whole], T.Broadcast(high, lanes)), T.Broadcast(low, lanes))
+            # The sum comes second: of a comparison with NaN, that is what is taken.
+            limited = T.max(T.Broadcast(low, lanes), T.min(T.Broadcast(high, lanes), total[whole]))
             T.buffer_store(result, limited, [T.Ramp(at + start, 1, lanes)])
 
 
