@@ -40,7 +40,7 @@ def test_what_is_written_is_the_graph_with_its_measured_times(
         (row[graph.producer[t]], sizes[t]) for t in graph.outputs
     )
     assert real.parameter_bytes == [graph.ops[op].parameter_bytes for op in graph.placed_ops]
-    assert real.variants == ("litert x1", "litert x2", "llvm x1")
+    assert real.variants == ("litert x1", "litert x2", "llvm x1", "llvm x2")
     assert (real.cost_us > 0).all() and np.isfinite(real.cost_us[:, 0]).all()
 
 
