@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tdse
 from modelkit import NetworkBuilder
 from placed import compile_on
 from tdse.cli import main as tdse_command
 from tdse.errors import ArtefactError
 from tdse.fit import check_fit
+from tdse.graph.reader import read_tflite
+from tdse.graph.regions import Region
 from tdse.runtime.artefact import METADATA, write_json
 from tdse.runtime.metadata import sealed
+from tdse.search.placement import make_placement
 
 ModelPath = Callable[[str], Path]
 
@@ -32,14 +36,19 @@ def fitting(model_path: ModelPath, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wide convolution on plain kernels of TVM, which takes many times as long as on LiteRT."""
+    """Forty operators, each launched by itself: most of the time is launches."""
     directory = tmp_path_factory.mktemp("slow")
     network = NetworkBuilder(seed=4)
-    samples = np.random.default_rng(4).normal(size=(2, 28, 28, 64)).astype(np.float32)
-    x = network.input("image", samples)
-    model = directory / "wide.tflite"
-    model.write_bytes(network.float32({"y": network.conv2d(x, 64, 3)}, "wide"))
-    return compile_on("llvm", model, directory / "out")
+    x = network.input("image", np.random.default_rng(4).normal(size=(2, 4, 4, 8)).astype("float32"))
+    for _ in range(40):
+        x = network.hard_swish(x)
+    model = directory / "long.tflite"
+    model.write_bytes(network.float32({"y": x}, "long"))
+    graph = read_tflite(model)
+    regions = [Region(i, "litert", (op,)) for i, op in enumerate(graph.placed_ops)]
+    placement = make_placement(graph, regions, 1, None, 0)
+    tdse.compile(model, out=directory / "out", placement=placement)
+    return directory / "out"
 
 
 def _with_conditions(directory: Path, copy: Path, **values: Any) -> Path:
