@@ -24,6 +24,13 @@ else:
     time.sleep(60)
 """
 
+_FAULT = """
+import os, signal
+from tdse.worker import end_at_faults
+end_at_faults()
+os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
 
 def test_the_last_line_is_the_answer() -> None:
     found = run_worker("json.tool", "--compact", doing="it", limit_s=60.0, given='{"a": [1, 2]}')
@@ -73,3 +80,8 @@ def _runs(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_fault_ends_a_process_at_once_and_prints_nothing() -> None:
+    ended = subprocess.run([sys.executable, "-c", _FAULT], capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGSEGV, b"")

@@ -44,12 +44,13 @@ from tdse.search.placement import load_placement
 from tdse.targets import target_threads
 from tdse.targets.litert import demand_as_said, demand_runs
 from tdse.verify import Verified, check_against_litert, verified_regions
-from tdse.worker import end_with_parent
+from tdse.worker import end_at_faults, end_with_parent
 
 
 def main() -> None:
     """Entry point of ``python -m tdse.child_worker``."""
     end_with_parent()
+    end_at_faults()
     # What libraries print must not get between the lines.
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

@@ -25,7 +25,7 @@ from tdse.measure.timer import LocalTimer, Timed
 from tdse.platform.discover import discover_host
 from tdse.runtime import native
 from tdse.runtime.model import model_by_position
-from tdse.worker import end_with_parent
+from tdse.worker import end_at_faults, end_with_parent
 
 # One operator is timed within this, in seconds, also on a slow board, or it is taken for hung.
 LIMIT_S = 60.0
@@ -147,6 +147,7 @@ def _crash(status: int | None) -> TdseError:
 def _serve(connection: Connection, parents: Connection) -> None:
     """Answer requests as long as there are any."""
     end_with_parent()
+    end_at_faults()
     parents.close()
     timer = None
     with contextlib.suppress(EOFError):

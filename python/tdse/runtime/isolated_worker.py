@@ -16,10 +16,12 @@ import numpy as np
 from tdse.errors import TdseError
 from tdse.runtime import native
 from tdse.runtime.isolated import SharedArrays
+from tdse.worker import end_at_faults
 
 
 def main() -> None:
     """Entry point of ``python -m tdse.runtime.isolated_worker CONNECTION MEMORY MODULE``."""
+    end_at_faults()
     connection = socket.socket(fileno=int(sys.argv[1]))
     try:
         executor = native.load_executor(sys.argv[3])
