@@ -13,6 +13,7 @@ from test_architecture import TEXT
 
 from tdse.dataflow.explore import Exploration, explore
 from tdse.dataflow.network import map_network
+from tdse.dataflow.plot import plot
 from tdse.errors import UsageError
 
 LAYERS = resnet18()[6:8]
@@ -99,12 +100,22 @@ def test_processes_find_the_same() -> None:
 
 def test_a_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from tdse.dataflow.plot import plot
-
     plot(_explore(), tmp_path / "front.svg", "two layers")
     assert "two layers" in (tmp_path / "front.svg").read_text()
     with pytest.raises(UsageError, match="cannot write the picture"):
-        plot(_explore(), tmp_path / "front.nonsense", "two layers")
+        plot(_explore(), tmp_path / "none" / "front.svg", "two layers")
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(
+    tmp_path: Path, branches: Path
+) -> None:
+    (tmp_path / "a.toml").write_text(TEXT)
+    out = tmp_path / "points.jsonl"
+    explored = ("--arch", tmp_path / "a.toml", "--vary", "pes=64..128", "--out", out, branches)
+    done = _run(*explored, "--plot", tmp_path / "front.nonsense")
+    assert done.returncode == 2
+    assert "a picture's format is not known" in done.stderr or "matplotlib" in done.stderr
+    assert not out.exists()
 
 
 def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from tdse.dataflow.from_graph import layers_of
 from tdse.dataflow.layer import Layer
 from tdse.dataflow.model_json import read_model_json
 from tdse.dataflow.network import NetworkResult, map_network
-from tdse.dataflow.plot import plot
+from tdse.dataflow.plot import check_plot, plot
 from tdse.dataflow.vary import parse_varied
 from tdse.errors import ModelError, UsageError
 from tdse.graph import read_tflite
@@ -33,6 +33,8 @@ def command(arguments: argparse.Namespace) -> None:
     if varied:
         if arguments.mappings:
             raise UsageError("--mappings is for one size", hint="leave out --vary or --mappings")
+        if arguments.plot:
+            check_plot(arguments.plot)
         with progress_bar(quiet=arguments.json) as report:
             found = explore(
                 layers,
@@ -47,7 +49,7 @@ def command(arguments: argparse.Namespace) -> None:
                 progress=lambda done, total: report("explore", done, total, ""),
             )
         if arguments.plot:
-            plot(found, arguments.plot, f"{', '.join(Path(m).stem for m in models)}")
+            plot(found, arguments.plot, ", ".join(Path(model).stem for model in models))
         if arguments.json:
             print_json(asdict(found))
         else:

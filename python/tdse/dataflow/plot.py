@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from tdse.dataflow.explore import Exploration, Point
 from tdse.errors import UsageError
 
 _MOST_LABELS = 12
+
+
+def check_plot(path: str | os.PathLike[str]) -> None:
+    """See before an exploration that its picture can be drawn.
+
+    Raises:
+        UsageError: matplotlib is not installed, or does not know the format.
+    """
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError as error:
+        raise UsageError(
+            "matplotlib is not installed", where=f"--plot {path}", hint="pip install tdse[plot]"
+        ) from error
+    known = FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix.removeprefix(".").lower() not in known:
+        raise UsageError(
+            "a picture's format is not known",
+            where=f"--plot {path}",
+            hint=f"end its name with one of {', '.join(f'.{suffix}' for suffix in sorted(known))}",
+        )
 
 
 def plot(exploration: Exploration, path: str | os.PathLike[str], title: str) -> None:
@@ -19,14 +41,10 @@ def plot(exploration: Exploration, path: str | os.PathLike[str], title: str) -> 
         title: of the picture.
 
     Raises:
-        UsageError: matplotlib is not installed, does not know the format, or cannot write.
+        UsageError: nothing is to be seen on it, or it cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "matplotlib is not installed", where=f"--plot {path}", hint="pip install tdse[plot]"
-        ) from error
+    from matplotlib.figure import Figure
+
     valid = [point for point in exploration.points if point.latency_us is not None]
     if not valid:
         raise UsageError("there is nothing to plot", where=f"--plot {path}", why="no mapping fits")
@@ -77,7 +95,7 @@ def plot(exploration: Exploration, path: str | os.PathLike[str], title: str) -> 
     bar.ax.yaxis.set_minor_formatter("{x:g}")
     try:
         figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UsageError("cannot write the picture", where=str(path), why=str(error)) from error
 
 
