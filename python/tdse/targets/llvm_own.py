@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tdse.graph.model import Graph, Op
+from tdse.graph.unpack import constant_bytes
 
 from .llvm_arithmetic import integer_arithmetic
+from .llvm_binary import binary_arguments, binary_kernel, binary_of
 from .llvm_concat import concat_axis, concat_kernel
 from .llvm_conv import conv_arguments, conv_arithmetic, conv_of
 from .llvm_conv_kernel import choose_tiles, conv_kernel
 from .llvm_depthwise import depthwise_arguments, depthwise_kernel, depthwise_of
 from .llvm_depthwise_float import float_depthwise_arguments, float_depthwise_kernel
 from .llvm_isa import Isa
-from .llvm_lower import Constant, KernelCall
+from .llvm_lower import Argument, Constant, KernelCall
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
 from .llvm_softmax import softmax_kernel, softmax_shape
-from .llvm_table import known_table, table_argument, table_kernel
+from .llvm_table import known_table, table_argument, table_input, table_kernel
 
 
 def own_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
@@ -26,7 +30,7 @@ def own_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     """
     if not graph.data:
         return None
-    for make in (_table_call, _conv_call, _depthwise_call, _pool_call, _concat_call, _softmax_call):
+    for make in _MAKERS:
         call = make(graph, op, isa, threads)
         if call is not None:
             return call
@@ -34,10 +38,10 @@ def own_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
 
 
 def _table_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
-    table = known_table(graph, op)
-    if table is None:
+    source, table = table_input(graph, op), known_table(graph, op)
+    if source is None or table is None:
         return None
-    given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    given, result = graph.tensors[source], graph.tensors[op.outputs[0]]
     function = table_kernel(given.shape, given.dtype, result.dtype, isa)
     constant = Constant(table_argument(table, isa))
     return KernelCall(function, (given.index, constant, result.index))
@@ -77,6 +81,23 @@ def _pool_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | Non
     return KernelCall(pool_kernel(shape), (op.inputs[0], *constants, op.outputs[0]))
 
 
+def _binary_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+    shape = binary_of(graph, op)
+    if shape is None:
+        return None
+    constants = map(Constant, binary_arguments(graph, op, shape))
+    operands = (_operand(graph, t) for t in op.inputs)
+    return KernelCall(binary_kernel(shape), (*operands, *constants, op.outputs[0]))
+
+
+def _operand(graph: Graph, tensor: int) -> Argument:
+    """A tensor of the graph, or its value where that is in the file."""
+    known = graph.tensors[tensor]
+    if not known.is_constant:
+        return tensor
+    return Constant(np.frombuffer(constant_bytes(graph, tensor), known.dtype).reshape(known.shape))
+
+
 def _concat_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     axis = concat_axis(graph, op)
     if axis is None:
@@ -91,3 +112,14 @@ def _softmax_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | 
     if shape is None:
         return None
     return KernelCall(softmax_kernel(shape, isa), (op.inputs[0], op.outputs[0]))
+
+
+_MAKERS = (
+    _table_call,
+    _conv_call,
+    _depthwise_call,
+    _pool_call,
+    _binary_call,
+    _concat_call,
+    _softmax_call,
+)

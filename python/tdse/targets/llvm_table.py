@@ -1,7 +1,8 @@
 """Elementwise operators on 8-bit tensors as look-ups in a table of 256 bytes.
 
-The table holds what LiteRT itself makes of each of the 256 values, so the result is exact, also
-for operators that TVM cannot import.
+So are operators on two tensors of which one is a single constant. The table holds what LiteRT
+itself makes of each of the 256 values, so the result is exact, also for operators that TVM cannot
+import.
 """
 
 # TVM's script notation has calls where annotations have types.
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import tvm
 from tvm.script import tirx as T
 
-from tdse.graph.model import Graph, Op
+from tdse.graph.model import Graph, Op, Tensor
 from tdse.graph.slice import slice_model
 from tdse.runtime.litert import invoke, make_interpreter
 
@@ -55,16 +56,29 @@ _ELEMENTWISE = frozenset(
         "tanh",
     }
 )
+
+# Kinds that join each element with the same number, where one operand is just that.
+_WITH_A_NUMBER = frozenset({"add", "div", "maximum", "minimum", "mul", "squared_difference", "sub"})
+
 _BYTES = ("int8", "uint8")
 
 
-def _is_table_op(graph: Graph, op: Op) -> bool:
-    """Whether an operator maps each byte of its one input to a byte of its one output."""
-    if op.kind not in _ELEMENTWISE or op.is_custom:
-        return False
-    if len(op.inputs) != 1 or len(op.outputs) != 1 or op.inputs[0] < 0:
-        return False
-    given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+def table_input(graph: Graph, op: Op) -> int | None:
+    """The tensor that an operator takes byte by byte; None if a table cannot replace it."""
+    if op.is_custom or len(op.outputs) != 1 or not graph.data:
+        return None
+    given = [t for t in op.inputs if t < 0 or not _is_number(graph.tensors[t])]
+    kinds = _ELEMENTWISE if len(op.inputs) == 1 else _WITH_A_NUMBER
+    if op.kind not in kinds or len(given) != 1 or given[0] < 0:
+        return None
+    return given[0] if _maps_bytes(graph.tensors[given[0]], graph.tensors[op.outputs[0]]) else None
+
+
+def _is_number(tensor: Tensor) -> bool:
+    return tensor.is_constant and math.prod(tensor.shape) == 1
+
+
+def _maps_bytes(given: Tensor, result: Tensor) -> bool:
     return (
         given.dtype in _BYTES
         and result.dtype in _BYTES
@@ -85,9 +99,10 @@ def table_values(graph: Graph, op_index: int) -> npt.NDArray[Any] | None:
         RuntimeError, ValueError: LiteRT cannot run the operator.
     """
     op = graph.ops[op_index]
-    if not graph.data or not _is_table_op(graph, op):
+    source = table_input(graph, op)
+    if source is None:
         return None
-    given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    given, result = graph.tensors[source], graph.tensors[op.outputs[0]]
     interpreter = make_interpreter(slice_model(graph, [op_index]).data)
     size = math.prod(given.shape)
     table = np.empty(ENTRIES, result.dtype)
