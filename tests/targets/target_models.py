@@ -220,6 +220,19 @@ def random_values(graph: Graph) -> list[Value]:
     return values
 
 
+def innermost_loops(script: str) -> list[str]:
+    """The bodies of a kernel's loops that have no loops inside, as TVM prints them."""
+    lines = script.splitlines()
+    depth = [len(line) - len(line.lstrip()) for line in lines]
+    found = []
+    for i in (i for i, line in enumerate(lines) if line.lstrip().startswith("for ")):
+        end = next((k for k in range(i + 1, len(lines)) if depth[k] <= depth[i]), len(lines))
+        body = lines[i + 1 : end]
+        if not any(line.lstrip().startswith("for ") for line in body):
+            found.append("\n".join(body))
+    return found
+
+
 def _windows(size: int, window: int, stride: int, padding: str) -> int:
     return -(-(size if padding == "same" else size - window + 1) // stride)
 

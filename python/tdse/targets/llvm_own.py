@@ -16,6 +16,7 @@ from .llvm_depthwise import depthwise_arguments, depthwise_kernel, depthwise_of
 from .llvm_depthwise_float import float_depthwise_arguments, float_depthwise_kernel
 from .llvm_isa import Isa
 from .llvm_lower import Argument, Constant, KernelCall
+from .llvm_mean import mean_arguments, mean_kernel, mean_of
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
 from .llvm_softmax import softmax_kernel, softmax_shape
 from .llvm_table import known_table, table_argument, table_input, table_kernel
@@ -98,6 +99,14 @@ def _operand(graph: Graph, tensor: int) -> Argument:
     return Constant(np.frombuffer(constant_bytes(graph, tensor), known.dtype).reshape(known.shape))
 
 
+def _mean_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+    shape = mean_of(graph, op)
+    if shape is None:
+        return None
+    constants = map(Constant, mean_arguments(graph, op, shape))
+    return KernelCall(mean_kernel(shape), (op.inputs[0], *constants, op.outputs[0]))
+
+
 def _concat_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
     axis = concat_axis(graph, op)
     if axis is None:
@@ -120,6 +129,7 @@ _MAKERS = (
     _depthwise_call,
     _pool_call,
     _binary_call,
+    _mean_call,
     _concat_call,
     _softmax_call,
 )
