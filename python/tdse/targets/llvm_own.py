@@ -19,6 +19,7 @@ from .llvm_lower import Argument, Constant, KernelCall
 from .llvm_mean import mean_arguments, mean_kernel, mean_of
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
 from .llvm_softmax import softmax_kernel, softmax_shape
+from .llvm_softmax_bytes import byte_softmax_arguments, byte_softmax_kernel, byte_softmax_shape
 from .llvm_table import known_table, table_argument, table_input, table_kernel
 
 
@@ -123,6 +124,15 @@ def _softmax_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | 
     return KernelCall(softmax_kernel(shape, isa), (op.inputs[0], op.outputs[0]))
 
 
+def _byte_softmax_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+    shape = byte_softmax_shape(graph, op)
+    if shape is None:
+        return None
+    function = byte_softmax_kernel(shape, graph.tensors[op.inputs[0]].dtype)
+    constants = map(Constant, byte_softmax_arguments(graph, op))
+    return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
+
+
 _MAKERS = (
     _table_call,
     _conv_call,
@@ -132,4 +142,5 @@ _MAKERS = (
     _mean_call,
     _concat_call,
     _softmax_call,
+    _byte_softmax_call,
 )
