@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from target_models import RANDOM, Value, byte_tensor, innermost_loops, one_op, random_values, run_on
+from target_models import (
+    RANDOM,
+    Value,
+    byte_tensor,
+    innermost_loops,
+    one_op,
+    pool,
+    random_values,
+    run_on,
+)
 
 from litert_reference import run_litert
 from modelkit import Tensor
@@ -86,6 +95,14 @@ def test_sums_leave_sixteen_bits(value: int) -> None:
     dtype = "int8" if value in (-128, 127) else "uint8"
     graph = mean((1, 40, 40, 16), (1, 2), dtype=dtype)
     assert_exact(graph, [np.full((1, 40, 40, 16), value, dtype)])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("size", [(7, 7, 40), (64, 63, 5), (3, 2, 1)])
+def test_pooling_over_the_image(size: tuple[int, int, int], dtype: str) -> None:
+    graph = pool("AVERAGE_POOL_2D", size, size[:2], 1, "valid", dtype)
+    for _ in range(3):
+        assert_exact(graph, random_values(graph))
 
 
 @pytest.mark.parametrize("cpu", ["haswell", "x86-64"])

@@ -1,4 +1,4 @@
-"""Means of 8-bit tensors, rounded as LiteRT's XNNPACK does it.
+"""Means of 8-bit tensors, and averages over whole images, rounded as LiteRT does it.
 
 Stored bytes are summed as they are, in 16 bits as long as these hold, and then in 32; what zero
 points make of the sum is one number for all outputs::
@@ -6,7 +6,8 @@ points make of the sum is one number for all outputs::
     before:  for o, r, i: s[o, i] += dequantized(x[o, r, i]);  for o, i: y[o, i] = quantized(s / n)
     after:   for o, r, i: s[o, i] += x[o, r, i];  for o, i: y[o, i] = int8(round(s * factor + bias))
 
-Factor and bias are in float32, and so is the one multiplication for each output.
+Factor and bias are in float32, and so is the one multiplication for each output, because LiteRT's
+XNNPACK has it so. AVERAGE_POOL_2D divides, and rounds halves away from zero.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ from tvm.tirx.script import builder as T
 from tdse.graph.model import Graph, Op, Tensor
 from tdse.graph.unpack import constant_bytes
 
-from .llvm_arithmetic import register
+from .llvm_arithmetic import activation_of, register
+from .llvm_window import int_attribute
 
 _BYTES = ("int8", "uint8")
 
 # So many bytes add up to no more than 16 bits hold.
 _CHUNK = 128
+
+# Quotients of sums of so many bytes are exact enough in float32 to be cut off.
+_MOST_DIVIDED = 1 << 16
 
 # Elements of a vector of sums of 16 bits, and vectors that are summed side by side.
 _LANES, _VECTORS = 32, 4
@@ -45,6 +50,7 @@ class Mean:
         made: shape of the output tensor.
         outer, count, inner: the input's dimensions, neighbouring ones joined.
         dtype: ``int8`` or ``uint8``.
+        is_pool: the result has the input's quantisation, and is divided as pooling does it.
     """
 
     given: tuple[int, ...]
@@ -53,10 +59,13 @@ class Mean:
     count: int
     inner: int
     dtype: str
+    is_pool: bool = False
 
 
 def mean_of(graph: Graph, op: Op) -> Mean | None:
     """The geometry of an operator, or None if it is not of the form that is built here."""
+    if op.kind == "average_pool2d":
+        return _global_pool(graph, op)
     if op.kind != "mean" or not graph.data or len(op.inputs) != 2:
         return None
     x, axes, y = (graph.tensors[t] for t in (*op.inputs, *op.outputs))
@@ -83,8 +92,32 @@ def mean_of(graph: Graph, op: Op) -> Mean | None:
     )
 
 
+def _global_pool(graph: Graph, op: Op) -> Mean | None:
+    """The geometry of an average whose one window is the image."""
+    if not graph.data or activation_of(op) != "none":
+        return None
+    x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    if not (_is_plain(x) and _is_plain(y)) or (x.dtype, x.quantization) != (
+        y.dtype,
+        y.quantization,
+    ):
+        return None
+    window = int_attribute(op, "filter_height"), int_attribute(op, "filter_width")
+    if len(x.shape) != 4 or x.shape[1:3] != window or y.shape[1:3] != (1, 1):
+        return None
+    count = math.prod(window)
+    if count > _MOST_DIVIDED or graph.is_constant(x.index):
+        return None
+    return Mean(x.shape, y.shape, x.shape[0], count, x.shape[3], x.dtype, is_pool=True)
+
+
 def mean_arguments(graph: Graph, op: Op, shape: Mean) -> tuple[npt.NDArray[np.float32], ...]:
-    """The constants of the kernel: factor, bias, and least and largest result."""
+    """The constants of the kernel: factor, bias, and least and largest result.
+
+    Of a pooling operator, they are the number of elements and its half, rounded down.
+    """
+    if shape.is_pool:
+        return (np.array([shape.count, shape.count // 2], np.float32),)
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     assert x.quantization is not None and y.quantization is not None
     scale = np.float32(x.quantization.scales[0]) / np.float32(y.quantization.scales[0])
@@ -98,15 +131,16 @@ def mean_arguments(graph: Graph, op: Op, shape: Mean) -> tuple[npt.NDArray[np.fl
 @cache
 def mean_kernel(shape: Mean) -> tvm.tirx.PrimFunc:
     """A kernel (input, constants of ``mean_arguments``, output)."""
+    numbers = 2 if shape.is_pool else 4
     with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
         T.func_name("mean")
         x = T.arg("x", T.Buffer(shape.given, shape.dtype))
-        constants = T.arg("constants", T.Buffer((4,), "float32"))
+        constants = T.arg("constants", T.Buffer((numbers,), "float32"))
         y = T.arg("y", T.Buffer(shape.made, shape.dtype))
         T.func_attr({"tirx.noalias": True})
         source = T.decl_buffer((math.prod(shape.given),), shape.dtype, data=x.data)
         result = T.decl_buffer((math.prod(shape.made),), shape.dtype, data=y.data)
-        real = [T.bind(constants[i]) for i in range(4)]
+        real = [T.bind(constants[i]) for i in range(numbers)]
         if shape.inner == 1:
             _along_rows(shape, source, result, real)
         else:
@@ -122,7 +156,7 @@ def _along_rows(shape: Mean, source: Any, result: Any, real: list[Any]) -> None:
         with T.serial(0, shape.count) as k:
             value = T.Cast("int32", source[o * shape.count + k])
             T.buffer_store(total, total[0] + value, [0])
-        T.buffer_store(result, _rounded(total[0], real, 1, shape.dtype), [o])
+        T.buffer_store(result, _stored(shape, total[0], real, 1), [o])
 
 
 def _across_rows(shape: Mean, source: Any, result: Any, real: list[Any]) -> None:
@@ -153,20 +187,34 @@ def _across_rows(shape: Mean, source: Any, result: Any, real: list[Any]) -> None
                 more = T.Cast(f"int32x{lanes}", some[whole])
                 T.buffer_store(total, total[whole] + more, [whole])
         for total, start in zip(totals, starts, strict=True):
-            made = _rounded(total[whole], real, lanes, shape.dtype)
+            made = _stored(shape, total[whole], real, lanes)
             T.buffer_store(result, made, [T.Ramp(o * shape.inner + start, 1, lanes)])
 
 
-def _rounded(total: Any, real: list[Any], lanes: int, dtype: str) -> Any:
-    """Sums as stored results. LiteRT rounds the product before it adds the bias."""
+def _stored(shape: Mean, total: Any, real: list[Any], lanes: int) -> Any:
+    """Sums as stored results."""
     kind = f"x{lanes}" if lanes > 1 else ""
-    factor, bias, low, high = (T.Broadcast(v, lanes) if lanes > 1 else v for v in real)
+    wide = [T.Broadcast(v, lanes) if lanes > 1 else v for v in real]
+    made = (_quotient if shape.is_pool else _rounded)(total, wide, lanes, kind)
+    return T.Cast(f"{shape.dtype}{kind}", T.Cast(f"int32{kind}", made))
+
+
+def _quotient(total: Any, real: list[Any], lanes: int, kind: str) -> Any:
+    """Quotients of integers, halves rounded away from zero; exact, as they are small."""
+    count, half = real
+    exact = T.Cast(f"float32{kind}", total)
+    is_negative = exact < (T.Broadcast(T.float32(0), lanes) if lanes > 1 else T.float32(0))
+    return T.trunc(T.Select(is_negative, exact - half, exact + half) / count)
+
+
+def _rounded(total: Any, real: list[Any], lanes: int, kind: str) -> Any:
+    """Scaled sums in the result's steps. LiteRT rounds the product before it adds the bias."""
+    factor, bias, low, high = real
     product = T.Cast(f"float32{kind}", total) * factor
     # Else LLVM would make one instruction of product and sum, which rounds once.
     suffix = f"v{lanes}f32" if lanes > 1 else "f32"
     product = T.call_llvm_pure_intrin(f"float32{kind}", f"llvm.arithmetic.fence.{suffix}", product)
-    made = T.max(T.min(T.nearbyint(product + bias), high), low)
-    return T.Cast(f"{dtype}{kind}", T.Cast(f"int32{kind}", made))
+    return T.max(T.min(T.nearbyint(product + bias), high), low)
 
 
 def _is_plain(tensor: Tensor) -> bool:
