@@ -34,7 +34,7 @@ from tdse.link import find_linker
 from tdse.measure.accuracy import Difference
 from tdse.measure.conditions import current_conditions, library_versions
 from tdse.measure.stats import ratio
-from tdse.place import Decision, Options, contestant_placement, decide, demand_host
+from tdse.place import Decision, Options, contestant_placement, decide, given_here
 from tdse.platform import discover_host, load_platform
 from tdse.runtime.artefact import (
     FRONT,
@@ -186,8 +186,7 @@ def compile(
             front = _front(graph, decision, options)
         else:
             _demand_nothing_to_choose(pins, targets, threads, objective)
-            demand_host(board)
-            given = given_placement(graph, placement)
+            given = given_here(graph, board, placement)
             chosen, front = given.placement, given.front
             gap = Difference(**_built(graph, child, "check", chosen, seed=seed))
         say("write", 0, 1, str(out))

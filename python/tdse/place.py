@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 
@@ -35,9 +36,10 @@ from tdse.measure.transfers import TransferTimes, device_transfers
 from tdse.measure.turn import measuring
 from tdse.platform import Device, Platform, discover_devices, load_platform
 from tdse.search import Objective, Problem
+from tdse.search.given import Given, given_placement
 from tdse.search.placement import Placement, make_placement, parse_pins
 from tdse.survey import Survey, survey
-from tdse.targets import cpu_thread_counts, target_threads, target_variants
+from tdse.targets import cpu_thread_counts, get_target, target_threads, target_variants
 
 # Share of the budget for measuring operators; the rest is for building and timing candidates.
 _MEASURE_SHARE = 0.6
@@ -193,6 +195,28 @@ def demand_host(platform: Platform) -> None:
             why=why,
             hint="run tdsec on the board itself; --explain works on any machine",
         )
+
+
+def given_here(graph: Graph, platform: Platform, given: Placement | str | PathLike[str]) -> Given:
+    """A placement that a user gives, if it can be built on this machine; see ``given_placement``.
+
+    Raises:
+        PlatformError: the platform is not this machine.
+        PlacementError: the placement cannot be taken, or is for devices that are not there.
+        TargetError: it is for targets that do not exist.
+    """
+    demand_host(platform)
+    found = given_placement(graph, given)
+    for region in found.placement.regions:
+        if platform.device(region.device) is None:
+            raise PlacementError(
+                f"region {region.index} is on device {region.device!r}, which platform "
+                f"{platform.name} does not have",
+                where=found.placement.model_name,
+                hint=f"it has {', '.join(device.name for device in platform.devices)}",
+            )
+        get_target(region.target)
+    return found
 
 
 def thread_counts(asked: int | None, cores: int) -> tuple[int, ...]:

@@ -134,10 +134,12 @@ def test_operators_are_groups_with_names_and_origins() -> None:
 
 def test_what_is_not_tdses_stays() -> None:
     module = network()
+    module.update_global_info("mine", [relax.DummyGlobalInfo()])
     lifted = tdse.relax.lift(module)
     placement = on_llvm(graph_of(lifted))
     partitioned = tdse.relax.Partition(placement=placement)(module)
     linked = tdse.relax.Link()(partitioned)
+    assert list(partitioned.global_infos) == ["mine"]
     for one in (partitioned, linked):
         assert int(attribute(one, "mine")) == 2
         assert int(attribute(one["main"], "mine")) == 1

@@ -11,6 +11,8 @@ import pytest
 
 from tdse.errors import PlacementError, PlatformError, TargetError, TdseError, UsageError
 from tdse.graph.reader import read_tflite
+from tdse.graph.regions import form_regions
+from tdse.search.placement import make_placement
 
 tvm = pytest.importorskip("tvm")
 pytestmark = pytest.mark.tvm
@@ -194,6 +196,11 @@ def test_placements_that_do_not_fit(model_path: ModelPath, tmp_path: Path) -> No
     file.write_text(unknown.model_dump_json(by_alias=True))
     with pytest.raises(TargetError, match="npu"):
         tdse.relax.Partition(placement=file)(module)
+    devices = {"litert": "npu0"}
+    regions = form_regions(read_tflite(model_path("tiny_float")), fitting.assignment)
+    elsewhere = make_placement(read_tflite(model_path("tiny_float")), regions, 1, None, 0, devices)
+    with pytest.raises(PlacementError, match="region 0 is on device 'npu0', which platform"):
+        tdse.relax.Partition(placement=elsewhere)(module)
     file.write_text("{")
     with pytest.raises(PlacementError, match=r"placement.json: not a placement that tdse can use"):
         tdse.relax.Partition(placement=file)(module)

@@ -10,6 +10,11 @@
 end in ``tvm.compile``.
 """
 
+from tdse.doors import RELAX
+
+# Before the imports below, which say nothing useful with another TVM.
+RELAX.demand()
+
 from .build import build, wrap_in_vm
 from .from_tflite import from_tflite
 from .lift import lift

@@ -14,11 +14,9 @@ from tdse import errors
 from tdse.errors import ModelError, TdseError, UsageError
 from tdse.goals import PARETO
 from tdse.graph.model import Graph
-from tdse.place import Options, decide, demand_host
+from tdse.place import Options, decide, given_here
 from tdse.platform import load_platform
-from tdse.search.given import given_placement
 from tdse.search.placement import Placement
-from tdse.targets import get_target
 
 from . import attributes
 from .calls import callee, read_main
@@ -243,11 +241,7 @@ def _call_positions(module: tvm.IRModule, graph: Graph) -> dict[int, int]:
 def _placement(graph: Graph, options: Options, given: _GivenPlacement | None) -> Placement:
     if given is None:
         return decide(graph, options).placement
-    demand_host(load_platform(options.platform))
-    placement = given_placement(graph, given).placement
-    for region in placement.regions:
-        get_target(region.target)
-    return placement
+    return given_here(graph, load_platform(options.platform), given).placement
 
 
 def _register_errors() -> None:
