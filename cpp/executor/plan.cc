@@ -11,7 +11,7 @@ namespace tdse {
 namespace {
 
 constexpr char kMagic[] = "TDSEPLAN";
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 constexpr uint32_t kMaxRank = 64;
 // Far above any real tensor, far below what could overflow when buffers are added up.
 constexpr uint64_t kMaxTensorBytes = uint64_t{1} << 40;
@@ -149,10 +149,11 @@ PlanRegion ReadRegion(Reader* reader) {
   region.lanes = reader->Ids();
   region.inputs = reader->Ids();
   region.outputs = reader->Ids();
-  region.steps.resize(reader->Count(2 * sizeof(uint32_t)));
+  region.steps.resize(reader->Count(3 * sizeof(uint32_t)));
   for (PlanStep& step : region.steps) {
     step.symbol = reader->String();
     step.arguments = reader->Ids();
+    step.iterations = reader->Number<uint32_t>();
   }
   return region;
 }

@@ -37,6 +37,9 @@ struct PlanTensor {
 struct PlanStep {
   std::string symbol;
   std::vector<TensorId> arguments;
+  // Of the kernel's outermost loop. The kernel takes two more arguments, the first iteration of a
+  // call and the one after its last, so that threads can divide the work. 0: it takes none.
+  uint32_t iterations = 0;
 };
 
 struct PlanRegion {

@@ -128,7 +128,7 @@ TEST(RefusesHugeTensors) {
 TEST(RefusesOtherFormats) {
   Bytes bytes = PlanBytes(ExamplePlan());
   bytes[8] = 1;
-  CHECK_THROWS("has version 1, this library reads version 2", Parse(bytes));
+  CHECK_THROWS("has version 1, this library reads version 3", Parse(bytes));
   bytes[0] = 'X';
   CHECK_THROWS("it does not start with TDSEPLAN", Parse(bytes));
 }

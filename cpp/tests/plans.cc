@@ -69,6 +69,7 @@ void WriteRegion(const PlanRegion& region, Writer* writer) {
   for (const PlanStep& step : region.steps) {
     writer->String(step.symbol);
     writer->Ids(step.arguments);
+    writer->Number(step.iterations);
   }
 }
 
@@ -86,7 +87,7 @@ std::shared_ptr<const Plan> Shared(Plan plan) {
 std::vector<uint8_t> PlanBytes(const Plan& plan) {
   Writer writer;
   writer.Bytes("TDSEPLAN", 8);
-  writer.Number(uint32_t{2});
+  writer.Number(uint32_t{3});
   writer.Count(plan.blobs.size());
   for (const Blob& blob : plan.blobs) writer.Number(uint64_t{blob.size});
   for (const Blob& blob : plan.blobs) {
@@ -120,8 +121,9 @@ Plan ExamplePlan() {
   plan.inputs = {0};
   plan.outputs = {4, 1};
   plan.lanes = {{"cpu", {}, 0, 0}};
-  plan.regions = {{"first", "litert", 2, 0, {0}, {1}, {}},
-                  {"second", "tvm", 1, -1, {1}, {4}, {{"multiply", {1, 2, 3}}, {"any", {3, 4}}}}};
+  plan.regions = {
+      {"first", "litert", 2, 0, {0}, {1}, {}},
+      {"second", "tvm", 1, -1, {1}, {4}, {{"multiply", {1, 2, 3}, 7}, {"any", {3, 4}, 0}}}};
   return plan;
 }
 
@@ -179,7 +181,7 @@ Plan RandomPlan(std::mt19937* random, size_t max_lanes) {
       written.insert(written.end(), region.outputs.begin(), region.outputs.end());
       std::vector<TensorId> local_values = region.inputs;
       for (TensorId id : written) {
-        PlanStep step{"kernel", {}};
+        PlanStep step{"kernel", {}, static_cast<uint32_t>(below(3))};
         if (!local_values.empty()) step.arguments = choose(local_values, 3);
         step.arguments.push_back(id);
         region.steps.push_back(step);

@@ -14,7 +14,7 @@ from tdse.graph.regions import Region
 from tdse.link import write_library
 from tdse.runtime import native
 from tdse.runtime.model import Model, model_by_position
-from tdse.runtime.plan import SPIN_US, Plan, PlanLane, PlanRegion, PlanTensor, Step, time_limit_ms
+from tdse.runtime.plan import SPIN_US, Plan, PlanLane, PlanRegion, PlanTensor, time_limit_ms
 from tdse.targets import CompiledRegion, get_target
 
 # Lanes that run different parts of one item wait for each other many times within a run, and the
@@ -177,15 +177,21 @@ def _plan(
         first_local = len(tensors)
         tensors.extend(result.tensors)
         steps = tuple(
-            Step(symbol, tuple(tensor_id(a) if a >= 0 else first_local - a - 1 for a in arguments))
-            for symbol, arguments in result.steps
+            dataclasses.replace(
+                step,
+                arguments=tuple(
+                    tensor_id(a) if a >= 0 else first_local - a - 1 for a in step.arguments
+                ),
+            )
+            for step in result.steps
         )
+        # Where no kernel divides its work, the region leaves other threads alone.
+        is_divided = not steps or any(step.iterations > 1 for step in steps)
         plan_regions.append(
             PlanRegion(
                 name=f"region{region.index}_{region.device}",
                 kind=result.kind,
-                # Kernels on a device of their own leave the processor's threads alone.
-                threads=1 if result.steps and result.kind != "tvm" else threads,
+                threads=threads if is_divided else 1,
                 blob=result.blob,
                 inputs=region_inputs,
                 outputs=region_outputs,

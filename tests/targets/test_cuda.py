@@ -35,7 +35,7 @@ def test_a_model_compiles_without_a_gpu(
     assert target.tvm_target.attrs["arch"] == arch
     (kernels,) = library.imports
     assert kernels.kind == "cuda"
-    for symbol, _ in region.steps:
+    for symbol in (step.symbol for step in region.steps):
         assert f"{symbol}_kernel" in kernels.inspect_source()
     write_library(library, tmp_path / "kernels.so")
     assert (tmp_path / "kernels.so").stat().st_size > 0
@@ -46,7 +46,7 @@ def test_equal_kernels_of_two_targets_have_different_symbols(model_path: ModelPa
     symbols: set[str] = set()
     for name in ("opencl", "opencl:1", "cuda:sm_87", "llvm"):
         (region,) = get_target(name).compile(graph, [Region(0, name, graph.placed_ops)], 1).regions
-        added = {symbol for symbol, _ in region.steps}
+        added = {step.symbol for step in region.steps}
         # They may be linked into one library.
         assert not added & symbols
         symbols |= added

@@ -112,7 +112,7 @@ def test_a_region_of_two_operators_and_a_constant(llvm: LlvmTarget) -> None:
     (region,) = llvm.compile(graph, [Region(0, "llvm", graph.placed_ops)], 1).regions
     # TVM fuses both into one kernel; the constant is its second argument.
     (step,) = region.steps
-    assert step[1] == (graph.inputs[0], -1, graph.outputs[0])
+    assert step.arguments == (graph.inputs[0], -1, graph.outputs[0])
     assert region.tensors[0].constant == np.linspace(-1, 1, 6).astype(np.float32).tobytes()
     inputs = random_inputs(data)
     np.testing.assert_allclose(run_on(llvm, graph, inputs)[0], run_litert(data, inputs)[0])
@@ -124,7 +124,7 @@ def test_equal_kernels_are_compiled_once(model_path: ModelPath) -> None:
     compiled = LlvmTarget().compile(graph, regions, 1)
     kinds = {op: graph.ops[op].kind for op in graph.placed_ops}
     for kind in ("depthwise_conv2d", "hard_swish"):
-        symbols = {compiled.regions[op].steps[-1][0] for op in kinds if kinds[op] == kind}
+        symbols = {compiled.regions[op].steps[-1].symbol for op in kinds if kinds[op] == kind}
         # Both branches have this operator, with other weights and scales.
         assert list(kinds.values()).count(kind) == 2
         assert len(symbols) == 1

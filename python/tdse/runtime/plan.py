@@ -2,7 +2,7 @@
 
 Little endian; ``str`` is a u32 length and UTF-8 bytes, ``ids`` a u32 count and a u32 for each::
 
-    8 bytes "TDSEPLAN"; u32 version = 2
+    8 bytes "TDSEPLAN"; u32 version = 3
     u32 number of blobs; a u64 size for each; then the blobs, each at a multiple of 64 bytes from
         the start of the plan, zero padded
     u32 number of tensors; each: str name; u8 DLPack type code; u8 bits; u16 lanes;
@@ -10,7 +10,8 @@ Little endian; ``str`` is a u32 length and UTF-8 bytes, ``ids`` a u32 count and 
     ids of the inputs; ids of the outputs
     u32 number of lanes; each: str name; ids of CPUs; u32 spin_us; u32 timeout_ms
     u32 number of regions; each: str name; str kind; u32 threads; i32 blob, or -1; ids of lanes;
-        ids of its inputs; ids of its outputs; u32 number of steps; each: str symbol; ids
+        ids of its inputs; ids of its outputs; u32 number of steps; each: str symbol; ids;
+        u32 iterations
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from tdse.errors import TargetError
 
 MAGIC = b"TDSEPLAN"
-VERSION = 2
+VERSION = 3
 BLOB_ALIGNMENT = 64
 # Kinds of regions that run on a device with memory of its own; a colon and its number may follow.
 DEVICE_KINDS = ("opencl", "cuda")
@@ -82,10 +83,14 @@ class Step:
     Attributes:
         symbol: the kernel's name in an imported library.
         arguments: positions in ``Plan.tensors``; the kernel writes the last ones.
+        iterations: of the kernel's outermost loop. The kernel takes two more arguments, the first
+            iteration of a call and the one after its last, so that threads can divide the work. 0:
+            it takes none.
     """
 
     symbol: str
     arguments: tuple[int, ...]
+    iterations: int = 0
 
 
 @dataclass(frozen=True)
@@ -237,7 +242,9 @@ def _lane(lane: PlanLane) -> bytes:
 
 
 def _region(region: PlanRegion, blobs: _Blobs) -> bytes:
-    steps = [_str(step.symbol) + _ids(step.arguments) for step in region.steps]
+    steps = [
+        _str(step.symbol) + _ids(step.arguments) + _u32(step.iterations) for step in region.steps
+    ]
     return b"".join(
         (
             _str(region.name),

@@ -27,7 +27,7 @@ from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.platform.discover import TARGET_ENTRY_POINTS as ENTRY_POINTS
-from tdse.runtime.plan import PlanTensor
+from tdse.runtime.plan import PlanTensor, Step
 
 _BUILT_IN = {
     "litert": "tdse.targets.litert:LitertTarget",
@@ -70,9 +70,8 @@ class CompiledRegion:
         inputs: tensor indices of the graph, in the slice's order.
         outputs: likewise.
         tensors: constants and intermediates of the region.
-        steps: for kinds with kernels: these in the order of their calls, as (symbol, arguments). An
-            argument of 0 or more is a tensor index of the graph; -(k + 1) is ``tensors[k]``. A
-            kernel writes its last arguments.
+        steps: for kinds with kernels: these in the order of their calls. An argument of 0 or more
+            is a tensor index of the graph; -(k + 1) is ``tensors[k]``.
     """
 
     kind: str
@@ -80,7 +79,7 @@ class CompiledRegion:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     tensors: tuple[PlanTensor, ...] = ()
-    steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)

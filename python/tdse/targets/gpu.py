@@ -92,12 +92,12 @@ class GpuTarget(TvmTarget):
 
         return to_device, from_device
 
-    def own_call(self, graph: Graph, op: Op, threads: int) -> KernelCall | None:
+    def own_calls(self, graph: Graph, op: Op) -> tuple[KernelCall, ...]:
         """See ``gpu_own``."""
         call = own_call(graph, op)
         if call is None:
-            return None
-        return KernelCall(self.schedule(call.function), call.arguments)
+            return ()
+        return (KernelCall(self.schedule(call.function), call.arguments),)
 
 
 def host_target() -> tvm.target.Target:

@@ -1,7 +1,7 @@
 """TVM's own code for the CPU, compiled with LLVM.
 
 Some operators on 8-bit tensors have kernels of their own (``llvm_own``); the rest is what TVM makes
-of the operator. Convolutions may be divided among threads, all else runs on the caller's.
+of the operator. Threads may divide convolutions, all else runs on the caller's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .base import Support, Variant, cpu_thread_counts
 from .llvm_import import import_op
 from .llvm_isa import Isa, host_isa
 from .llvm_lower import KernelCall
-from .llvm_own import own_call
+from .llvm_own import own_calls
 from .llvm_schedule import schedule_kernel
 from .llvm_table import table_values
 from .tvm_target import TvmTarget
@@ -54,9 +54,9 @@ class LlvmTarget(TvmTarget):
         """See ``llvm_schedule``."""
         return schedule_kernel(function)
 
-    def own_call(self, graph: Graph, op: Op, threads: int) -> KernelCall | None:
+    def own_calls(self, graph: Graph, op: Op) -> tuple[KernelCall, ...]:
         """See ``llvm_own``."""
-        return own_call(graph, op, self._isa, threads)
+        return own_calls(graph, op, self._isa)
 
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """Thread counts in powers of two, and all cores."""

@@ -28,8 +28,8 @@ ACTIVATIONS = {
 }
 
 
-# Vectors of products that take as long as it takes to wake a thread a few times.
-_WORTH_THREADS = 30_000
+# Vectors of products that take as long as it takes to wake a thread.
+_WORTH_DIVIDING = 30_000
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,20 @@ def register(lanes: int, dtype: str) -> Any:
     )
 
 
-def divided(extent: int, threads: int) -> Any:
-    """A loop whose iterations are divided among ``threads`` threads, which is one for 1."""
-    return T.parallel(0, extent) if threads > 1 else T.serial(0, extent)
+def bounds_of_call(extent: int, is_divided: bool) -> tuple[Any, Any]:
+    """The first of ``extent`` iterations that a call of a kernel makes, and the one after its last.
+
+    They are two more arguments of a kernel that threads divide; any other makes all iterations.
+    """
+    if not is_divided:
+        return 0, extent
+    begin, end = T.arg("begin", T.int32()), T.arg("end", T.int32())
+    return begin, end
 
 
-def worthwhile_threads(products: int, how: Arithmetic, threads: int) -> int:
-    """``threads``, or 1 for work that is done before other threads have begun."""
-    return threads if products / (how.lanes * how.taps) > _WORTH_THREADS else 1
+def is_worth_dividing(products: int, how: Arithmetic) -> bool:
+    """Whether so much work is not done before other threads have begun."""
+    return products / (how.lanes * how.taps) > _WORTH_DIVIDING
 
 
 def multiply_add(total: Any, words: Any, weights: Any, how: Arithmetic, isa: Isa) -> Any:

@@ -34,6 +34,10 @@ _BYTES = ("int8", "uint8")
 _MOST_FACTORS = 60_000
 
 
+# Where the zero points are among ``conv_arguments`` of integers.
+ZEROS = 3
+
+
 @dataclass(frozen=True)
 class Conv:
     """Geometry of a convolution on one image.

@@ -11,7 +11,7 @@ After, with tiles of some pixels and some vectors of filters, whose sums never l
         y[pixels, filters] = stored(sum)
 
 Here k is a word of four bytes, of two int16 or of one float32 (``llvm_arithmetic``). The padding of
-an image is made once, in a copy; an image without any is read where it is.
+an image is made once, in a copy, by a kernel of its own; an image without any is read where it is.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from tvm.tirx.script import builder as T
 
 from .llvm_arithmetic import (
     Arithmetic,
-    divided,
+    bounds_of_call,
+    is_worth_dividing,
     multiply_add,
     register,
     requantized,
-    worthwhile_threads,
 )
 from .llvm_conv import Conv, Tiles, word_starts
 from .llvm_isa import Isa
+from .llvm_lower import Local
 
 # Weights of a tile are read again for all pixels where an image of so many bytes stays in the
 # first-level cache with them; else pixels are read again for all weights.
@@ -49,6 +50,9 @@ _FEW_WORDS = 4
 
 # Tiles have at most so many vectors of filters.
 _MOST_VECTORS = 8
+
+# Values that take longer to copy than it takes to wake a thread.
+_WORTH_DIVIDING_COPY = 100_000
 
 
 @cache
@@ -76,21 +80,20 @@ def choose_tiles(shape: Conv, how: Arithmetic, isa: Isa) -> Tiles:
 
 
 @cache
-def conv_kernel(
-    shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa, threads: int
-) -> tvm.tirx.PrimFunc:
-    """A kernel of input, the constants of ``conv_arguments``, and output.
+def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tirx.PrimFunc:
+    """A kernel of image, the constants of ``conv_arguments``, and output.
 
-    Quantisation is in the arguments, so that operators of equal shapes share a kernel.
+    The image is the input, or what ``padding_kernel`` makes of it. Quantisation is in the
+    arguments, so that operators of equal shapes share a kernel.
     """
     is_float = how.taps == 1
-    products = math.prod(shape.made) * math.prod(shape.runs)
-    threads = worthwhile_threads(products, how, threads)
     sum_type = "float32" if is_float else "int32"
     columns = tiles.count * tiles.vectors * how.lanes
+    copied = padded_image(shape, how)
     with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
         T.func_name("conv")
-        x = T.arg("x", T.Buffer(shape.given, shape.dtype))
+        given = copied or Local(shape.dtype, shape.given)
+        x = T.arg("x", T.Buffer(given.shape, given.dtype))
         weights = T.arg("weights", T.Buffer((_words(shape, how) * columns,), sum_type))
         bias = T.arg("bias", T.Buffer((columns,), sum_type))
         if not is_float:
@@ -98,13 +101,11 @@ def conv_kernel(
             zeros = T.arg("zeros", T.Buffer((2,), "int32"))
         limits = T.arg("limits", T.Buffer((2,), "float32"))
         y = T.arg("y", T.Buffer(shape.made, shape.dtype))
+        outer, inner = _loops(shape, how, tiles)
+        begin, end = bounds_of_call(outer, conv_iterations(shape, how, tiles) > 0)
         T.func_attr({"tirx.noalias": True})
-        image = T.decl_buffer((math.prod(shape.given),), shape.dtype, data=x.data)
+        image = x if copied else T.decl_buffer((math.prod(shape.given),), shape.dtype, data=x.data)
         result = T.decl_buffer((math.prod(shape.made),), shape.dtype, data=y.data)
-        if _needs_copy(shape, how):
-            image = _padded(
-                shape, how, image, T.int32(0) if is_float else T.bind(zeros[0]), threads
-            )
         low, high = T.bind(limits[0]), T.bind(limits[1])
 
         def stored(total: Any, at: Any) -> Any:
@@ -116,14 +117,94 @@ def conv_kernel(
             return requantized(total, scale, (low, high, zero_out), how.lanes, shape.dtype)
 
         zero_out = None if is_float else T.bind(zeros[1])
-        oh, blocks = shape.output[0], -(-shape.output[1] // tiles.pixels)
-        outer, inner = oh * blocks, tiles.count
-        by_tile = math.prod(shape.padded) * shape.channels * _bytes(how) <= _SMALL_IMAGE_BYTES
-        first, second = (inner, outer) if by_tile else (outer, inner)
-        with divided(first, threads) as i, T.serial(0, second) as j:
-            block, tile = (j, i) if by_tile else (i, j)
+        with T.serial(begin, end) as i, T.serial(0, inner) as j:
+            block, tile = (j, i) if _is_by_tile(shape, how) else (i, j)
             _tile(shape, how, tiles, isa, (image, weights, bias, result), stored, block, tile)
     return builder.get()
+
+
+def conv_iterations(shape: Conv, how: Arithmetic, tiles: Tiles) -> int:
+    """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
+    products = math.prod(shape.made) * math.prod(shape.runs)
+    return _loops(shape, how, tiles)[0] if is_worth_dividing(products, how) else 0
+
+
+@cache
+def padding_kernel(shape: Conv, how: Arithmetic) -> tvm.tirx.PrimFunc:
+    """A kernel that copies an image with its padding; for words of two values, as int16 without
+    offset.
+
+    Its arguments are the input; the zero points of ``conv_arguments``, unless it is float32; and
+    the ``padded_image``.
+    """
+    (rows, columns), (top, left) = shape.padded, shape.padding
+    h, w, c = shape.height, shape.width, shape.channels
+    pitch = columns * c
+    copied = padded_image(shape, how)
+    assert copied is not None
+    value = copied.dtype
+    with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
+        T.func_name("padding")
+        x = T.arg("x", T.Buffer(shape.given, shape.dtype))
+        zeros = T.arg("zeros", T.Buffer((2,), "int32")) if how.taps > 1 else None
+        copy = T.arg("copy", T.Buffer(copied.shape, value))
+        begin, end = bounds_of_call(rows, padding_iterations(shape) > 0)
+        T.func_attr({"tirx.noalias": True})
+        image = T.decl_buffer((math.prod(shape.given),), shape.dtype, data=x.data)
+        zero = T.int32(0) if zeros is None else T.bind(zeros[0])
+        fill = T.Cast(value, T.int32(0) if how.taps == 2 else zero)
+
+        def filled(row: Any, start: int, stop: int) -> None:
+            if start < stop:
+                with T.serial(0, stop - start) as i:
+                    T.buffer_store(copy, fill, [row * pitch + start + i])
+
+        with T.serial(begin, end) as row:
+            with T.If(T.And(row >= top, row < top + h)):
+                with T.Then():
+                    filled(row, 0, left * c)
+                    with T.serial(0, w * c) as i:
+                        stored = image[(row - top) * (w * c) + i]
+                        if how.taps == 2:
+                            stored = T.Cast(value, T.Cast("int32", stored) - zero)
+                        T.buffer_store(copy, stored, [row * pitch + left * c + i])
+                    filled(row, (left + w) * c, pitch)
+                with T.Else():
+                    filled(row, 0, pitch)
+            # Words may reach beyond the last value.
+            with T.If(row == rows - 1), T.Then():
+                filled(row, pitch, pitch + how.taps)
+    return builder.get()
+
+
+def padding_iterations(shape: Conv) -> int:
+    """As ``conv_iterations``, of the padding."""
+    rows, columns = shape.padded
+    return rows if rows * columns * shape.channels > _WORTH_DIVIDING_COPY else 0
+
+
+def padded_image(shape: Conv, how: Arithmetic) -> Local | None:
+    """What the kernel reads in place of the input; None if pixels can be read where they are.
+
+    They cannot for padding, for their type, or where words reach beyond the end.
+    """
+    is_whole = shape.padded == (shape.height, shape.width) and shape.runs[2] >= how.taps
+    if is_whole and how.taps != 2:
+        return None
+    values = math.prod(shape.padded) * shape.channels + how.taps
+    return Local("int16" if how.taps == 2 else shape.dtype, (values,))
+
+
+def _loops(shape: Conv, how: Arithmetic, tiles: Tiles) -> tuple[int, int]:
+    """Iterations of the outer and the inner loop: of blocks of pixels and tiles of filters."""
+    blocks = shape.output[0] * -(-shape.output[1] // tiles.pixels)
+    return (tiles.count, blocks) if _is_by_tile(shape, how) else (blocks, tiles.count)
+
+
+def _is_by_tile(shape: Conv, how: Arithmetic) -> bool:
+    """Whether a tile of filters is used for all pixels before the next one is."""
+    image_bytes = math.prod(shape.padded) * shape.channels * 4 // how.taps
+    return image_bytes <= _SMALL_IMAGE_BYTES
 
 
 def _tile(
@@ -202,46 +283,7 @@ def _broadcast_word(image: Any, at: Any, how: Arithmetic, dtype: str) -> Any:
     return T.Broadcast(word, how.lanes)
 
 
-def _needs_copy(shape: Conv, how: Arithmetic) -> bool:
-    """Whether pixels cannot be read where they are: for padding, type, or words beyond the end."""
-    return shape.padded != (shape.height, shape.width) or how.taps == 2 or shape.runs[2] < how.taps
-
-
-def _padded(shape: Conv, how: Arithmetic, image: Any, zero: Any, threads: int) -> Any:
-    """A copy of an image with its padding; for words of two values, as int16 without offset."""
-    (rows, columns), (top, left) = shape.padded, shape.padding
-    h, w, c = shape.height, shape.width, shape.channels
-    pitch = columns * c
-    value = "int16" if how.taps == 2 else shape.dtype
-    fill = T.Cast(value, T.int32(0) if how.taps == 2 else zero)
-    copy = T.alloc_buffer((rows * pitch + how.taps,), value)
-
-    def prepared(stored: Any) -> Any:
-        return T.Cast(value, T.Cast("int32", stored) - zero) if how.taps == 2 else stored
-
-    def filled(row: Any, start: int, end: int) -> None:
-        if start < end:
-            with T.serial(0, end - start) as i:
-                T.buffer_store(copy, fill, [row * pitch + start + i])
-
-    if top:
-        filled(T.int32(0), 0, top * pitch)
-    with divided(h, threads) as r:
-        filled(top + r, 0, left * c)
-        with T.serial(0, w * c) as i:
-            at = (top + r) * pitch + left * c + i
-            T.buffer_store(copy, prepared(image[r * (w * c) + i]), [at])
-        filled(top + r, (left + w) * c, pitch)
-    # Words may reach beyond the last value.
-    filled(T.int32(top + h), 0, (rows - top - h) * pitch + how.taps)
-    return copy
-
-
 def _words(shape: Conv, how: Arithmetic) -> int:
     """Words of a window."""
     rows, columns, length = shape.runs
     return rows * columns * len(word_starts(length, how.taps))
-
-
-def _bytes(how: Arithmetic) -> int:
-    return 4 // how.taps

@@ -37,6 +37,7 @@ from .llvm_arithmetic import (
     ACTIVATIONS,
     Arithmetic,
     activation_of,
+    is_worth_dividing,
     multiply_add,
     requantization_factors,
     requantized,
@@ -47,6 +48,9 @@ from .llvm_window import int_attribute, padding_before
 
 # A band of rows in words should stay in the second-level cache.
 _BAND_BYTES = 256 * 1024
+
+# Threads may divide the rows into at most so many groups.
+_MOST_GROUPS = 8
 
 # Larger windows are rare, and their unrolled kernels take long to compile.
 _MOST_TAPS = 128
@@ -146,9 +150,10 @@ def depthwise_arguments(
 
 @cache
 def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.PrimFunc:
-    """A kernel (input, weights, biases, factors, zero points, limits, output).
+    """A kernel (input, weights, biases, factors, zero points, limits, output, begin, end).
 
-    Quantisation is in the arguments, so that operators of equal shapes share a kernel.
+    It makes the groups of rows from ``begin`` to before ``end``. Quantisation is in the arguments,
+    so that operators of equal shapes share a kernel.
     """
     h, w, c = shape.height, shape.width, shape.channels
     (kh, kw), (sh, sw), (dh, dw) = shape.kernel, shape.stride, shape.dilation
@@ -164,6 +169,7 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
     reach = (kh - 1) * dh + 1
     band = max(1, min(oh, (_BAND_BYTES // (row * 4) - reach) // sh + 1))
     band_rows = (band - 1) * sh + reach
+    together = _rows_together(shape, how)
     period = _period(shape, how)
     stored = period + lanes
     vectors, full, rest = period // lanes, ow * c // lanes, ow * c % lanes
@@ -210,6 +216,8 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
         zeros: T.Buffer((2,), "int32"),
         limits: T.Buffer((2,), "float32"),
         y: T.Buffer((1, oh, ow, c), shape.dtype),
+        begin: T.int32,
+        end: T.int32,
     ) -> None:
         T.func_attr({"tirx.noalias": True})
         source = T.decl_buffer((h * w * c,), shape.dtype, data=x.data)
@@ -220,19 +228,21 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
         bounds = (T.bind(limits[0]), T.bind(limits[1]), T.bind(zeros[1]))
         for i in range(phase * sw):
             line[i] = fill
-        for first in range((oh + band - 1) // band):
-            for r in range((T.min(band, oh - first * band) - 1) * sh + reach):
-                if top <= first * band * sh + r and first * band * sh + r < top + h:
+        last = T.bind(T.min(end * together, oh))
+        for number in range((last - begin * together + band - 1) // band):
+            first = T.bind(begin * together + number * band)
+            for r in range((T.min(band, last - first) - 1) * sh + reach):
+                if top <= first * sh + r and first * sh + r < top + h:
                     if sw == 1:
                         for i in range(w * c):
                             line[left * c + i] = prepared(
-                                source[(first * band * sh + r - top) * (w * c) + i], zeros[0]
+                                source[(first * sh + r - top) * (w * c) + i], zeros[0]
                             )
                     else:
                         for i, channel in T.grid(w, c):
                             line[(left + i) % sw * phase + (left + i) // sw * c + channel] = (
                                 prepared(
-                                    source[((first * band * sh + r - top) * w + i) * c + channel],
+                                    source[((first * sh + r - top) * w + i) * c + channel],
                                     zeros[0],
                                 )
                             )
@@ -241,12 +251,12 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
                         line[i] = fill
                 for i in range(columns * c):
                     words[r * row + i] = word(line, i)
-            for r in range(T.min(band, oh - first * band)):
+            for r in range(T.min(band, last - first)):
                 for v in range(vectors):
                     for i in range((full - v + vectors - 1) // vectors):
                         result[
                             T.Ramp(
-                                (first * band + r) * (ow * c) + (i * vectors + v) * lanes,
+                                (first + r) * (ow * c) + (i * vectors + v) * lanes,
                                 1,
                                 lanes,
                             )
@@ -261,19 +271,32 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
                         )
                 if rest > 0:
                     # The last vector of a row overlaps the one before it.
-                    result[T.Ramp((first * band + r) * (ow * c) + ow * c - lanes, 1, lanes)] = (
-                        outputs(
-                            words,
-                            weights,
-                            bias,
-                            factors,
-                            r * sh * row + ow * c - lanes,
-                            (ow * c - lanes) % period,
-                            bounds,
-                        )
+                    result[T.Ramp((first + r) * (ow * c) + ow * c - lanes, 1, lanes)] = outputs(
+                        words,
+                        weights,
+                        bias,
+                        factors,
+                        r * sh * row + ow * c - lanes,
+                        (ow * c - lanes) % period,
+                        bounds,
                     )
 
     return depthwise
+
+
+def depthwise_iterations(shape: Depthwise, how: Arithmetic) -> int:
+    """Groups of rows that the kernel can make by themselves, on a thread each."""
+    return -(-shape.output[0] // _rows_together(shape, how))
+
+
+def _rows_together(shape: Depthwise, how: Arithmetic) -> int:
+    """Output rows of a group: all where it is not worth dividing them."""
+    oh, (kh, kw) = shape.output[0], shape.kernel
+    if not is_worth_dividing(math.prod(shape.output) * shape.channels * kh * kw, how):
+        return oh
+    # The rows above and below a group are prepared for it and for its neighbours.
+    reach = (kh - 1) * shape.dilation[0] + 1
+    return min(oh, max(-(-oh // _MOST_GROUPS), reach))
 
 
 def _types_fit(x: Tensor, w: Tensor, bias: Tensor, y: Tensor) -> bool:

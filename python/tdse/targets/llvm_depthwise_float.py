@@ -16,6 +16,7 @@ right whose windows reach beyond the image have code of their own, without the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -33,11 +34,11 @@ from .llvm_arithmetic import (
     ACTIVATIONS,
     Arithmetic,
     activation_of,
-    divided,
+    bounds_of_call,
     float_arithmetic,
+    is_worth_dividing,
     multiply_add,
     register,
-    worthwhile_threads,
 )
 from .llvm_depthwise import Depthwise
 from .llvm_isa import Isa
@@ -54,12 +55,11 @@ def float_depthwise_arguments(graph: Graph, op: Op) -> tuple[npt.NDArray[np.floa
 
 
 @cache
-def float_depthwise_kernel(shape: Depthwise, isa: Isa, threads: int) -> tvm.tirx.PrimFunc:
+def float_depthwise_kernel(shape: Depthwise, isa: Isa) -> tvm.tirx.PrimFunc:
     """A kernel (input, weights, biases, limits, output)."""
     h, w, c, (kh, kw) = shape.height, shape.width, shape.channels, shape.kernel
     oh, ow = shape.output
     how = _narrowed(float_arithmetic(isa), c)
-    threads = worthwhile_threads(oh * ow * c * kh * kw, how, threads)
     inner, border = _columns(shape)
     pixels = _pixels(len(inner))
     with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
@@ -69,6 +69,7 @@ def float_depthwise_kernel(shape: Depthwise, isa: Isa, threads: int) -> tvm.tirx
         bias = T.arg("bias", T.Buffer((c,), "float32"))
         limits = T.arg("limits", T.Buffer((2,), "float32"))
         y = T.arg("y", T.Buffer((1, oh, ow, c), "float32"))
+        begin, end = bounds_of_call(oh, float_depthwise_iterations(shape, isa) > 0)
         T.func_attr({"tirx.noalias": True})
         image = T.decl_buffer((h * w * c,), "float32", data=x.data)
         result = T.decl_buffer((oh * ow * c,), "float32", data=y.data)
@@ -76,7 +77,7 @@ def float_depthwise_kernel(shape: Depthwise, isa: Isa, threads: int) -> tvm.tirx
         bounds = T.bind(limits[0]), T.bind(limits[1])
         vectors = -(-c // how.lanes)
         together = min(_BORDER_VECTORS, vectors)
-        with divided(oh, threads) as row:
+        with T.serial(begin, end) as row:
             if border:
                 with T.serial(0, -(-vectors // together)) as group:
                     first = T.bind(T.min(group * together, vectors - together))
@@ -91,6 +92,13 @@ def float_depthwise_kernel(shape: Depthwise, isa: Isa, threads: int) -> tvm.tirx
                     taps = range(kw)
                     _tile(shape, how, isa, buffers, bounds, row, column, pixels, starts, taps)
     return builder.get()
+
+
+def float_depthwise_iterations(shape: Depthwise, isa: Isa) -> int:
+    """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
+    how = _narrowed(float_arithmetic(isa), shape.channels)
+    products = math.prod(shape.output) * shape.channels * math.prod(shape.kernel)
+    return shape.output[0] if is_worth_dividing(products, how) else 0
 
 
 def _tile(

@@ -47,10 +47,19 @@ Argument = int | Local | Constant
 
 @dataclass(frozen=True)
 class KernelCall:
-    """One call of a kernel; it writes its last arguments."""
+    """One call of a kernel; it writes its last arguments.
+
+    Attributes:
+        function: the kernel.
+        arguments: tensors.
+        iterations: of the kernel's outermost loop, where threads may divide it: the kernel takes
+            the first iteration of a call, and the one after its last, as two more arguments. Else
+            0.
+    """
 
     function: tirx.PrimFunc
     arguments: tuple[Argument, ...]
+    iterations: int = 0
 
 
 def lower_bodies(

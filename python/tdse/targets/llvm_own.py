@@ -10,10 +10,26 @@ from tdse.graph.unpack import constant_bytes
 from .llvm_arithmetic import integer_arithmetic
 from .llvm_binary import binary_arguments, binary_kernel, binary_of
 from .llvm_concat import concat_axis, concat_kernel
-from .llvm_conv import conv_arguments, conv_arithmetic, conv_of
-from .llvm_conv_kernel import choose_tiles, conv_kernel
-from .llvm_depthwise import depthwise_arguments, depthwise_kernel, depthwise_of
-from .llvm_depthwise_float import float_depthwise_arguments, float_depthwise_kernel
+from .llvm_conv import ZEROS, conv_arguments, conv_arithmetic, conv_of
+from .llvm_conv_kernel import (
+    choose_tiles,
+    conv_iterations,
+    conv_kernel,
+    padded_image,
+    padding_iterations,
+    padding_kernel,
+)
+from .llvm_depthwise import (
+    depthwise_arguments,
+    depthwise_iterations,
+    depthwise_kernel,
+    depthwise_of,
+)
+from .llvm_depthwise_float import (
+    float_depthwise_arguments,
+    float_depthwise_iterations,
+    float_depthwise_kernel,
+)
 from .llvm_isa import Isa
 from .llvm_lower import Argument, Constant, KernelCall
 from .llvm_mean import mean_arguments, mean_kernel, mean_of
@@ -23,73 +39,81 @@ from .llvm_softmax_bytes import byte_softmax_arguments, byte_softmax_kernel, byt
 from .llvm_table import known_table, table_argument, table_input, table_kernel
 
 
-def own_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
-    """The call of a kernel that is written for the operator's kind, or None if there is none.
-
-    ``threads`` divide the work of the kernels that are worth it.
+def own_calls(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
+    """The calls of kernels that are written for the operator's kind; none if there are none.
 
     They read weights and quantisation from the flatbuffer, so a graph without one has none.
     """
     if not graph.data:
-        return None
+        return ()
     for make in _MAKERS:
-        call = make(graph, op, isa, threads)
-        if call is not None:
-            return call
-    return None
+        calls = make(graph, op, isa)
+        if calls:
+            return calls
+    return ()
 
 
-def _table_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+def _table(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     source, table = table_input(graph, op), known_table(graph, op)
     if source is None or table is None:
-        return None
+        return ()
     given, result = graph.tensors[source], graph.tensors[op.outputs[0]]
     function = table_kernel(given.shape, given.dtype, result.dtype, isa)
     constant = Constant(table_argument(table, isa))
-    return KernelCall(function, (given.index, constant, result.index))
+    return (KernelCall(function, (given.index, constant, result.index)),)
 
 
-def _conv_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+def _conv(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = conv_of(graph, op)
     if shape is None:
-        return None
+        return ()
     how = conv_arithmetic(graph, op, isa)
     tiles = choose_tiles(shape, how, isa)
-    constants = map(Constant, conv_arguments(graph, op, shape, how, tiles))
-    return KernelCall(
-        conv_kernel(shape, how, tiles, isa, threads), (op.inputs[0], *constants, op.outputs[0])
+    constants = [Constant(value) for value in conv_arguments(graph, op, shape, how, tiles)]
+    iterations = conv_iterations(shape, how, tiles)
+    function = conv_kernel(shape, how, tiles, isa)
+    image = padded_image(shape, how)
+    if image is None:
+        return (KernelCall(function, (op.inputs[0], *constants, op.outputs[0]), iterations),)
+    zeros = [] if how.taps == 1 else [constants[ZEROS]]
+    return (
+        KernelCall(
+            padding_kernel(shape, how), (op.inputs[0], *zeros, image), padding_iterations(shape)
+        ),
+        KernelCall(function, (image, *constants, op.outputs[0]), iterations),
     )
 
 
-def _depthwise_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+def _depthwise(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = depthwise_of(graph, op)
     if shape is None:
-        return None
+        return ()
     if shape.dtype == "float32":
         constants = map(Constant, float_depthwise_arguments(graph, op))
-        function = float_depthwise_kernel(shape, isa, threads)
-        return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
+        function = float_depthwise_kernel(shape, isa)
+        iterations = float_depthwise_iterations(shape, isa)
+        return (KernelCall(function, (op.inputs[0], *constants, op.outputs[0]), iterations),)
     how = integer_arithmetic(graph.tensors[op.inputs[1]], isa)
     constants = map(Constant, depthwise_arguments(graph, op, shape, how))
-    function = depthwise_kernel(shape, how, isa)
-    return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
+    function, iterations = depthwise_kernel(shape, how, isa), depthwise_iterations(shape, how)
+    return (KernelCall(function, (op.inputs[0], *constants, op.outputs[0]), iterations),)
 
 
-def _pool_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+def _pool(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = pool_of(graph, op)
     if shape is None:
-        return None
+        return ()
     constants = map(Constant, pool_arguments(shape))
-    return KernelCall(pool_kernel(shape), (op.inputs[0], *constants, op.outputs[0]))
+    return (KernelCall(pool_kernel(shape), (op.inputs[0], *constants, op.outputs[0])),)
 
 
-def _binary_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+def _binary(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = binary_of(graph, op)
     if shape is None:
-        return None
+        return ()
     constants = map(Constant, binary_arguments(graph, op, shape))
     operands = (_operand(graph, t) for t in op.inputs)
-    return KernelCall(binary_kernel(shape), (*operands, *constants, op.outputs[0]))
+    return (KernelCall(binary_kernel(shape), (*operands, *constants, op.outputs[0])),)
 
 
 def _operand(graph: Graph, tensor: int) -> Argument:
@@ -100,47 +124,47 @@ def _operand(graph: Graph, tensor: int) -> Argument:
     return Constant(np.frombuffer(constant_bytes(graph, tensor), known.dtype).reshape(known.shape))
 
 
-def _mean_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+def _mean(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = mean_of(graph, op)
     if shape is None:
-        return None
+        return ()
     constants = map(Constant, mean_arguments(graph, op, shape))
-    return KernelCall(mean_kernel(shape), (op.inputs[0], *constants, op.outputs[0]))
+    return (KernelCall(mean_kernel(shape), (op.inputs[0], *constants, op.outputs[0])),)
 
 
-def _concat_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+def _concat(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     axis = concat_axis(graph, op)
     if axis is None:
-        return None
+        return ()
     operands = [graph.tensors[t] for t in op.inputs]
     function = concat_kernel(tuple(t.shape for t in operands), axis, operands[0].dtype)
-    return KernelCall(function, (*op.inputs, op.outputs[0]))
+    return (KernelCall(function, (*op.inputs, op.outputs[0])),)
 
 
-def _softmax_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+def _softmax(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = softmax_shape(graph, op, isa)
     if shape is None:
-        return None
-    return KernelCall(softmax_kernel(shape, isa), (op.inputs[0], op.outputs[0]))
+        return ()
+    return (KernelCall(softmax_kernel(shape, isa), (op.inputs[0], op.outputs[0])),)
 
 
-def _byte_softmax_call(graph: Graph, op: Op, isa: Isa, threads: int) -> KernelCall | None:
+def _byte_softmax(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = byte_softmax_shape(graph, op)
     if shape is None:
-        return None
+        return ()
     function = byte_softmax_kernel(shape, graph.tensors[op.inputs[0]].dtype)
     constants = map(Constant, byte_softmax_arguments(graph, op))
-    return KernelCall(function, (op.inputs[0], *constants, op.outputs[0]))
+    return (KernelCall(function, (op.inputs[0], *constants, op.outputs[0])),)
 
 
 _MAKERS = (
-    _table_call,
-    _conv_call,
-    _depthwise_call,
-    _mean_call,
-    _pool_call,
-    _binary_call,
-    _concat_call,
-    _softmax_call,
-    _byte_softmax_call,
+    _table,
+    _conv,
+    _depthwise,
+    _mean,
+    _pool,
+    _binary,
+    _concat,
+    _softmax,
+    _byte_softmax,
 )

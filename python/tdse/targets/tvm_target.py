@@ -17,7 +17,7 @@ import tvm
 from tdse.errors import TargetError
 from tdse.graph.model import Graph, Op
 from tdse.graph.regions import Region
-from tdse.runtime.plan import PlanTensor
+from tdse.runtime.plan import PlanTensor, Step
 
 from .base import CompiledRegion, CompiledRegions, Support, Variant
 from .llvm_build import KernelSet
@@ -35,14 +35,12 @@ class _Calls:
 
     Attributes:
         sha256: the model's.
-        threads: that the kernels are made for.
-        own: calls of kernels that are written for an operator; None where there is none.
+        own: calls of kernels that are written for an operator; none where there are none.
         lowered: calls that TVM made of operators which it saw together.
     """
 
     sha256: str = ""
-    threads: int = 1
-    own: dict[tuple[int, ...], KernelCall | None] = field(default_factory=dict)
+    own: dict[tuple[int, ...], tuple[KernelCall, ...]] = field(default_factory=dict)
     lowered: dict[tuple[int, ...], list[KernelCall]] = field(default_factory=dict)
 
 
@@ -59,7 +57,7 @@ class TvmTarget(ABC):
         self._kind = kind
         self._support: dict[str, Support] = {}
         self._kernels = self._kernel_set()
-        self._calls: dict[int, _Calls] = {}
+        self._calls = _Calls()
 
     @property
     @abstractmethod
@@ -80,8 +78,8 @@ class TvmTarget(ABC):
         """The kernel with loops in an order, and bound to threads, that suit the target."""
 
     @abstractmethod
-    def own_call(self, graph: Graph, op: Op, threads: int) -> KernelCall | None:
-        """The call of a kernel that is written for the operator's kind, or None without one."""
+    def own_calls(self, graph: Graph, op: Op) -> tuple[KernelCall, ...]:
+        """The calls of kernels that are written for the operator's kind; none without any."""
 
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """One thread: that of the caller, whose kernels are not divided among the CPU's threads."""
@@ -105,17 +103,17 @@ class TvmTarget(ABC):
         Args:
             graph: a model that was read from a flatbuffer.
             regions: in any order.
-            threads: that a kernel may use; a target whose variants have one thread takes 1.
+            threads: makes no difference to the code.
 
         Raises:
             TargetError: TVM cannot import, lower or compile an operator; ``why`` is its reason.
         """
-        threads = max(v.threads for v in self.variants(threads))
-        if any(calls.sha256 != graph.sha256 for calls in self._calls.values()):
+        if self._calls.sha256 != graph.sha256:
             # Candidates of one model are compiled one after the other; the last model's are over.
-            self._calls.clear()
-        known = self._calls.setdefault(threads, _Calls(graph.sha256, threads))
-        return self._compile(graph, regions, lambda op: import_op(graph, op), self._kernels, known)
+            self._calls = _Calls(graph.sha256)
+        return self._compile(
+            graph, regions, lambda op: import_op(graph, op), self._kernels, self._calls
+        )
 
     def compile_bodies(
         self, graph: Graph, regions: Sequence[Region], bodies: Bodies, threads: int
@@ -128,13 +126,12 @@ class TvmTarget(ABC):
             regions: in any order.
             bodies: for each operator of ``regions``, a Relax function, or a module with a function
                 ``main``, that takes the inputs of the operator's slice and returns its outputs.
-            threads: that a kernel may use; a target whose variants have one thread takes 1.
+            threads: makes no difference to the code.
 
         Raises:
             TargetError: TVM cannot lower or compile an operator; ``why`` is its reason.
         """
-        known = _Calls(threads=max(v.threads for v in self.variants(threads)))
-        return self._compile(graph, regions, bodies.__getitem__, self._kernel_set(), known)
+        return self._compile(graph, regions, bodies.__getitem__, self._kernel_set(), _Calls())
 
     def _kernel_set(self) -> KernelSet:
         return KernelSet(self.name)
@@ -161,7 +158,7 @@ class TvmTarget(ABC):
             self._assemble(graph, region, self._lower(graph, region.ops, body_of, known), kernels)
             for region in regions
         )
-        symbols = (symbol for region in compiled for symbol, _ in region.steps)
+        symbols = (step.symbol for region in compiled for step in region.steps)
         return CompiledRegions(compiled, kernels.build(symbols, self.tvm_target))
 
     def _lower(
@@ -175,8 +172,8 @@ class TvmTarget(ABC):
         waiting: list[int] = []
         for op in ops:
             if (op,) not in known.own:
-                known.own[op,] = self.own_call(graph, graph.ops[op], known.threads)
-            if known.own[op,] is None:
+                known.own[op,] = self.own_calls(graph, graph.ops[op])
+            if not known.own[op,]:
                 waiting.append(op)
                 continue
             if waiting:
@@ -188,8 +185,8 @@ class TvmTarget(ABC):
         calls: list[KernelCall] = []
         for run in runs:
             own = known.own.get(run)
-            if own is not None:
-                calls.append(own)
+            if own:
+                calls.extend(own)
                 continue
             if run not in known.lowered:
                 bodies = {op: body_of(op) for op in run}
@@ -218,7 +215,11 @@ class TvmTarget(ABC):
             return position[key]
 
         steps = tuple(
-            (kernels.add(call.function), tuple(argument(value) for value in call.arguments))
+            Step(
+                kernels.add(call.function),
+                tuple(argument(value) for value in call.arguments),
+                call.iterations,
+            )
             for call in calls
         )
         return CompiledRegion(self._kind, None, inputs, outputs, tuple(tensors), steps)
