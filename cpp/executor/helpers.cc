@@ -14,7 +14,9 @@ namespace {
 // About what it costs to wake a helper (SPIN_US in python/tdse/runtime/plan.py).
 constexpr std::chrono::microseconds kSpin{50};
 
-constexpr uint32_t PartsLeft(uint64_t ticket) { return static_cast<uint32_t>(ticket); }
+constexpr uint32_t Front(uint64_t ticket) { return ticket >> 16 & 0xFFFF; }
+constexpr uint32_t Back(uint64_t ticket) { return ticket & 0xFFFF; }
+constexpr uint64_t kOneAtFront = 1 << 16;
 
 // A thread's helpers, as long as it lives.
 struct Owner {
@@ -59,8 +61,7 @@ void Helpers::Divide(uint32_t threads, uint32_t parts, const Part& run) {
   }
   Start(helpers);
   run_ = &run;
-  parts_ = parts;
-  parts_done_.store(0, std::memory_order_relaxed);
+  parts_running_.store(parts, std::memory_order_relaxed);
   wanted_.store(helpers, std::memory_order_relaxed);
   rests_.store(false, std::memory_order_relaxed);
   const uint64_t last = ticket_.load(std::memory_order_relaxed);
@@ -72,9 +73,9 @@ void Helpers::Divide(uint32_t threads, uint32_t parts, const Part& run) {
     }
     wake_.notify_all();
   }
-  while (RunNext()) {
+  while (RunNext(true)) {
   }
-  const auto is_over = [this] { return parts_done_.load(std::memory_order_acquire) == parts_; };
+  const auto is_over = [this] { return parts_running_.load(std::memory_order_acquire) == 0; };
   while (!SpinUntil(is_over, std::chrono::seconds(1))) {
   }
   if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
@@ -93,7 +94,7 @@ void Helpers::Work(size_t helper) {
     return HasWork(helper) || rests_.load(std::memory_order_relaxed);
   };
   while (true) {
-    while (HasWork(helper) && RunNext()) {
+    while (HasWork(helper) && RunNext(false)) {
     }
     SpinUntil(looks_up, kSpin);
     if (HasWork(helper)) continue;
@@ -106,16 +107,17 @@ void Helpers::Work(size_t helper) {
 }
 
 bool Helpers::HasWork(size_t helper) const {
-  return PartsLeft(ticket_.load(std::memory_order_seq_cst)) > 0 &&
-         helper < wanted_.load(std::memory_order_relaxed);
+  const uint64_t ticket = ticket_.load(std::memory_order_seq_cst);
+  return Front(ticket) < Back(ticket) && helper < wanted_.load(std::memory_order_relaxed);
 }
 
-bool Helpers::RunNext() {
+bool Helpers::RunNext(bool first) {
   uint64_t ticket = ticket_.load(std::memory_order_relaxed);
-  while (PartsLeft(ticket) > 0) {
-    if (ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
+  while (Front(ticket) < Back(ticket)) {
+    const uint64_t taken = first ? ticket + kOneAtFront : ticket - 1;
+    if (ticket_.compare_exchange_weak(ticket, taken, std::memory_order_acq_rel,
                                       std::memory_order_relaxed)) {
-      RunPart(parts_ - PartsLeft(ticket));
+      RunPart(first ? Front(ticket) : Back(taken));
       return true;
     }
   }
@@ -129,7 +131,7 @@ void Helpers::RunPart(uint32_t part) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (error_ == nullptr) error_ = std::current_exception();
   }
-  parts_done_.fetch_add(1, std::memory_order_acq_rel);
+  parts_running_.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 }  // namespace tdse

@@ -31,9 +31,10 @@ class Helpers {
 
   using Part = std::function<void(uint32_t part)>;
 
-  // Calls `run(part)` once for each part below `parts`, on this thread and at most `threads` - 1
-  // helpers, and returns when all of them are over. Throws what one of the parts has thrown, or
-  // std::system_error if a helper cannot be started. Only the thread whose helpers they are calls.
+  // Calls `run(part)` once for each part below `parts`, at most 65535, on this thread and at most
+  // `threads` - 1 helpers, and returns when all of them are over. Throws what one of the parts has
+  // thrown, or std::system_error if a helper cannot be started. Only the thread whose helpers they
+  // are calls.
   void Divide(uint32_t threads, uint32_t parts, const Part& run);
 
   // Nothing is to be divided soon: helpers sleep at once.
@@ -43,16 +44,17 @@ class Helpers {
   void Start(size_t count);
   void Work(size_t helper);
   bool HasWork(size_t helper) const;
-  // Takes a part and runs it; false if there was none.
-  bool RunNext();
+  // Takes the first part that is left, or the last, and runs it; false if there was none.
+  bool RunNext(bool first);
   void RunPart(uint32_t part);
 
-  // Which work this is, and how many of its parts nobody has taken yet, in the lower half.
+  // A number that tells pieces of work apart, the first part that nobody has taken yet, and the one
+  // after the last: 32, 16 and 16 bits. The caller takes parts from the front and helpers from the
+  // back, so that a thread often reads what it has written a moment ago.
   std::atomic<uint64_t> ticket_{0};
   // Written before the ticket is, while no part of the work before is left or runs.
   const Part* run_ = nullptr;
-  uint32_t parts_ = 0;
-  std::atomic<uint32_t> parts_done_{0};
+  std::atomic<uint32_t> parts_running_{0};  // or not taken yet
 
   // Of all helpers, the first so many take part.
   std::atomic<size_t> wanted_{0};

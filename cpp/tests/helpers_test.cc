@@ -89,6 +89,9 @@ TEST(AThreadHasItsOwnHelpers) {
 }
 
 TEST(AForkedProcessStartsItsOwn) {
+#ifdef __SANITIZE_THREAD__
+  testing::Skip("ThreadSanitizer does not let a forked process start threads");
+#endif
   CHECK(RunsEachPartOnce(&Helpers::OfThisThread(), 2, 4, 10));
   const std::string said = InChild([] {
     const bool is_right = RunsEachPartOnce(&Helpers::OfThisThread(), 2, 4, 10);

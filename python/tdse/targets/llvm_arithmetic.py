@@ -28,8 +28,8 @@ ACTIVATIONS = {
 }
 
 
-# Vectors of products that take as long as it takes to wake a thread.
-_WORTH_DIVIDING = 30_000
+# Steps of a vector that take about as long as it takes to wake a thread.
+_WORTH_DIVIDING = 20_000
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def bounds_of_call(extent: int, is_divided: bool) -> tuple[Any, Any]:
     return begin, end
 
 
-def is_worth_dividing(products: int, how: Arithmetic) -> bool:
-    """Whether so much work is not done before other threads have begun."""
-    return products / (how.lanes * how.taps) > _WORTH_DIVIDING
+def is_worth_dividing(steps: float) -> bool:
+    """Whether so many multiplications of vectors are not over before other threads have begun."""
+    return steps > _WORTH_DIVIDING
 
 
 def multiply_add(total: Any, words: Any, weights: Any, how: Arithmetic, isa: Isa) -> Any:

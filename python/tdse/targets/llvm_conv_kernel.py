@@ -126,7 +126,8 @@ def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tir
 def conv_iterations(shape: Conv, how: Arithmetic, tiles: Tiles) -> int:
     """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
     products = math.prod(shape.made) * math.prod(shape.runs)
-    return _loops(shape, how, tiles)[0] if is_worth_dividing(products, how) else 0
+    steps = products / (how.lanes * how.taps)
+    return _loops(shape, how, tiles)[0] if is_worth_dividing(steps) else 0
 
 
 @cache

@@ -49,6 +49,9 @@ from .llvm_window import int_attribute, padding_before
 # A band of rows in words should stay in the second-level cache.
 _BAND_BYTES = 256 * 1024
 
+# What else is done for a vector of outputs takes as long as so many multiplications.
+_STEPS_BESIDE = 14
+
 # Threads may divide the rows into at most so many groups.
 _MOST_GROUPS = 8
 
@@ -292,7 +295,8 @@ def depthwise_iterations(shape: Depthwise, how: Arithmetic) -> int:
 def _rows_together(shape: Depthwise, how: Arithmetic) -> int:
     """Output rows of a group: all where it is not worth dividing them."""
     oh, (kh, kw) = shape.output[0], shape.kernel
-    if not is_worth_dividing(math.prod(shape.output) * shape.channels * kh * kw, how):
+    vectors = math.prod(shape.output) * shape.channels / how.lanes
+    if not is_worth_dividing(vectors * (kh * -(-kw // how.taps) + _STEPS_BESIDE)):
         return oh
     # The rows above and below a group are prepared for it and for its neighbours.
     reach = (kh - 1) * shape.dilation[0] + 1

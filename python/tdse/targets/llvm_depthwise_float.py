@@ -98,7 +98,7 @@ def float_depthwise_iterations(shape: Depthwise, isa: Isa) -> int:
     """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
     how = _narrowed(float_arithmetic(isa), shape.channels)
     products = math.prod(shape.output) * shape.channels * math.prod(shape.kernel)
-    return shape.output[0] if is_worth_dividing(products, how) else 0
+    return shape.output[0] if is_worth_dividing(products / how.lanes) else 0
 
 
 def _tile(
