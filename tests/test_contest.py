@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tdse.contest import Contestant, _front, _hopeless, _winner, distinct
+from tdse.contest import Contestant, _far_behind, _front, _hopeless, _is_settled, _winner, distinct
 from tdse.graph.regions import Region
 from tdse.measure.race import Lap, Result
 
 ONE = (Region(0, "litert", (0, 1, 2)),)
 THREE = (Region(0, "litert", (0,)), Region(1, "llvm", (1,)), Region(2, "litert", (2,)))
+
+TWO_CORES = Contestant("litert x2", 2, ONE, 10.0, 10.0, power_w=6.0)
+ONE_CORE = Contestant("litert x1", 1, ONE, 15.0, 15.0, power_w=3.0)
+SPLIT = Contestant("placed x1", 1, THREE, 14.0, 14.0, power_w=3.5)
 
 
 def _result(name: str, *medians_us: float) -> Result:
@@ -32,8 +36,8 @@ def test_a_tie_goes_to_the_simpler() -> None:
 
 
 def test_noise_is_no_tie() -> None:
-    # The intervals overlap, as one launch was slow, but the medians are far apart.
-    assert _wins(whole=(10.0, 10.0, 4.0), split=(5.0, 5.0, 5.0)) == "split"
+    # One launch of eight was odd, but the medians are far apart.
+    assert _wins(whole=(*[10.0] * 7, 4.0), split=(5.0,) * 8) == "split"
 
 
 def test_equal_contestants_are_timed_once_under_the_plain_name() -> None:
@@ -45,32 +49,69 @@ def test_equal_contestants_are_timed_once_under_the_plain_name() -> None:
     assert distinct(other_threads) == other_threads
 
 
-def test_only_a_single_other_target_can_be_hopeless() -> None:
+def test_only_a_single_other_target_can_be_far_behind() -> None:
     llvm = (Region(0, "llvm", (0, 1, 2)),)
     best = Contestant("placed x2", 1, THREE, 10.0, 10.0)
 
     def why(contestant: Contestant) -> str:
-        return _hopeless(contestant, [best, contestant], ["latency"])
+        return _far_behind(contestant, [best, contestant], ["latency"])
 
-    assert "3.0 times" in why(Contestant("llvm x1", 1, llvm, 30.0, 30.0))
-    assert why(Contestant("llvm x1", 1, llvm, 15.0, 15.0)) == ""
-    assert why(Contestant("litert x1", 1, ONE, 30.0, 30.0)) == ""
-    assert why(Contestant("placed", 1, THREE, 30.0, 30.0)) == ""
+    assert "6.0 times" in why(Contestant("llvm x1", 1, llvm, 60.0, 60.0))
+    assert why(Contestant("llvm x1", 1, llvm, 30.0, 30.0)) == ""
+    assert why(Contestant("litert x1", 1, ONE, 60.0, 60.0)) == ""
+    assert why(Contestant("placed", 1, THREE, 60.0, 60.0)) == ""
+
+
+def test_the_first_launch_ends_the_race_for_another_target_that_is_hopeless() -> None:
+    contestants = [
+        Contestant("litert x1", 1, ONE, 10.0, 10.0, power_w=1.0),
+        Contestant("llvm x1", 1, (Region(0, "llvm", (0, 1, 2)),), 10.0, 10.0, power_w=0.3),
+        Contestant("placed x1", 1, THREE, 10.0, 10.0, power_w=1.0),
+    ]
+    results = {"litert x1": 25.0, "llvm x1": 25.0, "placed x1": 10.0}
+    raced = {name: _result(name, us) for name, us in results.items()}
+    assert _hopeless(contestants, raced, ["latency"]) == {
+        "llvm x1": "its latency was 2.5 times that of the best"
+    }
+    # It takes the least energy.
+    assert _hopeless(contestants, raced, ["latency", "energy"]) == {}
+
+
+def test_what_is_not_surely_faster_than_litert_does_not_win() -> None:
+    contestants = [TWO_CORES, SPLIT]
+
+    def judged(*medians_us: float) -> tuple[bool, str]:
+        results = {
+            "litert x2": _result("litert x2", *(10.0 for _ in medians_us)),
+            "placed x1": _result("placed x1", *medians_us),
+        }
+        winner = _winner(contestants, results, "latency").name
+        return _is_settled(contestants, results, "latency"), winner
+
+    assert judged(9.0, 9.1, 9.2) == (True, "placed x1")
+    assert judged(9.0, 9.1, 10.5) == (False, "litert x2")
+    # More launches settle it.
+    assert judged(9.0, 9.1, 10.5, 9.0, 9.1, 9.0, 9.1, 9.0) == (True, "placed x1")
+    assert judged(11.0, 11.0, 11.0) == (True, "litert x2")
+
+
+def test_without_litert_the_best_wins() -> None:
+    other = Contestant("other", 1, THREE, 10.0, 10.0)
+    results = {"placed x1": _result("placed x1", 9.0, 12.0), "other": _result("other", 20.0, 20.0)}
+    assert _is_settled([SPLIT, other], results, "latency")
+    assert _winner([SPLIT, other], results, "latency") is SPLIT
 
 
 def test_what_is_slow_may_take_little_energy() -> None:
     fast = Contestant("placed x2", 2, THREE, 10.0, 10.0, power_w=5.0)
-    slow = Contestant("llvm x1", 1, (Region(0, "llvm", (0, 1, 2)),), 30.0, 30.0, power_w=2.0)
-    assert "3.0 times as long" in _hopeless(slow, [fast, slow], ["throughput"])
-    assert _hopeless(slow, [fast, slow], ["energy"]) == ""
-    assert _hopeless(slow, [fast, slow], ["latency", "energy"]) == ""
-    # 2 W for 30 us in 30 us, against 5 W for 10 us in 10 us.
-    assert "at least 3.6 times" in _hopeless(slow, [fast, slow], ["edp"])
+    slow = Contestant("llvm x1", 1, (Region(0, "llvm", (0, 1, 2)),), 60.0, 60.0, power_w=2.0)
+    assert "6.0 times as long" in _far_behind(slow, [fast, slow], ["throughput"])
+    assert _far_behind(slow, [fast, slow], ["energy"]) == ""
+    assert _far_behind(slow, [fast, slow], ["latency", "energy"]) == ""
+    # 2 W for 60 us in 60 us, against 5 W for 10 us in 10 us.
+    assert "at least 14.4 times" in _far_behind(slow, [fast, slow], ["edp"])
 
 
-TWO_CORES = Contestant("litert x2", 2, ONE, 10.0, 10.0, power_w=6.0)
-ONE_CORE = Contestant("litert x1", 1, ONE, 15.0, 15.0, power_w=3.0)
-SPLIT = Contestant("placed x1", 1, THREE, 14.0, 14.0, power_w=3.5)
 MEDIANS_US = {"litert x2": 10.0, "litert x1": 16.0, "placed x1": 16.5}
 
 

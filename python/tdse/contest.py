@@ -18,17 +18,21 @@ from tdse.graph.regions import Region, check_regions
 from tdse.measure.accuracy import Difference
 from tdse.measure.activations import random_inputs
 from tdse.measure.race import Entry, Result, race
-from tdse.measure.stats import ratio
+from tdse.measure.stats import Ratio, ratio
 from tdse.search.objectives import Objective, uses_energy, value
 from tdse.search.placement import Windows
 
 _LAUNCHES = 3
+# As many more, where these do not tell whether the best is faster than LiteRT.
+_MORE_LAUNCHES = 5
 # Timed seconds of a launch: at least enough for a median, at most what still sharpens it.
 _LAUNCH_SECONDS = (0.6, 1.2)
 # Share of what is left of the budget after which nothing more is built.
 _BUILD_SHARE = 0.6
 # A build for one target alone that is predicted to be this many times worse than the best candidate
-# has lost before it starts, and is not built.
+# is not built: regions are faster than the sum of their operators, but not by so much.
+_NOT_BUILT = 5.0
+# One that was this many times worse in the first launch is not raced further.
 _HOPELESS = 2.0
 
 # Wider intervals than this say that the machine is noisy, not that two candidates are equal.
@@ -173,6 +177,9 @@ def run_contest(
 ) -> Contest:
     """Build, check and time the contestants; the best by median wins, ties to the simplest.
 
+    What is not surely faster than the model on LiteRT alone, by the upper end of its interval, does
+    not win against it.
+
     Args:
         graph: the model.
         contestants: distinct placements.
@@ -196,7 +203,7 @@ def run_contest(
     )
     for i, contestant in enumerate(order):
         say("build", i, len(order), contestant.name)
-        why_not = _hopeless(contestant, contestants, goals)
+        why_not = _far_behind(contestant, contestants, goals)
         if not why_not and i > len(contestants) // 2 and time.monotonic() > deadline:
             why_not = "the budget ended before it was built"
         if why_not:
@@ -222,11 +229,18 @@ def run_contest(
         raise PlacementError(
             "no candidate could be built", where=graph.name, why=entered[0].not_timed
         )
-    results, failed = _race(graph, built, seed, seconds, say)
-    entered = [
-        dataclasses.replace(c, not_timed=failed[c.name]) if c.name in failed else c for c in entered
-    ]
+    races = _Races(graph, seed, seconds, say)
+    results, out = races.first(built)
     timed = [contestant for contestant in entered if contestant.name in results]
+    out |= _hopeless(timed, results, goals)
+    timed = [contestant for contestant in timed if contestant.name not in out]
+    entered = [
+        dataclasses.replace(c, not_timed=out[c.name]) if c.name in out else c for c in entered
+    ]
+    left = [entry for entry in built if entry.name not in out]
+    results = races.more(left, results, _LAUNCHES - 1)
+    if len(goals) == 1 and not _is_settled(timed, results, goals[0]):
+        results = races.more(left, results, _MORE_LAUNCHES)
     front = _front(timed, results, goals) if len(goals) > 1 else ()
     winner = front[0] if front else _winner(timed, results, goals[0])
     if not graph.whole_reason:
@@ -248,7 +262,7 @@ def is_streamed(goals: Sequence[Objective]) -> bool:
     return tuple(goals) == ("throughput",)
 
 
-def _hopeless(
+def _far_behind(
     contestant: Contestant, contestants: Sequence[Contestant], goals: Sequence[Objective]
 ) -> str:
     """Why it is not built: it is far behind for each of the objectives; empty if it may win."""
@@ -260,7 +274,7 @@ def _hopeless(
             return ""
         worths = [c.expected_worth(goal) for c in contestants if c.expected_us(goal) is not None]
         behind.append(contestant.expected_worth(goal) / (min(worths) or math.inf))
-    if min(behind) <= _HOPELESS:
+    if min(behind) <= _NOT_BUILT:
         return ""
     if not any(map(uses_energy, goals)):
         return f"its operators alone take {behind[0]:.1f} times as long as the best candidate"
@@ -268,55 +282,139 @@ def _hopeless(
     return f"its {' and '.join(goals)} by its operators alone is at least {least}"
 
 
-def _race(
-    graph: Graph, entries: Sequence[Entry], seed: int, seconds: float, say: Progress
-) -> tuple[dict[str, Result], dict[str, str]]:
-    """The results of the candidates, and why some have none: their process failed."""
-    low, high = _LAUNCH_SECONDS
-    inputs = random_inputs(graph, seed)
+def _hopeless(
+    contestants: Sequence[Contestant], results: Mapping[str, Result], goals: Sequence[Objective]
+) -> dict[str, str]:
+    """Builds for one target, other than LiteRT, that are far behind for each of the objectives.
 
-    def run(entries: Sequence[Entry], launches: int, seconds: float) -> dict[str, Result]:
+    Returns:
+        Their names, and by how much.
+    """
+    behind: dict[str, str] = {}
+    worths = {
+        c.name: [c.worth(goal, results[c.name].median_us) for goal in goals] for c in contestants
+    }
+    least = [min(values) for values in zip(*worths.values(), strict=True)]
+    for one in contestants:
+        if one.targets == ("litert",) or len(one.targets) > 1:
+            continue
+        times = min(mine / best for mine, best in zip(worths[one.name], least, strict=True))
+        if times > _HOPELESS:
+            behind[one.name] = f"its {' and '.join(goals)} was {times:.1f} times that of the best"
+    return behind
+
+
+class _Races:
+    """Launches of a race, one set after another.
+
+    Args:
+        graph: the model.
+        seed: of inputs and order.
+        seconds: about what may be spent.
+        say: progress.
+    """
+
+    def __init__(self, graph: Graph, seed: int, seconds: float, say: Progress) -> None:
+        low, high = _LAUNCH_SECONDS
+        self._seconds = min(max(seconds / 2 / _LAUNCHES, low), high)
+        self._inputs = random_inputs(graph, seed)
+        self._seed = seed
+        self._say = say
+        self._launches = 0
+
+    def first(self, entries: Sequence[Entry]) -> tuple[dict[str, Result], dict[str, str]]:
+        """The results of one launch, and why some have none: their process failed."""
+        try:
+            return self._run(entries, 1), {}
+        except TdseError:
+            failed = {}
+            for entry in entries:
+                try:
+                    self._run([entry], 1)
+                except TdseError as error:
+                    failed[entry.name] = error.why
+            left = [entry for entry in entries if entry.name not in failed]
+            if not failed or not left:
+                raise
+            return self._run(left, 1), failed
+
+    def more(
+        self, entries: Sequence[Entry], results: Mapping[str, Result], launches: int
+    ) -> dict[str, Result]:
+        """The results of the entries with those of more launches."""
+        more = self._run(entries, launches)
+        return {
+            entry.name: Result(entry.name, results[entry.name].laps + more[entry.name].laps)
+            for entry in entries
+        }
+
+    def _run(self, entries: Sequence[Entry], launches: int) -> dict[str, Result]:
+        first, self._launches = self._launches, self._launches + launches
         return race(
             entries,
-            inputs,
+            self._inputs,
             launches=launches,
-            seconds=seconds,
-            seed=seed,
-            progress=lambda done, total: say("race", done, total, ""),
+            seconds=self._seconds,
+            seed=self._seed + first,
+            progress=lambda done, total: self._say("race", first + done, first + total, ""),
         )
 
-    seconds = min(max(seconds / 2 / _LAUNCHES, low), high)
-    try:
-        return run(entries, _LAUNCHES, seconds), {}
-    except TdseError:
-        failed = {}
-        for entry in entries:
-            try:
-                run([entry], 1, low)
-            except TdseError as error:
-                failed[entry.name] = error.why
-        left = [entry for entry in entries if entry.name not in failed]
-        if not failed or not left:
-            raise
-        return run(left, _LAUNCHES, seconds), failed
+
+def _is_settled(
+    contestants: Sequence[Contestant], results: Mapping[str, Result], goal: Objective
+) -> bool:
+    """Whether the best is known to be faster than LiteRT, or is LiteRT."""
+    plain = _on_litert(contestants, results, goal)
+    best = min(contestants, key=lambda c: _merit(c, results, goal))
+    return plain is None or best is plain or _is_better(best, plain, results, goal)
+
+
+def _on_litert(
+    contestants: Sequence[Contestant], results: Mapping[str, Result], goal: Objective
+) -> Contestant | None:
+    """The best of those who run as LiteRT does by itself; None if there is none."""
+    plain = [c for c in contestants if c.targets == ("litert",) and c.lanes == len(c.regions) == 1]
+    return min(plain, key=lambda c: _merit(c, results, goal), default=None)
+
+
+def _is_better(
+    one: Contestant, other: Contestant, results: Mapping[str, Result], goal: Objective
+) -> bool:
+    """Whether the upper end of the interval of what one is worth is below the other's."""
+    return _against(one, other, results, goal).high < 1.0
+
+
+def _against(
+    one: Contestant, other: Contestant, results: Mapping[str, Result], goal: Objective
+) -> Ratio:
+    mine, others = (
+        [c.worth(goal, median_us) for median_us in results[c.name].medians_us] for c in (one, other)
+    )
+    return ratio(mine, others)
+
+
+def _merit(contestant: Contestant, results: Mapping[str, Result], goal: Objective) -> float:
+    return contestant.worth(goal, results[contestant.name].median_us)
 
 
 def _winner(
     contestants: Sequence[Contestant], results: Mapping[str, Result], goal: Objective
 ) -> Contestant:
-    """The best; among those that cannot be told from it, the one with the fewest regions."""
-    worths = {
-        c.name: [c.worth(goal, median_us) for median_us in results[c.name].medians_us]
-        for c in contestants
-    }
-    merit = {c.name: c.worth(goal, results[c.name].median_us) for c in contestants}
-    best = min(contestants, key=lambda c: merit[c.name])
+    """The best; among those that cannot be told from it, the one with the fewest regions.
+
+    LiteRT, where the winner is not surely better.
+    """
+    best = min(contestants, key=lambda c: _merit(c, results, goal))
     tied = []
     for contestant in contestants:
-        against = ratio(worths[contestant.name], worths[best.name])
+        against = _against(contestant, best, results, goal)
         if against.low <= 1.0 and against.value <= _TIE:
             tied.append(contestant)
-    return min(tied, key=lambda c: (c.lanes, len(c.regions), c.threads, merit[c.name]))
+    winner = min(tied, key=lambda c: (c.lanes, len(c.regions), c.threads, _merit(c, results, goal)))
+    plain = _on_litert(contestants, results, goal)
+    if plain is None or _is_better(winner, plain, results, goal):
+        return winner
+    return plain
 
 
 def _front(
