@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from tdse.errors import TdseError
+from tdse.worker import find_program
 
 _NAMES = ("g++", "clang++", "c++")
 
@@ -15,22 +15,18 @@ _NAMES = ("g++", "clang++", "c++")
 def find_linker() -> Path:
     """The compiler that ``CXX`` names, or the first one on ``PATH``.
 
-    What is found there runs as code, so relative entries of ``PATH``, which depend on the working
-    directory, are passed over.
-
     Raises:
         TdseError: there is none.
     """
-    entries = [entry for entry in os.get_exec_path() if os.path.isabs(entry)]
     named = os.environ.get("CXX", "")
     if named and os.path.dirname(named) and not os.path.isabs(named):
         raise TdseError(
             "CXX names a compiler by a relative path", where=named, hint="give the whole path"
         )
     for name in [named] if named else _NAMES:
-        found = shutil.which(name, path=os.pathsep.join(entries))
+        found = find_program(name)
         if found is not None:
-            return Path(found)
+            return found
     raise TdseError(
         "there is no C++ compiler to link with",
         where=f"CXX={named}" if named else "PATH",

@@ -1,19 +1,32 @@
-"""How this process starts others that run a module of tdse, and how these end with it."""
+"""How this process finds and starts others, and how these end with it."""
 
 from __future__ import annotations
 
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from tdse.errors import TdseError
 
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
+
+
+def find_program(name: str) -> Path | None:
+    """The program that ``PATH`` leads to, None if it leads to none.
+
+    What is found there runs as code, so relative entries of ``PATH``, which depend on the working
+    directory, are passed over.
+    """
+    entries = [entry for entry in os.get_exec_path() if os.path.isabs(entry)]
+    found = shutil.which(name, path=os.pathsep.join(entries))
+    return Path(found) if found is not None else None
 
 
 def worker_command(module: str, *arguments: str) -> list[str]:

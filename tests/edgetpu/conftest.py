@@ -32,7 +32,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the machine, nor of a test before."""
     monkeypatch.delenv(compiler.COMPILER, raising=False)
     monkeypatch.delenv(delegate.LIBRARY, raising=False)
-    monkeypatch.setattr(compiler, "on_path", lambda: None)
+    monkeypatch.setattr(compiler, "find_program", lambda name: None)
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     compiler.compile_slices.cache_clear()
     delegate.demand_devices.cache_clear()

@@ -51,6 +51,18 @@ def test_regions_are_compiled_together(
     assert kept.device == 1 and kept.slice_ == slices[0]
 
 
+def test_the_variable_may_name_a_relative_path(
+    slices: tuple[bytes, ...],
+    use_compiler: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use_compiler("whole")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(COMPILER, "compiler.sh")
+    assert len(compile_slices(slices)) == 2
+
+
 @pytest.mark.parametrize(
     ("behaviour", "kind", "text"),
     [

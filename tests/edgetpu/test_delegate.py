@@ -44,6 +44,15 @@ def test_a_delegate_that_works(compiled: bytes, use_delegate: UseDelegate) -> No
     demand_runs(library, compiled, 0)
 
 
+def test_the_variable_may_name_a_relative_path(
+    use_delegate: UseDelegate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Path(use_delegate())
+    monkeypatch.chdir(library.parent)
+    monkeypatch.setenv(LIBRARY, library.name)
+    assert demand_devices(1) == str(library)
+
+
 @pytest.mark.parametrize(
     ("macros", "kind", "text"),
     [

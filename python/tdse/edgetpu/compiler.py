@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -29,6 +28,7 @@ from tdse.errors import (
 )
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
+from tdse.worker import find_program
 
 COMPILER = "EDGETPU_COMPILER"
 NAME = "edgetpu_compiler"
@@ -53,15 +53,9 @@ def find_compiler() -> Path | None:
     """Where the compiler is; None if it is not found."""
     given = os.environ.get(COMPILER)
     if given:
-        return Path(given) if os.access(given, os.X_OK) else None
-    return on_path()
-
-
-def on_path() -> Path | None:
-    """Where the compiler is on the PATH; entries that depend on the directory are passed over."""
-    entries = [entry for entry in os.get_exec_path() if os.path.isabs(entry)]
-    found = shutil.which(NAME, path=os.pathsep.join(entries))
-    return Path(found) if found else None
+        # It is run in another directory.
+        return Path(given).absolute() if os.access(given, os.X_OK) else None
+    return find_program(NAME)
 
 
 def why_no_compiler() -> str:

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from functools import cache
@@ -27,6 +26,7 @@ from tdse.errors import (
     NoEdgeTpuError,
     TargetError,
 )
+from tdse.worker import worker_command, worker_environment
 
 LIBRARY = "EDGETPU_LIBRARY"
 # The first use of an Edge TPU behind USB loads its firmware, which takes some seconds.
@@ -52,7 +52,8 @@ def find_library() -> str | None:
     """Name or path of libedgetpu, for the loader; None if there is none."""
     given = os.environ.get(LIBRARY)
     if given:
-        return given if Path(given).is_file() else None
+        # The loader would look for a mere name elsewhere.
+        return str(Path(given).absolute()) if Path(given).is_file() else None
     return ctypes.util.find_library("edgetpu")
 
 
@@ -108,18 +109,17 @@ def demand_runs(library: str, model: bytes, device: int, timeout_s: float = PROB
 
 def _probe(library: str, model: str | None, device: int, timeout_s: float) -> int:
     """The number of devices that a child process finds; with a model, it has run it as well."""
-    command = [sys.executable, "-m", "tdse.edgetpu.probe", library, str(device)]
-    command += [model] if model else []
+    models = () if model is None else (model,)
     with tempfile.TemporaryFile() as said:
         try:
             # Into a file, so that what was said before a crash or the end of the time is kept.
             code = subprocess.run(
-                command,
+                worker_command("tdse.edgetpu.probe", library, str(device), *models),
                 stdout=said,
                 stderr=subprocess.DEVNULL,
                 timeout=timeout_s,
                 check=False,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=worker_environment(),
             ).returncode
         except subprocess.TimeoutExpired:
             code = None
