@@ -16,7 +16,14 @@ from typing import Any
 
 from tdse.errors import ModelError, TargetError
 from tdse.graph import Graph, Region, Slice, signature, slice_model
-from tdse.targets import CompiledRegion, CompiledRegions, Support, Variant
+from tdse.targets import (
+    CompiledRegion,
+    CompiledRegions,
+    Support,
+    Variant,
+    cpu_thread_counts,
+    cut_region,
+)
 
 from .runtime import LIBRARY, openvino_library
 
@@ -50,8 +57,7 @@ class OpenvinoTarget:
 
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """Thread counts in powers of two, and all cores."""
-        counts = {1 << i for i in range(cores.bit_length())} | {cores}
-        return tuple(Variant(self.name, n) for n in sorted(counts) if 1 <= n <= cores)
+        return tuple(Variant(self.name, n) for n in cpu_thread_counts(cores))
 
     def supports(self, graph: Graph, op_index: int) -> Support:
         """Whether OpenVINO reads the operator's slice, with OpenVINO's own words if not."""
@@ -75,12 +81,7 @@ class OpenvinoTarget:
         return CompiledRegions(tuple(self._compile(graph, region) for region in regions))
 
     def _compile(self, graph: Graph, region: Region) -> CompiledRegion:
-        try:
-            piece = slice_model(graph, region.ops)
-        except ModelError as error:
-            raise TargetError(
-                f"region {region.index} cannot be cut out", where=graph.name, why=str(error)
-            ) from error
+        piece = cut_region(graph, region)
         blob = _serialised(self._read(graph, piece))
         return CompiledRegion(self.name, blob, piece.inputs, piece.outputs)
 

@@ -23,9 +23,10 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from tdse.errors import TargetError
+from tdse.errors import ModelError, TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
+from tdse.graph.slice import Slice, slice_model
 from tdse.platform.discover import TARGET_ENTRY_POINTS as ENTRY_POINTS
 from tdse.runtime.plan import PlanTensor, Step
 
@@ -180,6 +181,20 @@ def _load(point: EntryPoint) -> Target:
     if not isinstance(target, Target):
         raise TargetError(what, where=package, why=f"{point.value} does not give a Target")
     return target
+
+
+def cut_region(graph: Graph, region: Region) -> Slice:
+    """A region as a ``.tflite``, for targets whose regions are made of that.
+
+    Raises:
+        TargetError: it cannot be cut out.
+    """
+    try:
+        return slice_model(graph, region.ops)
+    except ModelError as error:
+        raise TargetError(
+            f"region {region.index} cannot be cut out", where=graph.name, why=str(error)
+        ) from error
 
 
 def cpu_thread_counts(cores: int) -> tuple[int, ...]:

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from tdse.edgetpu import package, rules
 from tdse.edgetpu.blob import Compiled
 from tdse.edgetpu.compiler import compile_slices, find_compiler, why_no_compiler
-from tdse.errors import ModelError, TargetError
+from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
-from tdse.graph.slice import Slice, slice_model
 from tdse.runtime.edgetpu import KIND
 
-from .base import CompiledRegion, CompiledRegions, Support, Variant
+from .base import CompiledRegion, CompiledRegions, Support, Variant, cut_region
 
 
 class EdgetpuTarget:
@@ -54,7 +53,7 @@ class EdgetpuTarget:
         Raises:
             TargetError: a region cannot be cut out, or one of the compiler's kinds.
         """
-        pieces = [_cut(graph, region) for region in regions]
+        pieces = [cut_region(graph, region) for region in regions]
         is_done = [package.is_compiled_region(graph, region.ops) for region in regions]
         waiting = tuple(p.data for p, done in zip(pieces, is_done, strict=True) if not done)
         made = iter(compile_slices(waiting, where=graph.name) if waiting else ())
@@ -77,12 +76,3 @@ class EdgetpuTarget:
 
 def _runtime(graph: Graph, region: Region) -> int:
     return package.read_package(graph, region.ops[0]).runtime
-
-
-def _cut(graph: Graph, region: Region) -> Slice:
-    try:
-        return slice_model(graph, region.ops)
-    except ModelError as error:
-        raise TargetError(
-            f"region {region.index} cannot be cut out", where=graph.name, why=str(error)
-        ) from error

@@ -22,7 +22,14 @@ from tdse.runtime import native
 from tdse.runtime.litert import make_interpreter
 from tdse.runtime.plan import Plan, PlanRegion, PlanTensor
 
-from .base import CompiledRegion, CompiledRegions, Support, Variant, cpu_thread_counts
+from .base import (
+    CompiledRegion,
+    CompiledRegions,
+    Support,
+    Variant,
+    cpu_thread_counts,
+    cut_region,
+)
 
 
 class LitertTarget:
@@ -225,12 +232,7 @@ def _cut(graph: Graph, region: Region) -> Slice:
                 "the model cannot be cut into regions", where=graph.name, why=graph.whole_reason
             )
         return whole_model(graph)
-    try:
-        return slice_model(graph, region.ops)
-    except ModelError as error:
-        raise TargetError(
-            f"region {region.index} cannot be cut out", where=graph.name, why=str(error)
-        ) from error
+    return cut_region(graph, region)
 
 
 def _runs_in_c_interface(graph: Graph, piece: Slice) -> bool:
