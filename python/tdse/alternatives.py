@@ -7,11 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tdse.cost.table import MODELLED, NOT_LEGAL, CostTable
-from tdse.emulation.costs import refusal, unit_of
-from tdse.graph.model import Graph
+from tdse.emulation.emulate import Emulation
 from tdse.legality import Legality
-from tdse.platform import Platform
-from tdse.search import Problem
 
 # A thousandth of a microsecond is far below what can be measured, and makes the file small.
 _DIGITS = 3
@@ -36,18 +33,12 @@ def table_alternatives(table: CostTable, legality: Legality) -> dict[str, Any]:
     }
 
 
-def emulated_alternatives(graph: Graph, board: Platform, problem: Problem) -> dict[str, Any]:
+def emulated_alternatives(emulation: Emulation) -> dict[str, Any]:
     """The same of an emulated board, whose times are all modelled."""
-    units = {device.name: unit_of(device) for device in board.devices}
+    problem = emulation.problem
     cost_us = problem.cost_us.tolist()
-    refused = (
-        (name, reason, op)
-        for name, unit in units.items()
-        for op in graph.placed_ops
-        if (reason := refusal(graph, op, unit))
-    )
     return {
-        "ops": list(graph.placed_ops),
+        "ops": [op.index for op in emulation.placement.ops],
         "places": list(problem.variants),
         "threads": [1] * len(problem.variants),
         "cost_us": _rounded(cost_us),
@@ -55,7 +46,7 @@ def emulated_alternatives(graph: Graph, board: Platform, problem: Problem) -> di
         "source": [
             [MODELLED if math.isfinite(cost) else NOT_LEGAL for cost in row] for row in cost_us
         ],
-        "refusals": _refusals(refused),
+        "refusals": _refusals((name, why, op) for (name, op), why in emulation.refusals.items()),
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tdse.child import Child
 from tdse.edgetpu.mapping import compiler_mapping, would_help
-from tdse.emulation.costs import refusal, unit_of
+from tdse.emulation.costs import BoardCosts
 from tdse.emulation.emulate import emulate
 from tdse.graph.model import Graph
 from tdse.legality import chosen_targets
@@ -100,8 +100,9 @@ def advice(graph: Graph, *, platform: str = "host") -> list[str]:
 
 def _explain_emulated(graph: Graph, board: Platform) -> list[Explanation]:
     rows = []
+    refusals = BoardCosts(graph, board).refusals
     for op in graph.placed_ops:
-        words = {device.name: refusal(graph, op, unit_of(device)) for device in board.devices}
+        words = {device.name: refusals.get((device.name, op), "") for device in board.devices}
         rows.append(
             Explanation(
                 op,

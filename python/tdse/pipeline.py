@@ -200,7 +200,7 @@ def compile(
         fields = _metadata(graph, model, options, chosen, decision, gap, kinds)
         if emulation is not None:
             fields |= _emulated_metadata(emulation, objective)
-            fields["op_costs"] = emulated_alternatives(graph, board, emulation.problem)
+            fields["op_costs"] = emulated_alternatives(emulation)
         if edgetpu is not None:
             fields |= {
                 "objective": objective,

@@ -15,7 +15,7 @@ import tdse
 from modelkit import Operator, Subgraph, Tensor, write_model
 from tdse.cli import tdsec
 from tdse.edgetpu.mapping import compiler_mapping
-from tdse.emulation.costs import emulated_problem, streamed_ops
+from tdse.emulation.costs import BoardCosts
 from tdse.emulation.emulate import emulate
 from tdse.emulation.ways import compiler_way
 from tdse.errors import ModelError, PlatformError
@@ -106,7 +106,7 @@ def test_the_compilers_placement_is_never_beaten_by_the_searchs(
     graph = read_tflite(cut)
     for link in ("usb3", "usb2", "pcie"):
         board = board_with("tpu", link=link)
-        way = compiler_way(graph, board, {})
+        way = compiler_way(BoardCosts(graph, board))
         assert way is not None
         found = emulate(graph, board, "correctness", budget_s=1).emulated
         assert found.compiler_us == way.outcome.makespan_us
@@ -134,15 +134,15 @@ def test_several_edge_tpus_share_a_stream(cut: Path, board_with: Callable[..., P
 
 
 def test_parameters_are_shared_by_all_regions(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, board = read_tflite(cut), load_platform(BOARD)
-    ops = list(graph.placed_ops)
-    assert not streamed_ops(graph, board, {1: ops})
+    costs = BoardCosts(read_tflite(cut), load_platform(BOARD))
+    ops = list(costs.graph.placed_ops)
+    assert not costs.streamed_ops({1: ops})
     # Each convolution takes 64 * (9 * 64 + 12) bytes: three of them fit, in whatever regions.
     monkeypatch.setattr("tdse.edgetpu.cost.PARAMETER_CAPACITY_BYTES", 120_000)
-    left_out = streamed_ops(graph, board, {1: ops})
+    left_out = costs.streamed_ops({1: ops})
     assert left_out == {4}
-    kept = emulated_problem(graph, board, {}).cost_us[:, 1]
-    dearer = emulated_problem(graph, board, {}, left_out).cost_us[:, 1]
+    kept = costs.problem().cost_us[:, 1]
+    dearer = costs.problem(left_out).cost_us[:, 1]
     assert dearer[4] == 64 * (9 * 64 + 12) / 464 > kept[4]
     assert np.array_equal(dearer[:4], kept[:4])
 

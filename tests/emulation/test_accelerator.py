@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tdse.alternatives import emulated_alternatives
+from tdse.dataflow.architecture import Architecture
 from tdse.dataflow.from_graph import layers_of
-from tdse.dataflow.search import find_mapping
-from tdse.emulation.costs import emulated_problem, refusal, unit_of
+from tdse.dataflow.layer import Layer
+from tdse.dataflow.search import LayerResult, find_mapping
+from tdse.emulation.costs import BoardCosts
 from tdse.emulation.emulate import emulate, emulate_given
 from tdse.errors import PlatformError
+from tdse.explain import explain
 from tdse.graph import read_tflite
 from tdse.platform import Platform, load_platform
-from tdse.platform.model import DataflowUnit
 
 BOARD = """\
 name = "what-if"
@@ -62,9 +66,10 @@ def _board(folder: Path, text: str = BOARD) -> Platform:
 
 def test_layers_take_what_their_best_mappings_take(tmp_path: Path, branches: Path) -> None:
     graph, board = read_tflite(branches), _board(tmp_path)
-    problem = emulated_problem(graph, board, {})
-    unit = unit_of(board.devices[1])
-    assert isinstance(unit, DataflowUnit)
+    costs = BoardCosts(graph, board)
+    problem = costs.problem()
+    unit = board.devices[1].dataflow
+    assert unit is not None
     layers = layers_of(graph).layers
     for row, op in enumerate(graph.placed_ops):
         if op in layers:
@@ -73,7 +78,7 @@ def test_layers_take_what_their_best_mappings_take(tmp_path: Path, branches: Pat
             assert problem.energy_uj[row, 1] == figures.energy_pj / 1e6
         else:
             assert np.isinf(problem.cost_us[row, 1])
-            assert "multiplies nothing" in refusal(graph, op, unit)
+            assert "multiplies nothing" in costs.refusals["accelerator", op]
     assert not problem.energy_uj[:, 0].any()
     assert problem.launch_us.tolist() == [0.0, 10.0]
 
@@ -97,7 +102,7 @@ def test_its_placement_can_be_given(tmp_path: Path, branches: Path) -> None:
 
 def test_elements_that_are_too_large_are_refused(tmp_path: Path, tiny_float: Path) -> None:
     graph, board = read_tflite(tiny_float), _board(tmp_path)
-    assert refusal(graph, 0, unit_of(board.devices[1])) == (
+    assert BoardCosts(graph, board).refusals["accelerator", 0] == (
         "tensor 'image' has elements of 4 bytes, and element_bytes is 1"
     )
 
@@ -115,3 +120,34 @@ def test_faults_name_the_field(tmp_path: Path, old: str, new: str, why: str) -> 
     with pytest.raises(PlatformError) as raised:
         _board(tmp_path, BOARD.replace(old, new, 1))
     assert why in str(raised.value)
+
+
+def test_mappings_are_searched_once_for_each_layer(
+    tmp_path: Path, branches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+
+    def counted(layer: Layer, architecture: Architecture, objective: str) -> LayerResult:
+        searched.append(layer.shape)
+        return find_mapping(layer, architecture, objective)
+
+    monkeypatch.setattr("tdse.emulation.accelerator.find_mapping", counted)
+    emulate(read_tflite(branches), _board(tmp_path), "timing", budget_s=1.0)
+    assert searched and len(searched) == len(set(searched))
+
+
+def test_why_a_layer_has_no_mapping_is_told(
+    tmp_path: Path, branches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurried = functools.partial(find_mapping, seconds=0.0)
+    monkeypatch.setattr("tdse.emulation.accelerator.find_mapping", hurried)
+    graph, board = read_tflite(branches), _board(tmp_path)
+    why = BoardCosts(graph, board).refusals["accelerator", 0]
+    assert "no mapping was found in time" in why
+    rows = {
+        row.op: dict(row.refused) for row in explain(graph, platform=f"{tmp_path}/what-if.toml")
+    }
+    assert rows[0]["accelerator"] == why
+    made = emulate(graph, board, "timing", budget_s=1.0)
+    reasons = {one["reason"]: one["ops"] for one in emulated_alternatives(made)["refusals"]}
+    assert 0 in reasons[why]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tdse.emulation.costs import emulated_problem, memories, operator_us, refusal, unit_of
+from tdse.emulation.costs import BoardCosts, memories
 from tdse.emulation.emulate import demand_mode, emulate
 from tdse.emulation.layout import Layout, lay_out
 from tdse.emulation.stream import stream_period_us
@@ -32,25 +32,26 @@ def graph(branches: Path) -> Graph:
 
 
 def test_operators_take_what_the_file_says(graph: Graph, board: Platform) -> None:
-    cpu, npu = map(unit_of, board.devices)
     by_kind = {op.kind: op for op in graph.ops}
     root = next(op for op in graph.ops if op.label == "0:conv2d")
+    row = {op: i for i, op in enumerate(graph.placed_ops)}
+    cpu_us, npu_us = BoardCosts(graph, board).problem().cost_us.T
     # 16x16x8 results of 3x3x8 products each.
-    assert operator_us(graph, root.index, cpu) == 16 * 16 * 8 * 3 * 3 * 8 / 50
-    assert operator_us(graph, root.index, npu) == 16 * 16 * 8 * 3 * 3 * 8 / 80
-    assert operator_us(graph, by_kind["depthwise_conv2d"].index, cpu) == 16 * 16 * 8 * 3 * 3 / 10
+    assert cpu_us[row[root.index]] == 16 * 16 * 8 * 3 * 3 * 8 / 50
+    assert npu_us[row[root.index]] == 16 * 16 * 8 * 3 * 3 * 8 / 80
+    assert cpu_us[row[by_kind["depthwise_conv2d"].index]] == 16 * 16 * 8 * 3 * 3 / 10
     # Two operands and a result of 2048 bytes.
-    assert operator_us(graph, by_kind["add"].index, cpu) == 3 * 2048 / 4
+    assert cpu_us[row[by_kind["add"].index]] == 3 * 2048 / 4
 
 
 def test_what_devices_refuse(graph: Graph, board: Platform, tiny_float: Path) -> None:
-    npu = unit_of(board.devices[1])
     swish = next(op.index for op in graph.ops if op.kind == "hard_swish")
-    assert refusal(graph, 0, npu) == ""
-    assert refusal(graph, swish, npu) == "hard_swish is not among its kinds"
-    in_float = read_tflite(tiny_float)
-    assert refusal(in_float, 0, npu) == "tensor 'image' is of type float32"
-    assert refusal(in_float, 0, unit_of(board.devices[0])) == ""
+    refusals = BoardCosts(graph, board).refusals
+    assert ("npu", 0) not in refusals
+    assert refusals["npu", swish] == "hard_swish is not among its kinds"
+    in_float = BoardCosts(read_tflite(tiny_float), board).refusals
+    assert in_float["npu", 0] == "tensor 'image' is of type float32"
+    assert ("cpu", 0) not in in_float
 
 
 def test_memories_follow_the_links(board: Platform) -> None:
@@ -59,7 +60,7 @@ def test_memories_follow_the_links(board: Platform) -> None:
 
 
 def test_a_run_is_laid_out_as_it_is_scheduled(graph: Graph, board: Platform) -> None:
-    problem = emulated_problem(graph, board, {})
+    problem = BoardCosts(graph, board).problem()
     generator = np.random.default_rng(0)
     evaluator = Evaluator(problem)
     for _ in range(50):
@@ -94,7 +95,7 @@ def _load_us(layout: Layout) -> float:
 
 
 def test_a_stream_is_as_fast_as_the_busiest_lane_allows(graph: Graph, board: Platform) -> None:
-    problem = emulated_problem(graph, board, {})
+    problem = BoardCosts(graph, board).problem()
     outcome = search(problem, ["latency"], seed=0, evaluations=2000).candidates[0].outcome
     layout = lay_out(graph, board, problem, outcome, copies=False)
     sequential_us = sum(step.modelled_us for step in layout.steps)
@@ -148,7 +149,7 @@ def test_constants_that_do_not_fit_go_elsewhere(graph: Graph, changed_board: Cha
 
 def test_devices_that_share_a_memory_need_no_transfers(graph: Graph) -> None:
     board = load_platform("jetson-orin-nano")
-    problem = emulated_problem(graph, board, {})
+    problem = BoardCosts(graph, board).problem()
     assert isinstance(problem, Problem)
     outcome = Evaluator(problem).outcome(Genes([i % 2 for i in range(problem.n_ops)]))
     assert not outcome.schedule.transfers

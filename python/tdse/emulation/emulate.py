@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from tdse import __version__
 from tdse.candidates import Searched
 from tdse.child import Progress
-from tdse.emulation.costs import emulated_problem
+from tdse.emulation.costs import BoardCosts
 from tdse.emulation.executor import KIND
 from tdse.emulation.given import given_outcome
 from tdse.emulation.layout import lay_out
@@ -41,12 +41,14 @@ class Emulation:
         placement: which operator runs where.
         searches: how each search ended.
         problem: what operators take on each device, of which the placement was chosen.
+        refusals: (name of a device, operator) to why it does not run there.
     """
 
     emulated: Emulated
     placement: Placement
     searches: tuple[Searched, ...]
     problem: Problem
+    refusals: Mapping[tuple[str, int], str]
 
 
 def emulate(
@@ -84,6 +86,7 @@ def emulate(
     ops = [graph.ops[op] for op in graph.placed_ops]
     chosen = parse_pins(pins, [op.label for op in ops], [op.kind for op in ops], names)
     say("search", 0, 1, board.name)
+    costs = BoardCosts(graph, board, chosen)
     goals = [goals_of(objective)]
     if objective == "throughput":
         # The search's period leaves out that only so many runs are on their way. Of placements
@@ -92,10 +95,10 @@ def emulate(
     seconds = min(budget_s, _MOST_SEARCH_S) / len(goals)
     founds, ways = [], []
     for each in goals:
-        found, more = find_ways(graph, board, chosen, each, seed=seed, seconds=seconds)
+        found, more = find_ways(costs, each, seed=seed, seconds=seconds)
         founds.append(found)
         ways += more
-    by_compiler = compiler_way(graph, board, chosen)
+    by_compiler = compiler_way(costs)
     if objective == "throughput":
         made = [
             (_emulated(graph, board, way, mode, copies=copies), way)
@@ -120,6 +123,7 @@ def emulate(
         _placement(graph, board, emulated, seed),
         tuple(Searched.of(found, 1) for found in founds),
         best.problem,
+        costs.refusals,
     )
 
 
@@ -140,11 +144,13 @@ def emulate_given(
         ModelError, PlatformError: as of ``emulate``.
     """
     device = {op.index: op.device for op in placement.ops}
-    problem = emulated_problem(graph, board, {}, streamed_in(graph, board, device))
-    outcome, copies = given_outcome(graph, board, problem, placement, _targets(board))
-    way = Way(problem, outcome, first_run_us(graph, board, device))
+    costs = BoardCosts(graph, board)
+    problem = costs.problem(streamed_in(costs, device))
+    outcome, copies = given_outcome(costs, problem, placement, _targets(board))
+    way = Way(problem, outcome, first_run_us(costs, device))
     emulated = _emulated(graph, board, way, mode, copies=copies)
-    return Emulation(emulated, _placement(graph, board, emulated, seed), (), problem)
+    placed = _placement(graph, board, emulated, seed)
+    return Emulation(emulated, placed, (), problem, costs.refusals)
 
 
 def _worth(way: Way, goal: Objective) -> float:

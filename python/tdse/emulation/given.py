@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tdse.emulation.costs import refusal, unit_of
+from tdse.emulation.costs import BoardCosts
 from tdse.errors import PlacementError
-from tdse.graph.model import Graph
 from tdse.platform.model import Platform
 from tdse.search import Problem
 from tdse.search.native import Evaluator
@@ -19,18 +18,13 @@ _HINT = "leave --placement out to have one searched for"
 
 
 def given_outcome(
-    graph: Graph,
-    board: Platform,
-    problem: Problem,
-    placement: Placement,
-    targets: Mapping[str, str],
+    costs: BoardCosts, problem: Problem, placement: Placement, targets: Mapping[str, str]
 ) -> tuple[Outcome, bool]:
     """The schedule of a placement, in which its regions have the precedence that they have there.
 
     Args:
-        graph: the model, which the placement was checked against.
-        board: an emulated platform.
-        problem: of placing the model there.
+        costs: of the model, which the placement was checked against, on the board.
+        problem: of placing it there.
         placement: its regions can run in their order.
         targets: name of a device to the one that its operators must be for.
 
@@ -40,7 +34,8 @@ def given_outcome(
     Raises:
         PlacementError: it is not for this board, or the board cannot run it.
     """
-    _demand_for(graph, board, placement, targets)
+    graph, board = costs.graph, costs.board
+    _demand_for(costs, placement, targets)
     region_of = {op: region.index for region in placement.regions for op in region.ops}
     regions = [region_of[op] for op in graph.placed_ops]
     device = {op.index: problem.devices.index(op.device) for op in placement.ops}
@@ -75,10 +70,8 @@ def given_outcome(
     return outcome, _has_copies(board, placement)
 
 
-def _demand_for(
-    graph: Graph, board: Platform, placement: Placement, targets: Mapping[str, str]
-) -> None:
-    units = {device.name: unit_of(device) for device in board.devices}
+def _demand_for(costs: BoardCosts, placement: Placement, targets: Mapping[str, str]) -> None:
+    board = costs.board
     for op in placement.ops:
         if op.target != targets.get(op.device, op.target) or op.target not in targets.values():
             raise _refused(
@@ -86,12 +79,12 @@ def _demand_for(
                 board,
                 f"{op.label} is for the target {op.target}",
             )
-        if op.device not in units:
+        if board.device(op.device) is None:
             raise _refused(
                 f"there is no device {op.device}", board, f"the placement has {op.label} there"
             )
-        why = refusal(graph, op.index, units[op.device])
-        if why:
+        why = costs.refusals.get((op.device, op.index))
+        if why is not None:
             raise _refused(f"{op.label} does not run on {op.device}", board, why)
 
 

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from tdse.edgetpu import cost
 from tdse.edgetpu.mapping import compiler_mapping
 from tdse.edgetpu.parameters import parameter_bytes
-from tdse.emulation.costs import emulated_problem, refusal, streamed_ops, unit_of
-from tdse.graph.model import Graph
-from tdse.platform.model import Platform
+from tdse.emulation.costs import BoardCosts
 from tdse.search import Found, Problem, search
 from tdse.search.native import Evaluator
 from tdse.search.objectives import Objective
@@ -40,113 +38,101 @@ class Way:
 
 
 def find_ways(
-    graph: Graph,
-    board: Platform,
-    pins: Mapping[int, str],
-    goals: Sequence[Objective],
-    *,
-    seed: int,
-    seconds: float,
+    costs: BoardCosts, goals: Sequence[Objective], *, seed: int, seconds: float
 ) -> tuple[Found, list[Way]]:
     """How the last search ended, and all that the searches found, as ways.
 
     Args:
-        graph: the model.
-        board: an emulated platform.
-        pins: as of ``emulated_problem``.
+        costs: of the model on the board.
         goals: what is to be small.
         seed: of the search.
         seconds: of all searches together.
 
     Raises:
-        ModelError, PlacementError, PlatformError: as ``emulated_problem`` and ``search``.
+        ModelError, PlacementError, PlatformError: as ``BoardCosts.problem`` and ``search``.
     """
-    streamed = streamed_ops(graph, board, _all_that_can(graph, board))
+    streamed = costs.streamed_ops(_all_that_can(costs))
     ways: list[Way] = []
     for left in range(_MOST_ROUNDS, 0, -1):
-        problem = emulated_problem(graph, board, pins, streamed)
         # Most searches settle long before.
-        found = search(problem, goals, seed=seed, seconds=seconds / left)
+        found = search(costs.problem(streamed), goals, seed=seed, seconds=seconds / left)
         seconds -= min(seconds, found.seconds)
-        ways += [_way(graph, board, pins, one.genes) for one in found.candidates]
-        best = _devices(graph, board, found.candidates[0].genes)
-        actual = streamed_in(graph, board, best)
+        ways += [_way(costs, one.genes) for one in found.candidates]
+        actual = streamed_in(costs, _devices(costs, found.candidates[0].genes))
         if actual == streamed:
             break
         streamed = actual
     return found, ways
 
 
-def compiler_way(graph: Graph, board: Platform, pins: Mapping[int, str]) -> Way | None:
+def compiler_way(costs: BoardCosts) -> Way | None:
     """edgetpu_compiler's own placement: one region on the first Edge TPU, the rest on the host.
 
     None where there is no Edge TPU, or the host or a pin would not have it.
     """
-    found = [i for i, device in enumerate(board.devices) if device.edgetpu is not None]
+    graph, devices = costs.graph, costs.board.devices
+    found = [i for i, device in enumerate(devices) if device.edgetpu is not None]
     if not found:
         return None
-    tpu, unit = found[0], board.devices[found[0]].edgetpu
+    tpu, unit = found[0], devices[found[0]].edgetpu
     assert unit is not None, "it is one"
     mapped = compiler_mapping(graph, unit.runtime).mapped
     variants = [tpu if op in mapped else 0 for op in graph.placed_ops]
     for row, (op, variant) in enumerate(zip(graph.placed_ops, variants, strict=True)):
-        device = board.devices[variant]
-        if pins.get(row, device.name) != device.name or refusal(graph, op, unit_of(device)):
+        name = devices[variant].name
+        if costs.pins.get(row, name) != name or (name, op) in costs.refusals:
             return None
-    return _way(graph, board, pins, Genes(tuple(variants)))
+    return _way(costs, Genes(tuple(variants)))
 
 
-def streamed_in(graph: Graph, board: Platform, device: Mapping[int, str]) -> frozenset[int]:
+def streamed_in(costs: BoardCosts, device: Mapping[int, str]) -> frozenset[int]:
     """What is streamed in a placement.
 
     Args:
-        graph: the model.
-        board: an emulated platform.
+        costs: of the model on the board.
         device: of each operator that is placed.
     """
-    return streamed_ops(graph, board, _placed(board, device))
+    return costs.streamed_ops(_placed(costs, device))
 
 
-def first_run_us(graph: Graph, board: Platform, device: Mapping[int, str]) -> float | None:
+def first_run_us(costs: BoardCosts, device: Mapping[int, str]) -> float | None:
     """What the first run of a placement takes besides; None without an Edge TPU."""
-    streamed = streamed_in(graph, board, device)
+    streamed = streamed_in(costs, device)
     cached = [
-        parameter_bytes(graph, op)
-        for index, ops in _placed(board, device).items()
-        if board.devices[index].edgetpu is not None
+        parameter_bytes(costs.graph, op)
+        for index, ops in _placed(costs, device).items()
+        if costs.board.devices[index].edgetpu is not None
         for op in ops
         if op not in streamed
     ]
     return cost.first_run_us(sum(cached)) if cached else None
 
 
-def _way(graph: Graph, board: Platform, pins: Mapping[int, str], genes: Genes) -> Way:
-    device = _devices(graph, board, genes)
-    problem = emulated_problem(graph, board, pins, streamed_in(graph, board, device))
-    outcome = Evaluator(problem).outcome(genes)
-    return Way(problem, outcome, first_run_us(graph, board, device))
+def _way(costs: BoardCosts, genes: Genes) -> Way:
+    device = _devices(costs, genes)
+    problem = costs.problem(streamed_in(costs, device))
+    return Way(problem, Evaluator(problem).outcome(genes), first_run_us(costs, device))
 
 
-def _devices(graph: Graph, board: Platform, genes: Genes) -> dict[int, str]:
+def _devices(costs: BoardCosts, genes: Genes) -> dict[int, str]:
     """The device of each operator; a problem's variants are the devices."""
     return {
-        op: board.devices[int(variant)].name
-        for op, variant in zip(graph.placed_ops, genes.variants, strict=True)
+        op: costs.board.devices[int(variant)].name
+        for op, variant in zip(costs.graph.placed_ops, genes.variants, strict=True)
     }
 
 
-def _placed(board: Platform, device: Mapping[int, str]) -> dict[int, list[int]]:
+def _placed(costs: BoardCosts, device: Mapping[int, str]) -> dict[int, list[int]]:
     """Position of a device to the operators on it, ascending."""
     return {
         index: sorted(op for op, name in device.items() if name == each.name)
-        for index, each in enumerate(board.devices)
+        for index, each in enumerate(costs.board.devices)
     }
 
 
-def _all_that_can(graph: Graph, board: Platform) -> dict[int, list[int]]:
+def _all_that_can(costs: BoardCosts) -> dict[int, list[int]]:
     """Every operator on each device that runs it."""
     return {
-        index: [op for op in graph.placed_ops if not refusal(graph, op, unit_of(device))]
-        for index, device in enumerate(board.devices)
-        if device.edgetpu is not None
+        index: [op for op in costs.graph.placed_ops if (device.name, op) not in costs.refusals]
+        for index, device in enumerate(costs.board.devices)
     }
