@@ -22,7 +22,10 @@ from tdse.errors import ModelError, PlatformError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.platform import Platform, load_platform
+from tdse.platform.edgetpu import LINKS
 from tdse.runtime.litert import run_litert
+from tdse.search.native import Evaluator
+from tdse.search.schedule import Genes
 
 BOARD = "rpi4-coral-usb3"
 TPU = '[[devices]]\nname = "{name}"\n[devices.edgetpu]\nlink = "{link}"\n{more}\n'
@@ -160,6 +163,29 @@ def test_explain_says_where_and_why(cut: Path, capsys: pytest.CaptureFixture[str
     assert tdsec.main([str(cut), "--platform", BOARD, "--explain", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [op["runs_on"] for op in told["ops"]] == ["tpu", "tpu", "cpu", "tpu", "tpu"]
+
+
+def test_what_two_regions_of_one_edge_tpu_share_goes_through_the_host(tmp_path: Path) -> None:
+    def image(name: str) -> Tensor:
+        return Tensor(name, (1, 32, 32, 64), "int8", scales=(0.1,), zero_points=(0,))
+
+    tensors = [image(name) for name in ("x", "kept", "changed", "y")]
+    operators = [
+        Operator("LOGISTIC", (0,), (1,)),
+        Operator("ABS", (1,), (2,), schema.AbsOptionsT()),
+        Operator("ADD", (1, 2), (3,), schema.AddOptionsT()),
+    ]
+    path = tmp_path / "skip.tflite"
+    path.write_bytes(write_model([Subgraph(tensors, operators, (0,), (3,))]))
+    graph = read_tflite(path)
+    problem = BoardCosts(graph, load_platform(BOARD)).problem()
+    regions = Evaluator(problem).outcome(Genes((1, 0, 1))).schedule.regions
+    took_us = {one.ops: one.end_us - one.start_us for one in regions}
+    alone_us = problem.launch_us[1] + problem.cost_us[:, 1]
+    assert took_us[0,] == pytest.approx(alone_us[0])
+    usb = LINKS["usb3"]
+    there_and_back_us = 2 * (usb.latency_us + 32 * 32 * 64 / usb.tensor_bytes_per_us)
+    assert took_us[2,] == pytest.approx(alone_us[2] + there_and_back_us)
 
 
 def test_platform_files(board_with: Callable[..., Platform]) -> None:

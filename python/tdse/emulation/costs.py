@@ -18,6 +18,7 @@ from tdse.emulation.units import (
     launch_us,
     on_edgetpu,
     parameter_capacity_bytes,
+    round_trip,
     unit_of,
 )
 from tdse.errors import ModelError, PlacementError, PlatformError
@@ -80,6 +81,7 @@ class BoardCosts:
         n = len(units)
         memory = memories(board)
         latency_us, us_per_byte, bus = _links(board, memory)
+        trips = list(map(round_trip, units))
         return Problem(
             n_ops=len(row),
             variants=tuple(names),
@@ -92,8 +94,8 @@ class BoardCosts:
             ),
             tensor_bytes=np.array([tensor.size_bytes for tensor in graph.tensors]),
             launch_us=np.array([launch_us(unit) for unit in units]),
-            copy_us_per_byte=np.zeros((n, n)),
-            border_us=np.zeros((n, n)),
+            copy_us_per_byte=np.diag([trip.us_per_byte for trip in trips]),
+            border_us=np.diag([trip.latency_us for trip in trips]),
             single_region=np.array([isinstance(u, EdgeTpuUnit) and u.one_region for u in units]),
             pins=np.array(
                 [names.index(self.pins[i]) if i in self.pins else -1 for i in range(len(row))]

@@ -40,6 +40,19 @@ class OnUnit:
         return cls(np.inf, 0.0, why)
 
 
+@dataclass(frozen=True)
+class RoundTrip:
+    """What it takes to hand a tensor from one region of a unit to another of the same unit.
+
+    Attributes:
+        latency_us: of each tensor.
+        us_per_byte: of the tensor's bytes.
+    """
+
+    latency_us: float = 0.0
+    us_per_byte: float = 0.0
+
+
 def unit_of(device: Device) -> Unit:
     """What a device of an emulated platform would take."""
     unit = device.emulated or device.dataflow or device.edgetpu
@@ -89,6 +102,18 @@ def launch_us(unit: Unit) -> float:
         # The link has the latency of an input and an output.
         return max(0.0, edgetpu.FITTED.invoke_us - 2 * unit.rates.latency_us)
     return unit.launch_us
+
+
+def round_trip(unit: Unit) -> RoundTrip:
+    """From a region of a unit to the next of the same unit.
+
+    An Edge TPU keeps no tensor between two invocations: it goes to the host and comes back. Where
+    the host reads it as well, it is counted to go there twice, which is too much rather than too
+    little.
+    """
+    if isinstance(unit, EdgeTpuUnit):
+        return RoundTrip(2 * unit.rates.latency_us, 2 / unit.rates.tensor_bytes_per_us)
+    return RoundTrip()
 
 
 def parameter_capacity_bytes(unit: Unit) -> float:
