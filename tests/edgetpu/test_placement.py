@@ -116,13 +116,22 @@ def test_the_compilers_placement_is_never_beaten_by_the_searchs(
         assert found.predicted_us <= way.outcome.makespan_us
 
 
-def test_one_region_is_kept_to(cut: Path, board_with: Callable[..., Platform]) -> None:
+def test_one_region_is_the_compilers(
+    cut: Path,
+    board_with: Callable[..., Platform],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     graph = read_tflite(cut)
-    board = board_with("tpu", more="one_region = true")
-    placement = emulate(graph, board, "correctness", budget_s=1).placement
-    assert sum(region.device == "tpu" for region in placement.regions) == 1
     free = emulate(graph, board_with("tpu"), "correctness", budget_s=1).placement
     assert sum(region.device == "tpu" for region in free.regions) == 2
+    board = board_with("tpu", more="one_region = true")
+    made = emulate(graph, board, "correctness", budget_s=1)
+    assert [r.ops for r in made.placement.regions if r.device == "tpu"] == [(0, 1)]
+    assert made.emulated.predicted_us == made.emulated.compiler_us
+    assert tdsec.main([str(cut), "--platform", str(tmp_path / "board.toml"), "--explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "    not tpu: More than one subgraph is not supported: it comes behind 2:abs" in lines
 
 
 def test_several_edge_tpus_share_a_stream(cut: Path, board_with: Callable[..., Platform]) -> None:

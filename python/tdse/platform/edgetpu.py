@@ -47,7 +47,8 @@ class EdgeTpuUnit(Record):
     Attributes:
         link: what joins it with the host.
         runtime: version of its runtime, of which operators it has depends.
-        one_region: it runs one region of a model, as edgetpu_compiler makes it by default.
+        one_region: it runs only what edgetpu_compiler maps by default: one region, which ends at
+            the first operators that the Edge TPU has not.
     """
 
     model_config = ConfigDict(validate_default=True)
