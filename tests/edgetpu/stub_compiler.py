@@ -32,6 +32,7 @@ PARTIAL = LOG + (
 def main() -> int:
     behaviour, *arguments = sys.argv[1:]
     folder = Path(arguments[arguments.index("-o") + 1])
+    options = f"for runtime {arguments[arguments.index('-m') + 1]}".encode()
     files = [Path(argument) for argument in arguments if argument.endswith(".tflite")]
     if behaviour == "hangs":
         time.sleep(60)
@@ -45,18 +46,20 @@ def main() -> int:
         print(LOG.format(name=path.name))
         made = folder / f"{path.stem}_edgetpu.tflite"
         if behaviour == "whole":
-            made.write_bytes(compiled(path.read_bytes(), keep=0))
+            made.write_bytes(compiled(path.read_bytes(), options))
         elif behaviour == "partial":
-            made.write_bytes(compiled(path.read_bytes(), keep=1))
+            made.write_bytes(compiled(path.read_bytes(), options, keep=1))
             made.with_suffix(".log").write_text(PARTIAL.format(name=path.name))
         elif behaviour == "other borders":
-            made.write_bytes(compiled(path.read_bytes(), keep=0, shape=(1, 7)))
+            made.write_bytes(compiled(path.read_bytes(), options, shape=(1, 7)))
         elif behaviour == "garbage":
             made.write_bytes(b"\x00garbage" * 100)
     return 0
 
 
-def compiled(data: bytes, keep: int, shape: tuple[int, ...] | None = None) -> bytes:
+def compiled(
+    data: bytes, options: bytes, keep: int = 0, shape: tuple[int, ...] | None = None
+) -> bytes:
     """The model as one custom operator, and its last ``keep`` operators behind that."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
     graph = model.subgraphs[0]
@@ -73,7 +76,7 @@ def compiled(data: bytes, keep: int, shape: tuple[int, ...] | None = None) -> by
         opcodeIndex=len(model.operatorCodes) - 1,
         inputs=list(graph.inputs),
         outputs=list(made),
-        customOptions=list(b"stub"),
+        customOptions=list(options),
         builtinOptionsType=0,
     )
     graph.operators = [custom, *kept]

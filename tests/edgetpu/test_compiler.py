@@ -49,6 +49,11 @@ def test_regions_are_compiled_together(
     assert first.kind == "edgetpu" and first.blob is not None
     kept = Compiled.from_bytes(first.blob)
     assert kept.device == 1 and kept.slice_ == slices[0]
+    assert kept.runtime == 14 and b"for runtime 14" in kept.compiled
+    older = get_target("edgetpu:1@13").compile(graph, regions[:1], 1).regions[0]
+    assert older.blob is not None
+    kept = Compiled.from_bytes(older.blob)
+    assert kept.device == 1 and kept.runtime == 13 and b"for runtime 13" in kept.compiled
 
 
 def test_the_variable_may_name_a_relative_path(
@@ -133,3 +138,9 @@ def test_damaged_regions_are_refused() -> None:
             Compiled.from_bytes(broken)
     header = data[12:]
     assert hashlib.sha256(b"slice").hexdigest().encode() in header
+
+
+@pytest.mark.parametrize("name", ["edgetpu:x", "edgetpu:-1", "edgetpu:0@11", "edgetpu:0@new"])
+def test_targets_that_are_none(name: str) -> None:
+    with pytest.raises(TargetError, match="say edgetpu, edgetpu:1 or edgetpu:1@13"):
+        get_target(name)

@@ -6,8 +6,9 @@ from tdse.edgetpu.delegate import demand_devices
 from tdse.emulation.emulate import Emulation
 from tdse.errors import UsageError
 from tdse.platform.model import Platform
-from tdse.runtime.edgetpu import KIND
 from tdse.search.placement import PlacedRegion, Placement
+from tdse.targets import get_target
+from tdse.targets.edgetpu import EdgetpuTarget, edgetpu_name
 
 HARDWARE, COMPILE_ONLY = "hardware", "compile-only"
 HOST_TARGET = "litert"
@@ -82,16 +83,16 @@ def on_host(placement: Placement) -> Placement:
 
 def count_edgetpus(placement: Placement) -> int:
     """How many Edge TPUs must be there: up to the one with the highest number."""
-    numbers = [
-        int(region.target.partition(":")[2] or 0) + 1
-        for region in placement.regions
-        if region.target.partition(":")[0] == KIND
-    ]
-    return max(numbers, default=0)
+    targets = (get_target(region.target) for region in placement.regions)
+    numbers = (target.number for target in targets if isinstance(target, EdgetpuTarget))
+    return max((number + 1 for number in numbers), default=0)
 
 
 def _targets(board: Platform) -> dict[str, str]:
     """Device to target."""
-    tpus = [device.name for device in board.devices if device.edgetpu is not None]
-    target = {name: f"{KIND}:{i}" if i else KIND for i, name in enumerate(tpus)}
+    units = {each.name: each.edgetpu for each in board.devices if each.edgetpu is not None}
+    target = {
+        name: edgetpu_name(number, unit.runtime)
+        for number, (name, unit) in enumerate(units.items())
+    }
     return {board.devices[0].name: HOST_TARGET, **target}

@@ -21,18 +21,32 @@ from .base import CompiledRegion, CompiledRegions, Support, Variant, cut_region
 
 
 class EdgetpuTarget:
-    """Slices of the model, compiled by edgetpu_compiler."""
+    """Slices of the model, compiled by edgetpu_compiler.
 
-    def __init__(self, number: str = "0") -> None:
-        """For the Edge TPU of this number.
+    Attributes:
+        name: ``edgetpu``, or ``edgetpu:1`` for the second one, or ``edgetpu:1@13`` for one with an
+            older runtime than the newest.
+        number: of the Edge TPU.
+        runtime: version of its runtime.
+    """
+
+    def __init__(self, which: str = "0") -> None:
+        """For one Edge TPU.
+
+        Args:
+            which: what is behind the colon of the name.
 
         Raises:
-            TargetError: it is no number.
+            TargetError: it names no Edge TPU, or a runtime that is not known.
         """
-        if not number.isdecimal():
-            raise TargetError(f"there is no Edge TPU {number!r}", hint="say edgetpu, or edgetpu:1")
-        self._device = int(number)
-        self.name = f"{KIND}:{number}" if self._device else KIND
+        number, _, runtime = which.partition("@")
+        runtime = runtime or str(rules.RUNTIMES[-1])
+        if not number.isdecimal() or runtime not in map(str, rules.RUNTIMES):
+            raise TargetError(
+                f"there is no Edge TPU {which!r}", hint="say edgetpu, edgetpu:1 or edgetpu:1@13"
+            )
+        self.number, self.runtime = int(number), int(runtime)
+        self.name = edgetpu_name(self.number, self.runtime)
 
     def available(self) -> Support:
         """Whether there is a compiler; whether there is an Edge TPU is found out at loading."""
@@ -44,7 +58,7 @@ class EdgetpuTarget:
 
     def supports(self, graph: Graph, op_index: int) -> Support:
         """By the table in ``tdse.edgetpu.rules``; what the compiler says comes later."""
-        refused = rules.refusal(graph, op_index)
+        refused = rules.refusal(graph, op_index, self.runtime)
         return Support(True) if refused is None else Support(False, str(refused))
 
     def compile(self, graph: Graph, regions: Sequence[Region], threads: int) -> CompiledRegions:
@@ -56,7 +70,9 @@ class EdgetpuTarget:
         pieces = [cut_region(graph, region) for region in regions]
         is_done = [package.is_compiled_region(graph, region.ops) for region in regions]
         waiting = tuple(p.data for p, done in zip(pieces, is_done, strict=True) if not done)
-        made = iter(compile_slices(waiting, where=graph.name) if waiting else ())
+        made = iter(
+            compile_slices(waiting, runtime=self.runtime, where=graph.name) if waiting else ()
+        )
         compiled = [
             Compiled(b"", piece.data, "", _runtime(graph, region)) if done else next(made)
             for piece, region, done in zip(pieces, regions, is_done, strict=True)
@@ -65,13 +81,25 @@ class EdgetpuTarget:
             tuple(
                 CompiledRegion(
                     KIND,
-                    dataclasses.replace(each, device=self._device).to_bytes(),
+                    dataclasses.replace(each, device=self.number).to_bytes(),
                     piece.inputs,
                     piece.outputs,
                 )
                 for piece, each in zip(pieces, compiled, strict=True)
             )
         )
+
+
+def edgetpu_name(number: int, runtime: int) -> str:
+    """The target's name for an Edge TPU.
+
+    Args:
+        number: of the Edge TPU.
+        runtime: version of its runtime.
+    """
+    if runtime != rules.RUNTIMES[-1]:
+        return f"{KIND}:{number}@{runtime}"
+    return f"{KIND}:{number}" if number else KIND
 
 
 def _runtime(graph: Graph, region: Region) -> int:
