@@ -274,6 +274,7 @@ def _measure_regions(
     deadline: float,
     patience_s: float,
     boards: tuple[str, str] | None,
+    recorded_as: Mapping[str, str],
 ) -> None:
     given = list(map(Region.from_json, regions))
 
@@ -292,6 +293,7 @@ def _measure_regions(
                 deadline=deadline,
                 patience_s=patience_s,
                 begin=begin,
+                recorded_as=recorded_as,
             )
 
 

@@ -11,6 +11,7 @@ from tdse.child import Child
 from tdse.edgetpu.mapping import compiler_mapping, would_help
 from tdse.emulation.costs import BoardCosts
 from tdse.emulation.emulate import emulate
+from tdse.emulation.measured import records_of
 from tdse.graph.model import Graph
 from tdse.legality import chosen_targets
 from tdse.measure.conditions import current_conditions
@@ -120,18 +121,19 @@ def _placed(
 ) -> list[Explanation]:
     """The rows with where each operator runs, and a note on those that could run elsewhere."""
     mapping = compiler_mapping(graph, unit.runtime)
-    placement = emulate(graph, board, "correctness", budget_s=_SEARCH_S).placement
-    place = {op.index: op.device for op in placement.ops}
+    with records_of(board) as records:
+        placed = emulate(graph, board, "correctness", budget_s=_SEARCH_S, records=records)
+    place = {op.index: op.device for op in placed.placement.ops}
     tpus = [device.name for device in board.devices if device.edgetpu is not None]
-    placed = []
+    noted = []
     for row in rows:
         runs_on, note = place[row.op], ""
         if runs_on in tpus and row.op in mapping.stranded:
             note = f"edgetpu_compiler alone: {mapping.reason(graph, row.op)}"
         elif runs_on not in tpus and set(row.allowed) & set(tpus):
             note = f"it can run on {tpus[0]}, but is modelled to be faster on {runs_on} here"
-        placed.append(dataclasses.replace(row, runs_on=runs_on, note=note))
-    return placed
+        noted.append(dataclasses.replace(row, runs_on=runs_on, note=note))
+    return noted
 
 
 def _edgetpu_of(board: Platform) -> EdgeTpuUnit | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +26,11 @@ from tdse.emulation.hardware import (
     count_edgetpus,
     demand_edgetpu_mode,
     edgetpu_placement,
+    emulate_measured,
+    measured_regions,
     on_host,
 )
+from tdse.emulation.measured import records_of
 from tdse.errors import PlacementError, TargetError, UsageError
 from tdse.graph.labels import read_labels
 from tdse.graph.model import Graph
@@ -33,9 +38,10 @@ from tdse.graph.reader import read_tflite
 from tdse.link import find_linker
 from tdse.measure.accuracy import Difference
 from tdse.measure.conditions import current_conditions, library_versions
+from tdse.measure.records import RecordStore
 from tdse.measure.stats import ratio
-from tdse.place import Decision, Options, contestant_placement, decide, given_here
-from tdse.platform import discover_host, load_platform
+from tdse.place import Decision, Options, contestant_placement, decide, demand_host, given_here
+from tdse.platform import Platform, discover_host, load_platform
 from tdse.runtime.artefact import (
     FRONT,
     METADATA,
@@ -48,6 +54,7 @@ from tdse.runtime.artefact import (
     write_json,
 )
 from tdse.runtime.edgetpu import KIND as EDGETPU_KIND
+from tdse.runtime.emulated import Mode
 from tdse.runtime.metadata import sealed
 from tdse.search.front import Front, FrontEntry
 from tdse.search.given import given_placement
@@ -154,22 +161,9 @@ def compile(
         gap: Difference | None
         if board.is_emulated:
             _demand_for_emulated(targets, threads)
-            how = mode or "correctness"
-            if placement is None:
-                modelled = emulated_placement(
-                    graph,
-                    board,
-                    how,
-                    objective=objective,
-                    pins=pins,
-                    seed=seed,
-                    budget_s=budget_s,
-                    say=say,
-                )
-            else:
+            if placement is not None:
                 _demand_nothing_to_choose(pins, targets, threads, objective)
-                given = given_placement(graph, placement)
-                modelled = emulate_given(graph, board, how, given.placement, seed=seed)
+            modelled = _modelled(graph, board, child, options, mode, edgetpu, placement, say)
         if mode is not None:
             emulation, chosen = modelled, modelled.placement
         elif edgetpu is not None:
@@ -205,6 +199,7 @@ def compile(
             fields |= {
                 "objective": objective,
                 "edgetpus": count_edgetpus(chosen),
+                "measured_regions": measured_regions(modelled),
                 "searches": [asdict(one) for one in modelled.searches],
             }
         with replacing(out) as beside:
@@ -216,6 +211,54 @@ def compile(
             write_json(beside / METADATA, metadata)
     say("write", 1, 1, str(out))
     return CompileResult(Path(out), chosen, decision, gap, metadata, front, emulation)
+
+
+def _modelled(
+    graph: Graph,
+    board: Platform,
+    child: Child,
+    options: Options,
+    mode: Mode | None,
+    edgetpu: str | None,
+    placement: str | os.PathLike[str] | Placement | None,
+    say: Progress,
+) -> Emulation:
+    """The placement on a board that is not measured, or of which only Edge TPUs are there."""
+    how: Mode = mode or "correctness"
+    if placement is not None:
+        given = given_placement(graph, placement)
+        with records_of(board) as records:
+            return emulate_given(
+                graph, board, how, given.placement, seed=options.seed, records=records
+            )
+
+    def search(records: RecordStore | None) -> Emulation:
+        return emulated_placement(
+            graph,
+            board,
+            how,
+            objective=options.objective,
+            pins=options.pins,
+            seed=options.seed,
+            budget_s=options.budget_s,
+            records=records,
+            say=say,
+        )
+
+    if edgetpu == HARDWARE:
+        deadline = time.monotonic() + options.budget_s
+        with contextlib.closing(RecordStore(current_conditions())) as store:
+            return emulate_measured(
+                graph,
+                board,
+                child,
+                store,
+                lambda: search(store),
+                seed=options.seed,
+                deadline=deadline,
+            )
+    with records_of(board) as records:
+        return search(records)
 
 
 def _built(graph: Graph, child: Child, job: str, placement: Placement, **arguments: Any) -> Any:

@@ -21,6 +21,8 @@ from tdse.legality import Legality, find_legality
 from tdse.measure.ops import PATIENCE_S
 from tdse.measure.records import RecordStore
 
+_NO_NAMES: Mapping[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -109,6 +111,7 @@ def time_regions(
     deadline: float,
     patience_s: float,
     boards: tuple[str, str] | None = None,
+    recorded_as: Mapping[str, str] = _NO_NAMES,
 ) -> None:
     """Measure regions whose operators have been surveyed.
 
@@ -124,6 +127,7 @@ def time_regions(
         deadline: ``time.monotonic()`` after which no measurement is begun.
         patience_s: how long to wait for quiet moments for each region.
         boards: as of ``survey``.
+        recorded_as: names of targets in records, where they differ.
     """
     supported = find_legality(graph, list({region.device for region in regions}), store).support
     with suppress(CrashError):
@@ -140,6 +144,7 @@ def time_regions(
             deadline=deadline,
             patience_s=patience_s,
             boards=boards,
+            recorded_as=dict(recorded_as),
         )
 
 

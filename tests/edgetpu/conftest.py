@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-from modelkit import NetworkBuilder
+from modelkit import NetworkBuilder, Operator, Subgraph, Tensor, write_model
 from tdse.edgetpu import compiler, delegate
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
@@ -110,3 +111,38 @@ def flattened(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def graph(flattened: Path) -> Graph:
     """The same, read."""
     return read_tflite(flattened)
+
+
+@pytest.fixture(scope="session")
+def cut_in_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Convolutions before and behind an ABS, which the Edge TPU has not."""
+    path = tmp_path_factory.mktemp("models") / "cut.tflite"
+    path.write_bytes(convolutions_around_abs())
+    return path
+
+
+def convolutions_around_abs(channels: int = 64) -> bytes:
+    """Convolutions before and behind an operator that the Edge TPU has not."""
+    random = np.random.default_rng(1)
+    shape = (1, 32, 32, channels)
+
+    def image(name: str) -> Tensor:
+        return Tensor(name, shape, "int8", scales=(0.1,), zero_points=(0,))
+
+    tensors, operators = [image("t0")], []
+    for i, code in enumerate(("CONV_2D", "CONV_2D", "ABS", "CONV_2D", "CONV_2D")):
+        before = len(tensors) - 1 if i else 0
+        given = (before,)
+        options: object | None = schema.AbsOptionsT()
+        if code == "CONV_2D":
+            data = random.integers(-99, 99, (channels, 3, 3, channels)).astype(np.int8)
+            bias = random.integers(-99, 99, channels).astype(np.int32)
+            zeros = (0,) * channels
+            tensors.append(Tensor(f"w{i}", data.shape, "int8", data, (0.01,) * channels, zeros))
+            tensors.append(Tensor(f"b{i}", bias.shape, "int32", bias, (0.001,) * channels, zeros))
+            given = (before, len(tensors) - 2, len(tensors) - 1)
+            options = schema.Conv2DOptionsT()
+            options.strideW = options.strideH = 1
+        tensors.append(image(f"y{i}"))
+        operators.append(Operator(code, given, (len(tensors) - 1,), options))
+    return write_model([Subgraph(tensors, operators, (0,), (len(tensors) - 1,))])

@@ -17,7 +17,7 @@ from tdse.cli import tdsec
 from tdse.edgetpu.mapping import compiler_mapping
 from tdse.emulation.costs import BoardCosts
 from tdse.emulation.emulate import emulate
-from tdse.emulation.ways import compiler_way
+from tdse.emulation.ways import compiler_genes, way_of
 from tdse.errors import ModelError, PlatformError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -52,45 +52,11 @@ def board_with(tmp_path: Path) -> Callable[..., Platform]:
     return make
 
 
-def cut_in_two(channels: int = 64) -> bytes:
-    """Convolutions before and behind an operator that the Edge TPU has not."""
-    random = np.random.default_rng(1)
-    shape = (1, 32, 32, channels)
-
-    def image(name: str) -> Tensor:
-        return Tensor(name, shape, "int8", scales=(0.1,), zero_points=(0,))
-
-    tensors, operators = [image("t0")], []
-    for i, code in enumerate(("CONV_2D", "CONV_2D", "ABS", "CONV_2D", "CONV_2D")):
-        before = len(tensors) - 1 if i else 0
-        given = (before,)
-        options: object | None = schema.AbsOptionsT()
-        if code == "CONV_2D":
-            data = random.integers(-99, 99, (channels, 3, 3, channels)).astype(np.int8)
-            bias = random.integers(-99, 99, channels).astype(np.int32)
-            zeros = (0,) * channels
-            tensors.append(Tensor(f"w{i}", data.shape, "int8", data, (0.01,) * channels, zeros))
-            tensors.append(Tensor(f"b{i}", bias.shape, "int32", bias, (0.001,) * channels, zeros))
-            given = (before, len(tensors) - 2, len(tensors) - 1)
-            options = schema.Conv2DOptionsT()
-            options.strideW = options.strideH = 1
-        tensors.append(image(f"y{i}"))
-        operators.append(Operator(code, given, (len(tensors) - 1,), options))
-    return write_model([Subgraph(tensors, operators, (0,), (len(tensors) - 1,))])
-
-
-@pytest.fixture(scope="module")
-def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "cut.tflite"
-    path.write_bytes(cut_in_two())
-    return path
-
-
-def test_regions_behind_what_the_compiler_stops_at(cut: Path, tmp_path: Path) -> None:
-    graph = read_tflite(cut)
+def test_regions_behind_what_the_compiler_stops_at(cut_in_two: Path, tmp_path: Path) -> None:
+    graph = read_tflite(cut_in_two)
     assert compiler_mapping(graph).mapped == {0, 1}
     out = tmp_path / "out"
-    result = tdse.compile(cut, out=out, platform=BOARD, emulate="correctness", budget_s=2)
+    result = tdse.compile(cut_in_two, out=out, platform=BOARD, emulate="correctness", budget_s=2)
     assert [(r.device, r.ops) for r in result.placement.regions] == [
         ("tpu", (0, 1)),
         ("cpu", (2,)),
@@ -104,38 +70,44 @@ def test_regions_behind_what_the_compiler_stops_at(cut: Path, tmp_path: Path) ->
 
 
 def test_the_compilers_placement_is_never_beaten_by_the_searchs(
-    cut: Path, board_with: Callable[..., Platform]
+    cut_in_two: Path, board_with: Callable[..., Platform]
 ) -> None:
-    graph = read_tflite(cut)
+    graph = read_tflite(cut_in_two)
     for link in ("usb3", "usb2", "pcie"):
         board = board_with("tpu", link=link)
-        way = compiler_way(BoardCosts(graph, board))
-        assert way is not None
+        costs = BoardCosts(graph, board)
+        genes = compiler_genes(costs)
+        assert genes is not None
+        way = way_of(costs, genes)
         found = emulate(graph, board, "correctness", budget_s=1).emulated
         assert found.compiler_us == way.outcome.makespan_us
         assert found.predicted_us <= way.outcome.makespan_us
 
 
 def test_one_region_is_the_compilers(
-    cut: Path,
+    cut_in_two: Path,
     board_with: Callable[..., Platform],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    graph = read_tflite(cut)
+    graph = read_tflite(cut_in_two)
     free = emulate(graph, board_with("tpu"), "correctness", budget_s=1).placement
     assert sum(region.device == "tpu" for region in free.regions) == 2
     board = board_with("tpu", more="one_region = true")
     made = emulate(graph, board, "correctness", budget_s=1)
     assert [r.ops for r in made.placement.regions if r.device == "tpu"] == [(0, 1)]
     assert made.emulated.predicted_us == made.emulated.compiler_us
-    assert tdsec.main([str(cut), "--platform", str(tmp_path / "board.toml"), "--explain"]) == 0
+    assert (
+        tdsec.main([str(cut_in_two), "--platform", str(tmp_path / "board.toml"), "--explain"]) == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert "    not tpu: More than one subgraph is not supported: it comes behind 2:abs" in lines
 
 
-def test_several_edge_tpus_share_a_stream(cut: Path, board_with: Callable[..., Platform]) -> None:
-    graph = read_tflite(cut)
+def test_several_edge_tpus_share_a_stream(
+    cut_in_two: Path, board_with: Callable[..., Platform]
+) -> None:
+    graph = read_tflite(cut_in_two)
 
     def period_us(*names: str) -> float:
         board = board_with(*names, link="pcie")
@@ -145,8 +117,10 @@ def test_several_edge_tpus_share_a_stream(cut: Path, board_with: Callable[..., P
     assert period_us("one", "two") < 0.9 * period_us("one")
 
 
-def test_parameters_are_shared_by_all_regions(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    costs = BoardCosts(read_tflite(cut), load_platform(BOARD))
+def test_parameters_are_shared_by_all_regions(
+    cut_in_two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = BoardCosts(read_tflite(cut_in_two), load_platform(BOARD))
     ops = list(costs.graph.placed_ops)
     assert not costs.streamed_ops({1: ops})
     # Each convolution takes 64 * (9 * 64 + 12) bytes: three of them fit, in whatever regions.
@@ -159,8 +133,8 @@ def test_parameters_are_shared_by_all_regions(cut: Path, monkeypatch: pytest.Mon
     assert np.array_equal(dearer[:4], kept[:4])
 
 
-def test_explain_says_where_and_why(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tdsec.main([str(cut), "--platform", BOARD, "--explain"]) == 0
+def test_explain_says_where_and_why(cut_in_two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tdsec.main([str(cut_in_two), "--platform", BOARD, "--explain"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["0:conv2d: tpu", "1:conv2d: tpu"]
     assert "    not tpu: Operation not supported: ABS is not among Coral's" in lines[3]
@@ -169,7 +143,7 @@ def test_explain_says_where_and_why(cut: Path, capsys: pytest.CaptureFixture[str
     )
     assert lines[-2] == "what would help:"
     assert lines[-1].startswith("    2:abs keeps 2 ops behind it out of edgetpu_compiler's one")
-    assert tdsec.main([str(cut), "--platform", BOARD, "--explain", "--json"]) == 0
+    assert tdsec.main([str(cut_in_two), "--platform", BOARD, "--explain", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [op["runs_on"] for op in told["ops"]] == ["tpu", "tpu", "cpu", "tpu", "tpu"]
 

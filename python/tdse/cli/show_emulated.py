@@ -37,6 +37,13 @@ def compiled(result: CompileResult, emulation: Emulation) -> None:
             _ms(sum(step.modelled_us for step in steps)),
         )
     out.print(table)
+    regions = [step for step in emulated.steps if step.tensor is None]
+    measured = [step for step in regions if step.is_measured]
+    if measured:
+        out.print(
+            f"measured: {len(measured)} of {len(regions)} regions, "
+            f"{_ms(sum(step.modelled_us for step in measured))} ms; all else is modelled"
+        )
     # A placement that is given is not searched for.
     for search in emulation.searches[:1]:
         gap = "no bound" if search.gap is None else f"within {100 * search.gap:.1f} % of the bound"

@@ -10,6 +10,7 @@ import numpy as np
 from tdse.edgetpu import cost as edgetpu
 from tdse.edgetpu.parameters import parameter_bytes
 from tdse.emulation.accelerator import accelerate
+from tdse.emulation.measured import MeasuredRegions
 from tdse.emulation.units import (
     OnUnit,
     Unit,
@@ -23,12 +24,19 @@ from tdse.emulation.units import (
 )
 from tdse.errors import ModelError, PlacementError, PlatformError
 from tdse.graph.model import Graph
+from tdse.measure.records import RecordStore
 from tdse.platform.edgetpu import EdgeTpuUnit
 from tdse.platform.model import DataflowUnit, Link, Platform
 from tdse.search import Problem
 from tdse.search.problem import Floats, Ints
+from tdse.search.schedule import ScheduledRegion
 
 _NO_PINS: Mapping[int, str] = {}
+
+RegionTimes = Mapping[tuple[int, tuple[int, ...]], float]
+"""Microseconds of regions without their transfers, by position of the device and operators."""
+
+_NONE_MEASURED: RegionTimes = {}
 
 
 class BoardCosts:
@@ -37,6 +45,9 @@ class BoardCosts:
     All that does not depend on where other operators are is computed once: an accelerator's
     mappings are searched for.
 
+    A region on an Edge TPU of which there is a record takes what was measured. What has no record
+    takes as much longer than modelled as those regions do together that have one.
+
     Attributes:
         graph: the model.
         board: an emulated platform.
@@ -44,9 +55,18 @@ class BoardCosts:
         refusals: (name of a device, operator) to why it does not run there.
     """
 
-    def __init__(self, graph: Graph, board: Platform, pins: Mapping[int, str] = _NO_PINS) -> None:
-        """Ask each device about each operator."""
+    def __init__(
+        self,
+        graph: Graph,
+        board: Platform,
+        pins: Mapping[int, str] = _NO_PINS,
+        records: RecordStore | None = None,
+    ) -> None:
+        """Ask each device about each operator; ``records`` are of the board's host, if any."""
         self.graph, self.board, self.pins = graph, board, pins
+        self._measured = MeasuredRegions(graph, records)
+        # Of all measured regions that were looked up: measured and modelled, microseconds.
+        self._compared: dict[tuple[int, tuple[int, ...]], tuple[float, float]] = {}
         self._units = [unit_of(device) for device in board.devices]
         self._on_units = [_on_unit(graph, unit) for unit in self._units]
         self.refusals = {
@@ -56,7 +76,17 @@ class BoardCosts:
             if one.refusal
         }
 
-    def problem(self, streamed: frozenset[int] = frozenset()) -> Problem:
+    @property
+    def correction(self) -> float:
+        """By what factor regions on Edge TPUs take longer than modelled, of what was looked up."""
+        if not self._compared:
+            return 1.0
+        measured_us, modelled_us = map(sum, zip(*self._compared.values(), strict=True))
+        return measured_us / modelled_us
+
+    def problem(
+        self, streamed: frozenset[int] = frozenset(), measured: RegionTimes = _NONE_MEASURED
+    ) -> Problem:
         """The problem of placing the model on the board; its variants are the devices.
 
         A region occupies one unit of its device. A link carries one tensor at a time, either way;
@@ -64,6 +94,7 @@ class BoardCosts:
 
         Args:
             streamed: operators whose parameters do not fit into an Edge TPU, see ``streamed_ops``.
+            measured: what regions take, if the placement has these.
 
         Raises:
             ModelError: an operator runs on no device.
@@ -81,11 +112,12 @@ class BoardCosts:
         n = len(units)
         memory = memories(board)
         latency_us, us_per_byte, bus = _links(board, memory)
+        launches_us, cost_us = self._times_us(streamed, measured)
         trips = list(map(round_trip, units))
         return Problem(
             n_ops=len(row),
             variants=tuple(names),
-            cost_us=self._cost_us(streamed),
+            cost_us=cost_us,
             energy_uj=np.array(
                 [[one.energy_uj for one in column] for column in self._on_units]
             ).T.reshape(len(row), n),
@@ -93,7 +125,7 @@ class BoardCosts:
                 -1, 3
             ),
             tensor_bytes=np.array([tensor.size_bytes for tensor in graph.tensors]),
-            launch_us=np.array([launch_us(unit) for unit in units]),
+            launch_us=launches_us,
             copy_us_per_byte=np.diag([trip.us_per_byte for trip in trips]),
             border_us=np.diag([trip.latency_us for trip in trips]),
             single_region=np.array([isinstance(u, EdgeTpuUnit) and u.one_region for u in units]),
@@ -138,18 +170,53 @@ class BoardCosts:
             )
         )
 
-    def _cost_us(self, streamed: frozenset[int]) -> Floats:
-        """Microseconds, [operators, devices]."""
-        ops = self.graph.placed_ops
-        found = np.empty((len(ops), len(self._units)))
-        for column, (unit, on_unit) in enumerate(zip(self._units, self._on_units, strict=True)):
-            found[:, column] = [
-                edgetpu_us(self.graph, op, unit, is_streamed=True)
-                if isinstance(unit, EdgeTpuUnit) and op in streamed and not one.refusal
-                else one.time_us
-                for op, one in zip(ops, on_unit, strict=True)
-            ]
+    def measured_in(
+        self, regions: Iterable[ScheduledRegion], streamed: frozenset[int]
+    ) -> dict[tuple[int, tuple[int, ...]], float]:
+        """Those of a placement's regions of which there are records.
+
+        Args:
+            regions: by rows of the problem.
+            streamed: as of ``problem``.
+        """
+        found = {}
+        for region in regions:
+            unit = self._units[region.variant]
+            if not isinstance(unit, EdgeTpuUnit):
+                continue
+            ops = tuple(self.graph.placed_ops[row] for row in region.ops)
+            time_us = self._measured.region_us(unit, ops, streamed)
+            if time_us is not None:
+                found[region.variant, ops] = time_us
+                modelled_us = launch_us(unit) + sum(
+                    edgetpu_us(self.graph, op, unit, is_streamed=op in streamed) for op in ops
+                )
+                self._compared[region.variant, ops] = time_us, modelled_us
         return found
+
+    def _times_us(self, streamed: frozenset[int], measured: RegionTimes) -> tuple[Floats, Floats]:
+        """Microseconds of a launch, [devices], and of operators, [operators, devices]."""
+        ops = self.graph.placed_ops
+        launches_us = np.array([launch_us(unit) for unit in self._units])
+        cost_us = np.array([[one.time_us for one in column] for column in self._on_units]).T
+        cost_us = cost_us.reshape(len(ops), len(self._units))
+        for device, unit in enumerate(self._units):
+            if isinstance(unit, EdgeTpuUnit):
+                for row, op in enumerate(ops):
+                    if op in streamed and np.isfinite(cost_us[row, device]):
+                        cost_us[row, device] = edgetpu_us(self.graph, op, unit, is_streamed=True)
+                cost_us[:, device] *= self.correction
+                launches_us[device] *= self.correction
+        row_of = {op: row for row, op in enumerate(ops)}
+        # No launch takes longer than the shortest region.
+        for (device, _), time_us in measured.items():
+            launches_us[device] = min(launches_us[device], time_us)
+        for (device, region), time_us in measured.items():
+            rows = [row_of[op] for op in region]
+            share = cost_us[rows, device]
+            share = share / share.sum() if share.any() else np.full(len(rows), 1 / len(rows))
+            cost_us[rows, device] = share * (time_us - launches_us[device])
+        return launches_us, cost_us
 
     def _demand_runs_somewhere(self) -> None:
         names = [device.name for device in self.board.devices]

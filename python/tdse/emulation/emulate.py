@@ -14,10 +14,18 @@ from tdse.emulation.executor import KIND
 from tdse.emulation.given import given_outcome
 from tdse.emulation.layout import lay_out
 from tdse.emulation.stream import stream_period_us
-from tdse.emulation.ways import Way, compiler_way, find_ways, first_run_us, streamed_in
+from tdse.emulation.ways import (
+    Way,
+    compiler_genes,
+    find_genes,
+    first_run_us,
+    streamed_in,
+    way_of,
+)
 from tdse.errors import PlatformError, UsageError
 from tdse.goals import PARETO, goals_of
 from tdse.graph.model import Graph
+from tdse.measure.records import RecordStore
 from tdse.platform.model import Platform
 from tdse.runtime.emulated import MODES, Emulated, Mode
 from tdse.search import Problem
@@ -60,9 +68,10 @@ def emulate(
     pins: Sequence[str] = (),
     seed: int = 0,
     budget_s: float = _MOST_SEARCH_S,
+    records: RecordStore | None = None,
     say: Progress = lambda stage, done, total, detail: None,
 ) -> Emulation:
-    """Place a model; everything is modelled, nothing is measured.
+    """Place a model; all is modelled but regions on Edge TPUs of which there are records.
 
     Args:
         graph: the model.
@@ -72,6 +81,7 @@ def emulate(
         pins: ``OP=DEVICE`` texts.
         seed: of the search.
         budget_s: seconds of the search, which takes ten at most.
+        records: of the machine that the Edge TPUs are attached to; None for none.
         say: progress.
 
     Raises:
@@ -86,19 +96,22 @@ def emulate(
     ops = [graph.ops[op] for op in graph.placed_ops]
     chosen = parse_pins(pins, [op.label for op in ops], [op.kind for op in ops], names)
     say("search", 0, 1, board.name)
-    costs = BoardCosts(graph, board, chosen)
+    costs = BoardCosts(graph, board, chosen, records)
     goals = [goals_of(objective)]
     if objective == "throughput":
         # The search's period leaves out that only so many runs are on their way. Of placements
         # that are as good as that, those with the shorter runs make the better streams.
         goals.append(("latency", "throughput"))
     seconds = min(budget_s, _MOST_SEARCH_S) / len(goals)
-    founds, ways = [], []
+    founds, candidates = [], []
     for each in goals:
-        found, more = find_ways(costs, each, seed=seed, seconds=seconds)
+        found, more = find_genes(costs, each, seed=seed, seconds=seconds)
         founds.append(found)
-        ways += more
-    by_compiler = compiler_way(costs)
+        candidates += more
+    compiler = compiler_genes(costs)
+    by_compiler = None if compiler is None else way_of(costs, compiler)
+    # Only now everything is looked up that was measured.
+    ways = [way_of(costs, each) for each in candidates]
     if objective == "throughput":
         made = [
             (_emulated(graph, board, way, mode, copies=copies), way)
@@ -128,7 +141,13 @@ def emulate(
 
 
 def emulate_given(
-    graph: Graph, board: Platform, mode: Mode, placement: Placement, *, seed: int = 0
+    graph: Graph,
+    board: Platform,
+    mode: Mode,
+    placement: Placement,
+    *,
+    seed: int = 0,
+    records: RecordStore | None = None,
 ) -> Emulation:
     """The emulation of a placement that a user gives; nothing is searched.
 
@@ -138,16 +157,23 @@ def emulate_given(
         mode: how results come about.
         placement: of this model; its regions can run in their order.
         seed: that the placement file says.
+        records: as of ``emulate``.
 
     Raises:
         PlacementError: it is not for this board, or the board cannot run it.
         ModelError, PlatformError: as of ``emulate``.
     """
     device = {op.index: op.device for op in placement.ops}
-    costs = BoardCosts(graph, board)
-    problem = costs.problem(streamed_in(costs, device))
+    costs = BoardCosts(graph, board, records=records)
+    streamed = streamed_in(costs, device)
+    problem = costs.problem(streamed)
     outcome, copies = given_outcome(costs, problem, placement, _targets(board))
-    way = Way(problem, outcome, first_run_us(costs, device))
+    measured = costs.measured_in(outcome.schedule.regions, streamed)
+    if measured:
+        problem = costs.problem(streamed, measured)
+        outcome, copies = given_outcome(costs, problem, placement, _targets(board))
+    regions = frozenset(ops for _, ops in measured)
+    way = Way(problem, outcome, first_run_us(costs, device), regions)
     emulated = _emulated(graph, board, way, mode, copies=copies)
     placed = _placement(graph, board, emulated, seed)
     return Emulation(emulated, placed, (), problem, costs.refusals)
@@ -208,6 +234,10 @@ def _demand_objective(board: Platform, objective: str) -> None:
 def _emulated(graph: Graph, board: Platform, way: Way, mode: Mode, *, copies: bool) -> Emulated:
     """A schedule on lanes; ``copies`` as of ``lay_out``."""
     layout = lay_out(graph, board, way.problem, way.outcome, copies=copies)
+    steps = tuple(
+        step.model_copy(update={"is_measured": True}) if step.ops in way.measured else step
+        for step in layout.steps
+    )
     # As many runs are on their way as the executor allows.
     n_lanes = len(layout.lanes)
     in_flight = 2 * n_lanes if n_lanes > 1 else 1
@@ -215,7 +245,7 @@ def _emulated(graph: Graph, board: Platform, way: Way, mode: Mode, *, copies: bo
         board=board.name,
         mode=mode,
         lanes=layout.lanes,
-        steps=layout.steps,
+        steps=steps,
         predicted_us=layout.predicted_us,
         predicted_period_us=stream_period_us(graph, layout.steps, n_lanes, in_flight),
         predicted_mj=None if copies or _powerless(board) else way.outcome.energy_uj / 1e3,

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+from tdse.child import Child
 from tdse.edgetpu.delegate import demand_devices
 from tdse.emulation.emulate import Emulation
+from tdse.emulation.measured import recorded_as
 from tdse.errors import UsageError
+from tdse.graph.model import Graph
+from tdse.graph.regions import Region
+from tdse.measure.ops import PATIENCE_S
+from tdse.measure.records import RecordStore
 from tdse.platform.model import Platform
 from tdse.search.placement import PlacedRegion, Placement
+from tdse.survey import time_regions
 from tdse.targets import get_target
 from tdse.targets.edgetpu import EdgetpuTarget, edgetpu_name
 
 HARDWARE, COMPILE_ONLY = "hardware", "compile-only"
 HOST_TARGET = "litert"
+_MOST_ROUNDS = 3
 
 
 def demand_edgetpu_mode(board: Platform, mode: str, emulate: str | None) -> None:
@@ -40,6 +51,53 @@ def demand_edgetpu_mode(board: Platform, mode: str, emulate: str | None) -> None
         )
     if mode == HARDWARE:
         demand_devices(count)
+
+
+def emulate_measured(
+    graph: Graph,
+    board: Platform,
+    child: Child,
+    store: RecordStore,
+    emulate: Callable[[], Emulation],
+    *,
+    seed: int,
+    deadline: float,
+) -> Emulation:
+    """Search and measure in turns, until the regions that are found on Edge TPUs are measured.
+
+    Args:
+        graph: the model.
+        board: has a CPU, and then Edge TPUs, which are there.
+        child: the model's process.
+        store: of this machine; takes the times.
+        emulate: searches, with what is in the store.
+        seed: of the model's inputs.
+        deadline: ``time.monotonic()`` after which no measurement is begun.
+    """
+    target = _targets(board)
+    units = {each.name: each.edgetpu for each in board.devices if each.edgetpu is not None}
+    found = emulate()
+    for _ in range(_MOST_ROUNDS):
+        missing = [
+            Region(i, target[step.place], step.ops)
+            for i, step in enumerate(found.emulated.steps)
+            if step.place in units and not step.is_measured
+        ]
+        if not missing or time.monotonic() > deadline:
+            break
+        time_regions(
+            graph,
+            child,
+            missing,
+            [1],
+            store,
+            seed=seed,
+            deadline=deadline,
+            patience_s=PATIENCE_S,
+            recorded_as={target[name]: recorded_as(unit) for name, unit in units.items()},
+        )
+        found = emulate()
+    return found
 
 
 def edgetpu_placement(board: Platform, modelled: Emulation) -> Placement:
@@ -86,6 +144,12 @@ def count_edgetpus(placement: Placement) -> int:
     targets = (get_target(region.target) for region in placement.regions)
     numbers = (target.number for target in targets if isinstance(target, EdgetpuTarget))
     return max((number + 1 for number in numbers), default=0)
+
+
+def measured_regions(modelled: Emulation) -> list[int]:
+    """Indices of the placement's regions whose times were measured."""
+    steps = [step for step in modelled.emulated.steps if step.tensor is None]
+    return [index for index, step in enumerate(steps) if step.is_measured]
 
 
 def _targets(board: Platform) -> dict[str, str]:

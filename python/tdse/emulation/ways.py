@@ -30,17 +30,19 @@ class Way:
         problem: with the costs that hold for this placement.
         outcome: its schedule.
         first_run_us: what the first run takes besides; None where there is no Edge TPU.
+        measured: operators of each region whose time was measured.
     """
 
     problem: Problem
     outcome: Outcome
     first_run_us: float | None
+    measured: frozenset[tuple[int, ...]] = frozenset()
 
 
-def find_ways(
+def find_genes(
     costs: BoardCosts, goals: Sequence[Objective], *, seed: int, seconds: float
-) -> tuple[Found, list[Way]]:
-    """How the last search ended, and all that the searches found, as ways.
+) -> tuple[Found, list[Genes]]:
+    """How the last search ended, and all that the searches found.
 
     Args:
         costs: of the model on the board.
@@ -52,20 +54,24 @@ def find_ways(
         ModelError, PlacementError, PlatformError: as ``BoardCosts.problem`` and ``search``.
     """
     streamed = costs.streamed_ops(_all_that_can(costs))
-    ways: list[Way] = []
+    genes: list[Genes] = []
     for left in range(_MOST_ROUNDS, 0, -1):
+        assumed = streamed, costs.correction
         # Most searches settle long before.
         found = search(costs.problem(streamed), goals, seed=seed, seconds=seconds / left)
         seconds -= min(seconds, found.seconds)
-        ways += [_way(costs, one.genes) for one in found.candidates]
-        actual = streamed_in(costs, _devices(costs, found.candidates[0].genes))
-        if actual == streamed:
+        candidates = [one.genes for one in found.candidates]
+        genes += candidates
+        streamed = streamed_in(costs, _devices(costs, candidates[0]))
+        # Looks up what was measured.
+        for one in candidates:
+            way_of(costs, one)
+        if assumed == (streamed, costs.correction):
             break
-        streamed = actual
-    return found, ways
+    return found, genes
 
 
-def compiler_way(costs: BoardCosts) -> Way | None:
+def compiler_genes(costs: BoardCosts) -> Genes | None:
     """edgetpu_compiler's own placement: one region on the first Edge TPU, the rest on the host.
 
     None where there is no Edge TPU, or the host or a pin would not have it.
@@ -82,7 +88,21 @@ def compiler_way(costs: BoardCosts) -> Way | None:
         name = devices[variant].name
         if costs.pins.get(row, name) != name or (name, op) in costs.refusals:
             return None
-    return _way(costs, Genes(tuple(variants)))
+    return Genes(tuple(variants))
+
+
+def way_of(costs: BoardCosts, genes: Genes) -> Way:
+    """What a placement costs."""
+    device = _devices(costs, genes)
+    streamed = streamed_in(costs, device)
+    problem = costs.problem(streamed)
+    outcome = Evaluator(problem).outcome(genes)
+    measured = costs.measured_in(outcome.schedule.regions, streamed)
+    if measured:
+        problem = costs.problem(streamed, measured)
+        outcome = Evaluator(problem).outcome(genes)
+    regions = frozenset(ops for _, ops in measured)
+    return Way(problem, outcome, first_run_us(costs, device), regions)
 
 
 def streamed_in(costs: BoardCosts, device: Mapping[int, str]) -> frozenset[int]:
@@ -106,12 +126,6 @@ def first_run_us(costs: BoardCosts, device: Mapping[int, str]) -> float | None:
         if op not in streamed
     ]
     return cost.first_run_us(sum(cached)) if cached else None
-
-
-def _way(costs: BoardCosts, genes: Genes) -> Way:
-    device = _devices(costs, genes)
-    problem = costs.problem(streamed_in(costs, device))
-    return Way(problem, Evaluator(problem).outcome(genes), first_run_us(costs, device))
 
 
 def _devices(costs: BoardCosts, genes: Genes) -> dict[int, str]:

@@ -15,6 +15,8 @@ from tdse.measure.ops import record_of
 from tdse.measure.records import RecordStore
 from tdse.measure.timer import Job, Timed, Timer
 
+_NO_NAMES: Mapping[str, str] = {}
+
 
 def measure_regions(
     graph: Graph,
@@ -27,6 +29,7 @@ def measure_regions(
     deadline: float,
     patience_s: float,
     begin: Callable[[Region], None],
+    recorded_as: Mapping[str, str] = _NO_NAMES,
 ) -> None:
     """Measure each region that has no record yet, and keep its time as one.
 
@@ -43,12 +46,14 @@ def measure_regions(
         deadline: ``time.monotonic()`` after which nothing new is begun.
         patience_s: how long to wait for quiet moments for each region.
         begin: called with each region before it is compiled and run, which may crash.
+        recorded_as: names of targets in records, where they differ.
     """
 
     def jobs() -> Iterator[tuple[tuple[Region, str], Job]]:
         for region in regions:
             key = region_signature(graph, region.ops)
-            if time.monotonic() > deadline or (key, region.device, threads) in store.find([key]):
+            known_as = key, recorded_as.get(region.device, region.device), threads
+            if time.monotonic() > deadline or known_as in store.find([key]):
                 continue
             begin(region)
             try:
@@ -61,4 +66,5 @@ def measure_regions(
 
     for (region, key), outcome in timer.time_all(jobs(), deadline=deadline):
         if isinstance(outcome, Timed):
-            store.add([record_of(graph, region.ops, key, region.device, threads, outcome.timing)])
+            target = recorded_as.get(region.device, region.device)
+            store.add([record_of(graph, region.ops, key, target, threads, outcome.timing)])

@@ -26,6 +26,8 @@ class Step(Record):
         lanes: lanes that each have a copy of it, ascending.
         start_us: when it starts in the predicted run.
         modelled_us: what it takes.
+        is_measured: that was measured: there is a record of a region on an Edge TPU. What is
+            modelled of its transfers is taken off.
         memory: that its results are in.
         ops: of a region, ascending; none of a transfer.
         tensor: index of the tensor that a transfer carries; null of a region.
@@ -41,10 +43,13 @@ class Step(Record):
     ops: Annotated[tuple[_Index, ...], Field(strict=False)] = ()
     tensor: _Index | None = None
     source: _Index | None = None
+    is_measured: bool = False
 
 
 class Emulated(Record):
-    """An emulated board and what a model does on it; all times are modelled, in microseconds.
+    """An emulated board and what a model does on it, in microseconds.
+
+    All times are modelled, but those of steps that say otherwise.
 
     Attributes:
         board: the platform.

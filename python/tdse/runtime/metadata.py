@@ -182,9 +182,10 @@ class Metadata(Record):
         linker: the compiler that linked ``model.so``.
         difference_from_litert: null where there is nothing to compare with, because the model holds
             regions that edgetpu_compiler made.
-        emulated: of an emulated board: what it does, all times modelled.
-        edgetpus: how many Edge TPUs it runs on, for an artefact that does; their predicted times
-            are modelled.
+        emulated: of an emulated board: what it does, with times that are modelled or say otherwise.
+        edgetpus: how many Edge TPUs it runs on, for an artefact that does.
+        measured_regions: of such an artefact: regions of the placement, by index, whose predicted
+            times were measured; those of the others are modelled.
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
 
@@ -216,6 +217,7 @@ class Metadata(Record):
     licences: tuple[Licence, ...]
     emulated: Emulated | None = None
     edgetpus: Annotated[int, Field(ge=0)] = 0
+    measured_regions: tuple[_Count, ...] = ()
     files: Files
     metadata_sha256: _Sha256
 
