@@ -21,6 +21,7 @@ import numpy as np
 
 from tdse.assemble import compile_regions
 from tdse.child import PREPARING, RUNNING
+from tdse.edgetpu.package import is_compiled
 from tdse.emulation.executor import emulated_executor
 from tdse.errors import ModelError, TargetError, TdseError
 from tdse.graph.model import Graph
@@ -152,7 +153,8 @@ class _Worker:
         """Activations, tensor index to array; none of a model that is not cut.
 
         LiteRT computes them, or what TVM builds by default of a model without a flatbuffer. They
-        outlive the process in a file.
+        outlive the process in a file. Those of a model that edgetpu_compiler made are zeros: no
+        machine but an Edge TPU knows them, and times do not depend on them.
 
         Args:
             seed: of the inputs.
@@ -164,6 +166,14 @@ class _Worker:
             with np.load(self._file) as archive:
                 indices, *arrays = (archive[name] for name in archive.files)
             self._values = dict(zip(indices.tolist(), arrays, strict=True))
+            return self._values
+
+        if is_compiled(self.graph):
+            self._values = {
+                tensor.index: np.zeros(tensor.shape, tensor.dtype)
+                for tensor in self.graph.tensors
+                if not tensor.is_constant
+            }
             return self._values
 
         def begin(op: int) -> None:
@@ -350,7 +360,8 @@ def _emulate(worker: _Worker, *, emulated: str, seed: int, module: str) -> dict[
     """Write the runtime module of an emulated board.
 
     Returns:
-        The kinds of region that compute on this machine, and the difference of a run from LiteRT.
+        The kinds of region that compute on this machine, and the difference of a run from LiteRT;
+        null where LiteRT cannot run the model.
 
     Raises:
         ModelError: LiteRT cannot run the model.
@@ -358,11 +369,9 @@ def _emulate(worker: _Worker, *, emulated: str, seed: int, module: str) -> dict[
     """
     from tdse.relax.build import wrap_in_vm
 
-    worker.demand_runs(seed)
-    values = worker.values(seed)
-    worker.at("building", "", [])
-    graph = worker.graph
     steps = Emulated.model_validate_json(emulated)
+    values = _emulated_values(worker, steps, seed)
+    graph = worker.graph
     model = model_by_position(emulated_executor(graph, steps, values).module())
     begun = time.perf_counter()
     outputs = model.run([values[index] for index in graph.inputs])
@@ -370,17 +379,31 @@ def _emulate(worker: _Worker, *, emulated: str, seed: int, module: str) -> dict[
     executor = emulated_executor(graph, steps, values, measured_us=measured_us)
     gap = difference(outputs, [values[index] for index in graph.outputs])
     write_library(wrap_in_vm(executor.module(), graph), Path(module))
-    return {"host_kinds": executor.host_kinds, "difference": asdict(gap)}
+    return {
+        "host_kinds": executor.host_kinds,
+        "difference": asdict(gap) if steps.has_results else None,
+    }
 
 
 def _emulate_sequential(worker: _Worker, *, emulated: str, seed: int, plan: str) -> None:
     """Write the plan that runs the steps of an emulated board one after another."""
-    worker.demand_runs(seed)
-    values = worker.values(seed)
-    worker.at("building", "", [])
     steps = Emulated.model_validate_json(emulated)
+    values = _emulated_values(worker, steps, seed)
     executor = emulated_executor(worker.graph, steps, values, one_lane=True)
     Path(plan).write_bytes(executor.plan.to_bytes())
+
+
+def _emulated_values(worker: _Worker, emulated: Emulated, seed: int) -> dict[int, Array]:
+    """What is recorded of the model.
+
+    Raises:
+        ModelError: LiteRT cannot run it, though results are asked for.
+    """
+    if emulated.has_results:
+        worker.demand_runs(seed)
+    values = worker.values(seed)
+    worker.at("building", "", [])
+    return values
 
 
 def _build_default(worker: _Worker, *, library: str) -> str:

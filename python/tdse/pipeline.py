@@ -18,7 +18,7 @@ from tdse.alternatives import emulated_alternatives, table_alternatives
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.cost.table import MEASURED, NOT_LEGAL
 from tdse.edgetpu.package import is_compiled
-from tdse.emulation.emulate import Emulation, demand_mode, emulate_given
+from tdse.emulation.emulate import Emulation, demand_known, demand_mode, emulate_given
 from tdse.emulation.emulate import emulate as emulated_placement
 from tdse.emulation.executor import KIND
 from tdse.emulation.hardware import (
@@ -165,6 +165,7 @@ def compile(
                 _demand_nothing_to_choose(pins, targets, threads, objective)
             modelled = _modelled(graph, board, child, options, mode, edgetpu, placement, say)
         if mode is not None:
+            demand_known(graph, modelled.emulated)
             emulation, chosen = modelled, modelled.placement
         elif edgetpu is not None:
             chosen = edgetpu_placement(board, modelled)
@@ -291,7 +292,7 @@ def _asked(graph: Graph, child: Child, job: str, **arguments: Any) -> Any:
 
 def _emulated(
     graph: Graph, child: Child, emulation: Emulation, seed: int, module: Path
-) -> tuple[list[str], Difference]:
+) -> tuple[list[str], Difference | None]:
     """Have the module of an emulated board written; kinds that compute here, and what was checked.
 
     Raises:
@@ -305,7 +306,8 @@ def _emulated(
         seed=seed,
         module=str(module),
     )
-    return made["host_kinds"], Difference(**made["difference"])
+    gap = made["difference"]
+    return made["host_kinds"], None if gap is None else Difference(**gap)
 
 
 def _emulated_metadata(emulation: Emulation, objective: str) -> dict[str, Any]:

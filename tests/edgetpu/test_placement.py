@@ -207,5 +207,17 @@ def test_compiled_models_are_read(tmp_path: Path) -> None:
         ("1:abs", "litert"),
     ]
     assert result.difference is None
-    with pytest.raises(ModelError, match="or --edgetpu for a real Edge TPU"):
+    with pytest.raises(ModelError, match="cannot be computed on this machine: it holds instr"):
         tdse.compile(path, out=out, platform=BOARD, emulate="correctness")
+    with pytest.raises(ModelError, match="how long op 0:edgetpu_custom_op takes is not known"):
+        tdse.compile(path, out=out, platform=BOARD, emulate="timing")
+
+
+def test_parameters_that_the_compiler_streams_take_their_time() -> None:
+    def time_us(cached: int, streamed: int) -> float:
+        graph = read_tflite(compiled_model(package(cached, streamed)))
+        return float(BoardCosts(graph, load_platform(BOARD)).problem().cost_us[0, 1])
+
+    rate = LINKS["usb3"].parameter_bytes_per_us
+    assert time_us(5000, 0) == 0.0
+    assert time_us(5000, 40_000) == pytest.approx(40_000 / rate)

@@ -12,6 +12,7 @@ from tdse.cli.common import console
 from tdse.emulation.bench import EmulatedReport, Row
 from tdse.emulation.emulate import Emulation
 from tdse.pipeline import CompileResult
+from tdse.runtime.emulated import Emulated
 
 _HOW = {
     "correctness": "results are computed on this machine",
@@ -22,7 +23,7 @@ _HOW = {
 def compiled(result: CompileResult, emulation: Emulation) -> None:
     """Print what was placed where, and what that is modelled to take."""
     out, emulated = console(), emulation.emulated
-    out.print(f"{emulated.label}; {_HOW[emulated.mode]}")
+    out.print(_heading(emulated))
     table = Table(title=f"What {emulated.board} is modelled to do in one run (emulated)")
     for name in ("", "operators", "regions or transfers", "lanes", "modelled ms"):
         table.add_column(name, justify="left" if not name else "right")
@@ -64,13 +65,14 @@ def compiled(result: CompileResult, emulation: Emulation) -> None:
         out.print(f"the first run takes {_ms(emulated.first_run_us)} ms more (emulated)")
     counts = Counter(op.device for op in result.placement.ops)
     spread = ", ".join(f"{n} ops on {device}" for device, n in sorted(counts.items()))
-    out.print(f"{result.out}: {spread}; results against LiteRT's: {result.difference}")
+    gap = "" if result.difference is None else f"; results against LiteRT's: {result.difference}"
+    out.print(f"{result.out}: {spread}{gap}")
 
 
 def bench(report: EmulatedReport) -> None:
     """Print predicted and measured times side by side."""
     out, emulated, jitter = console(), report.emulated, report.jitter
-    out.print(f"{emulated.label}; {_HOW[emulated.mode]}")
+    out.print(_heading(emulated))
     what = "streams, from one result to the next" if report.streamed else "runs"
     table = Table(
         title=f"{report.model}: {what}, in {len(report.ours.medians_us)} rounds (emulated)"
@@ -98,7 +100,8 @@ def bench(report: EmulatedReport) -> None:
         f"{jitter.short_steps} of {jitter.steps} steps are modelled to take less than 1 ms"
     )
     check = report.correctness
-    out.print(f"results against LiteRT on {check.inputs} inputs: {check.ours}")
+    if check is not None:
+        out.print(f"results against LiteRT on {check.inputs} inputs: {check.ours}")
 
 
 def bench_json(report: EmulatedReport) -> dict[str, Any]:
@@ -113,8 +116,14 @@ def bench_json(report: EmulatedReport) -> dict[str, Any]:
         "capacity_us": emulated.capacity_us,
         "share_of_capacity": report.share_of_capacity if report.streamed else None,
         "jitter": asdict(report.jitter),
-        "correctness": {"inputs": check.inputs, "ours": asdict(check.ours)},
+        "correctness": check and {"inputs": check.inputs, "ours": asdict(check.ours)},
     }
+
+
+def _heading(emulated: Emulated) -> str:
+    """What every figure is labelled with, and how results come about."""
+    how = _HOW[emulated.mode] if emulated.has_results else "results are zeros"
+    return f"{emulated.label}; {how}"
 
 
 def _row_json(row: Row) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tdse.edgetpu.package import CUSTOM_OP, read_package
 from tdse.edgetpu.parameters import parameter_bytes
 from tdse.graph.model import Graph
 
@@ -70,6 +71,7 @@ class Layer:
         outputs: output channels.
         taps: places of the window; 1 where there is none.
         parameter_bytes: as they lie in the Edge TPU.
+        streamed_bytes: parameters that edgetpu_compiler has decided to send for each run.
     """
 
     kind: str
@@ -79,6 +81,7 @@ class Layer:
     outputs: int
     taps: int
     parameter_bytes: int
+    streamed_bytes: int = 0
 
     @property
     def macs(self) -> int:
@@ -93,6 +96,9 @@ def layer_of(graph: Graph, index: int) -> Layer:
     op = graph.ops[index]
     _, height, width, outputs = (1, 1, 1, 1, *graph.tensors[op.outputs[0]].shape)[-4:]
     size = parameter_bytes(graph, index)
+    if op.tflite_name == CUSTOM_OP:
+        sent = read_package(graph, index).streamed_bytes
+        return Layer(op.kind, height, width, 1, outputs, 1, size, sent)
     if op.kind in _CONVOLUTIONS:
         _, *window, inputs = graph.tensors[op.inputs[1]].shape
         taps = math.prod(window)
@@ -134,8 +140,8 @@ def layer_us(
     layer: Layer, parameter_bytes_per_us: float, *, is_streamed: bool, rates: Rates = FITTED
 ) -> float:
     """Microseconds of a layer; parameters that are streamed arrive while it computes."""
-    streaming_us = layer.parameter_bytes / parameter_bytes_per_us if is_streamed else 0.0
-    return max(compute_us(layer, rates), streaming_us)
+    sent_bytes = layer.streamed_bytes + is_streamed * layer.parameter_bytes
+    return max(compute_us(layer, rates), sent_bytes / parameter_bytes_per_us)
 
 
 def streamed(sizes: Iterable[tuple[int, int]]) -> frozenset[int]:

@@ -65,7 +65,7 @@ class BoardCosts:
         """Ask each device about each operator; ``records`` are of the board's host, if any."""
         self.graph, self.board, self.pins = graph, board, pins
         self._measured = MeasuredRegions(graph, records)
-        # Of all measured regions that were looked up: measured and modelled, microseconds.
+        # Of all measured regions that were looked up: measured and modelled, with transfers, us.
         self._compared: dict[tuple[int, tuple[int, ...]], tuple[float, float]] = {}
         self._units = [unit_of(device) for device in board.devices]
         self._on_units = [_on_unit(graph, unit) for unit in self._units]
@@ -78,7 +78,7 @@ class BoardCosts:
 
     @property
     def correction(self) -> float:
-        """By what factor regions on Edge TPUs take longer than modelled, of what was looked up."""
+        """By what factor regions take longer than modelled, of those that were looked up."""
         if not self._compared:
             return 1.0
         measured_us, modelled_us = map(sum, zip(*self._compared.values(), strict=True))
@@ -185,13 +185,16 @@ class BoardCosts:
             if not isinstance(unit, EdgeTpuUnit):
                 continue
             ops = tuple(self.graph.placed_ops[row] for row in region.ops)
-            time_us = self._measured.region_us(unit, ops, streamed)
-            if time_us is not None:
-                found[region.variant, ops] = time_us
+            measured = self._measured.region_us(unit, ops, streamed)
+            if measured is not None:
+                found[region.variant, ops] = measured.own_us
                 modelled_us = launch_us(unit) + sum(
                     edgetpu_us(self.graph, op, unit, is_streamed=op in streamed) for op in ops
                 )
-                self._compared[region.variant, ops] = time_us, modelled_us
+                self._compared[region.variant, ops] = (
+                    measured.median_us,
+                    modelled_us + measured.carried_us,
+                )
         return found
 
     def _times_us(self, streamed: frozenset[int], measured: RegionTimes) -> tuple[Floats, Floats]:

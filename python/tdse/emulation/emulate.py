@@ -9,6 +9,7 @@ from typing import cast
 from tdse import __version__
 from tdse.candidates import Searched
 from tdse.child import Progress
+from tdse.edgetpu.package import is_compiled, is_compiled_region
 from tdse.emulation.costs import BoardCosts
 from tdse.emulation.executor import KIND
 from tdse.emulation.given import given_outcome
@@ -22,7 +23,7 @@ from tdse.emulation.ways import (
     streamed_in,
     way_of,
 )
-from tdse.errors import PlatformError, UsageError
+from tdse.errors import ModelError, PlatformError, UsageError
 from tdse.goals import PARETO, goals_of
 from tdse.graph.model import Graph
 from tdse.measure.records import RecordStore
@@ -214,6 +215,34 @@ def demand_mode(board: Platform, mode: str | None) -> Mode | None:
     return cast(Mode, mode)
 
 
+def demand_known(graph: Graph, emulated: Emulated) -> None:
+    """Refuse what edgetpu_compiler made, unless only its time is asked for and was measured.
+
+    Raises:
+        ModelError: what it computes, or how long that takes, is not known.
+    """
+    for step in emulated.steps:
+        if not is_compiled_region(graph, step.ops):
+            continue
+        label = graph.ops[step.ops[0]].label
+        if emulated.mode == "correctness":
+            raise ModelError(
+                f"op {label} cannot be computed on this machine",
+                where=graph.name,
+                why="it holds instructions of an Edge TPU",
+                hint="give the model from before edgetpu_compiler, or --edgetpu where an Edge TPU "
+                "is, or --emulate timing for its time alone",
+            )
+        if not step.is_measured:
+            raise ModelError(
+                f"how long op {label} takes is not known",
+                where=graph.name,
+                why="there is no record of it, and what edgetpu_compiler made does not tell",
+                hint="compile with --edgetpu hardware where an Edge TPU is, and bring the record "
+                "here with tdse profile --export and --import",
+            )
+
+
 def _demand_objective(board: Platform, objective: str) -> None:
     if objective == PARETO:
         raise UsageError(
@@ -250,6 +279,7 @@ def _emulated(graph: Graph, board: Platform, way: Way, mode: Mode, *, copies: bo
         predicted_period_us=stream_period_us(graph, layout.steps, n_lanes, in_flight),
         predicted_mj=None if copies or _powerless(board) else way.outcome.energy_uj / 1e3,
         first_run_us=way.first_run_us,
+        has_results=not is_compiled(graph),
     )
     # Some hundred runs say it to within some percent; no stream is faster than this.
     period_us = max(made.predicted_period_us, made.capacity_us)

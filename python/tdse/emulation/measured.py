@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from tdse.edgetpu.cost import streamed
 from tdse.edgetpu.parameters import parameter_bytes
@@ -44,6 +45,24 @@ def records_of(board: Platform) -> Iterator[RecordStore | None]:
         yield store
 
 
+@dataclass(frozen=True)
+class MeasuredRegion:
+    """What a region on an Edge TPU takes.
+
+    Attributes:
+        median_us: measured, its transfers included.
+        carried_us: what is modelled of its transfers.
+    """
+
+    median_us: float
+    carried_us: float
+
+    @property
+    def own_us(self) -> float:
+        """Without its transfers."""
+        return max(0.0, self.median_us - self.carried_us)
+
+
 class MeasuredRegions:
     """Regions of a model on Edge TPUs of which there are records."""
 
@@ -54,8 +73,8 @@ class MeasuredRegions:
 
     def region_us(
         self, unit: EdgeTpuUnit, ops: tuple[int, ...], left_out: frozenset[int]
-    ) -> float | None:
-        """Microseconds of a region besides its transfers; None if it was not measured like this.
+    ) -> MeasuredRegion | None:
+        """What was measured of a region; None if it was not measured like this.
 
         Args:
             unit: the Edge TPU.
@@ -71,7 +90,7 @@ class MeasuredRegions:
             + self._graph.tensors[tensor].size_bytes / unit.rates.tensor_bytes_per_us
             for tensor in _borders(self._graph, ops)
         )
-        return max(0.0, median_us - carried_us)
+        return MeasuredRegion(median_us, carried_us)
 
     def _median_us(self, target: str, ops: tuple[int, ...]) -> float | None:
         if self._records is None:

@@ -62,6 +62,8 @@ class Emulated(Record):
             regions have copies.
         first_run_us: what the first run takes besides, while an Edge TPU is given its parameters;
             null where there is none.
+        has_results: false where results are zeros, because nothing but an Edge TPU can compute what
+            edgetpu_compiler made.
         compiler_us: of one run, with edgetpu_compiler's own placement of one region; null where
             there is no Edge TPU.
     """
@@ -75,6 +77,7 @@ class Emulated(Record):
     predicted_mj: _Time | None = None
     first_run_us: _Time | None = None
     compiler_us: _Time | None = None
+    has_results: bool = True
 
     @property
     def label(self) -> str:
