@@ -85,7 +85,11 @@ class BoardCosts:
         return measured_us / modelled_us
 
     def problem(
-        self, streamed: frozenset[int] = frozenset(), measured: RegionTimes = _NONE_MEASURED
+        self,
+        streamed: frozenset[int] = frozenset(),
+        measured: RegionTimes = _NONE_MEASURED,
+        *,
+        is_held: bool = False,
     ) -> Problem:
         """The problem of placing the model on the board; its variants are the devices.
 
@@ -95,6 +99,7 @@ class BoardCosts:
         Args:
             streamed: operators whose parameters do not fit into an Edge TPU, see ``streamed_ops``.
             measured: what regions take, if the placement has these.
+            is_held: an Edge TPU may only have operators whose parameters it holds.
 
         Raises:
             ModelError: an operator runs on no device.
@@ -143,14 +148,27 @@ class BoardCosts:
                 if graph.producer.get(t) in row
             ),
             labels=tuple(graph.ops[op].label for op in row),
-            parameter_bytes=np.array([graph.ops[op].parameter_bytes for op in row]),
+            # As they lie in an Edge TPU they are larger, and would be so for other devices, too.
+            parameter_bytes=np.array(
+                [
+                    parameter_bytes(graph, op) if is_held else graph.ops[op].parameter_bytes
+                    for op in row
+                ]
+            ),
             variant_device=np.arange(n, dtype=np.int32),
             active_w=np.array([device.active_w_per_core or 0.0 for device in board.devices]),
             devices=tuple(names),
             device_cores=np.array([device.cores for device in board.devices]),
             device_memory=np.array(memory),
             idle_w=np.array([device.idle_w or 0.0 for device in board.devices]),
-            parameter_capacity_bytes=np.array(list(map(parameter_capacity_bytes, units))),
+            parameter_capacity_bytes=np.array(
+                [
+                    edgetpu.PARAMETER_CAPACITY_BYTES
+                    if is_held and isinstance(unit, EdgeTpuUnit)
+                    else parameter_capacity_bytes(unit)
+                    for unit in units
+                ]
+            ),
             link_latency_us=latency_us,
             link_us_per_byte=us_per_byte,
             link_bus=bus,

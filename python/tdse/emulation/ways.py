@@ -1,8 +1,8 @@
 """Placements on an emulated board, each with what it costs there.
 
 What an operator costs on an Edge TPU depends on what else is there: parameters that do not fit
-into its memory are sent for each run. So the search is given a set of such operators, and is asked
-again if those of what it finds are others.
+into its memory are sent for each run. So the search is given a set of such operators: the largest;
+none, and then no Edge TPU may have more than it holds; and those of what it finds.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from tdse.edgetpu import cost
 from tdse.edgetpu.mapping import compiler_mapping
 from tdse.edgetpu.parameters import parameter_bytes
 from tdse.emulation.costs import BoardCosts
+from tdse.errors import PlacementError
 from tdse.search import Found, Problem, search
 from tdse.search.native import Evaluator
 from tdse.search.objectives import Objective
 from tdse.search.schedule import Genes, Outcome
 
-_MOST_ROUNDS = 3
+_MOST_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,32 @@ def find_genes(
     Raises:
         ModelError, PlacementError, PlatformError: as ``BoardCosts.problem`` and ``search``.
     """
-    streamed = costs.streamed_ops(_all_that_can(costs))
+    largest, nothing = costs.streamed_ops(_all_that_can(costs)), frozenset[int]()
+    waiting = [(largest, False), (nothing, bool(largest))]
+    tried: set[tuple[frozenset[int], bool, float]] = set()
     genes: list[Genes] = []
     for left in range(_MOST_ROUNDS, 0, -1):
-        assumed = streamed, costs.correction
-        # Most searches settle long before.
-        found = search(costs.problem(streamed), goals, seed=seed, seconds=seconds / left)
+        fresh = [each for each in waiting if (*each, costs.correction) not in tried]
+        if not fresh:
+            break
+        streamed, is_held = fresh[0]
+        tried.add((streamed, is_held, costs.correction))
+        problem = costs.problem(streamed, is_held=is_held)
+        try:
+            # Most searches settle long before.
+            found = search(problem, goals, seed=seed, seconds=seconds / left)
+        except PlacementError:
+            if not is_held:
+                raise
+            # Pins may ask for more than the Edge TPUs hold.
+            continue
         seconds -= min(seconds, found.seconds)
         candidates = [one.genes for one in found.candidates]
         genes += candidates
-        streamed = streamed_in(costs, _devices(costs, candidates[0]))
+        waiting.append((streamed_in(costs, _devices(costs, candidates[0])), False))
         # Looks up what was measured.
         for one in candidates:
             way_of(costs, one)
-        if assumed == (streamed, costs.correction):
-            break
     return found, genes
 
 
