@@ -28,6 +28,24 @@ def test_held_out_latencies() -> None:
     assert errors.max() <= 0.35
 
 
+def test_the_first_form_is_that_of_tdse() -> None:
+    rates, rate = edgetpu_model.Rates(250.0, 0.5, 2000.0), 464.0
+    constants = edgetpu_model.Constants(rates, 368.0, rate, 0.0)
+    for network in NETWORKS.values():
+        for layer in network().layers:
+            for is_streamed in (False, True):
+                assert edgetpu_model.FORMS[0].layer_us(
+                    layer, constants, is_streamed=is_streamed
+                ) == layer_us(layer, rate, is_streamed=is_streamed, rates=rates)
+    # Each other form says something else of one network at least.
+    vgg, mobilenet, pooled = (NETWORKS[n]() for n in ("VGG16", "MobileNet v1", "SqueezeNet"))
+    figures = {
+        tuple(edgetpu_model.latency_us(each, constants, form) for each in (vgg, mobilenet, pooled))
+        for form in edgetpu_model.FORMS
+    }
+    assert len(figures) == len(edgetpu_model.FORMS) == 16
+
+
 def test_constants_are_those_of_the_fit() -> None:
     networks = [NETWORKS[name]() for name in edgetpu_model.USB3_MS]
     fitted = edgetpu_model.fit(networks, list(edgetpu_model.USB3_MS.values()))
