@@ -40,7 +40,7 @@ from tdse.measure.accuracy import Difference
 from tdse.measure.conditions import current_conditions, library_versions
 from tdse.measure.records import RecordStore
 from tdse.measure.stats import ratio
-from tdse.place import Decision, Options, contestant_placement, decide, demand_host, given_here
+from tdse.place import Decision, Options, contestant_placement, decide, given_here
 from tdse.platform import Platform, discover_host, load_platform
 from tdse.runtime.artefact import (
     FRONT,
