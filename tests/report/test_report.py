@@ -15,7 +15,7 @@ from placed import compile_on
 from tdse.cli import main as tdse_command
 from tdse.errors import ModelError
 from tdse.graph.reader import read_tflite
-from tdse.report.layers import columns, layers
+from tdse.report.layers import Spot, layers, layout
 from tdse.report.text import escaped, table, time_text
 
 pytestmark = [pytest.mark.tvm, pytest.mark.usefixtures("record_store_of_module")]
@@ -99,7 +99,11 @@ def test_it_shows_what_the_metadata_say(out: Path, capsys: pytest.CaptureFixture
     assert len(page.ids) == len(set(page.ids))
     regions = next(t for t in page.tables if t[0][0] == "region")
     assert len(regions) - 1 == len(json.loads((out / "placement.json").read_text())["regions"])
-    assert all(row[6].endswith(("us", "ms")) for row in regions[1:])
+    median = regions[0].index("time, measured (median)")
+    assert all(row[median].endswith(("us", "ms")) for row in regions[1:])
+    # A region was predicted as the sum of what its operators add, and its border.
+    border = regions[0].index("of which launch and border")
+    assert all(row[border].endswith("us") for row in regions[1:])
 
 
 def test_the_artefact_stays_whole(out: Path, tmp_path: Path) -> None:
@@ -154,11 +158,27 @@ def test_operators_are_below_what_they_need_and_beside_each_other(
     name: str, model_path: ModelPath
 ) -> None:
     graph = read_tflite(model_path(name))
-    layer = layers(graph)
-    column = columns(graph, layer)
-    assert set(layer) == set(column) == set(graph.placed_ops)
-    assert all(layer[u] < layer[v] for u, v, _ in graph.edges)
-    for op in layer:
-        for other in layer:
-            if op != other and layer[op] == layer[other]:
-                assert abs(column[op] - column[other]) > 0.999
+    drawn = layout(graph)
+    assert drawn.layer == layers(graph)
+    assert set(drawn.layer) == set(graph.placed_ops)
+    assert all(drawn.layer[u] < drawn.layer[v] for u, v, _ in graph.edges)
+    for op, depth in drawn.layer.items():
+        for spot, column in drawn.column.items():
+            if spot.layer == depth and spot.op != op:
+                # Half an operator and half a wire, or another half operator.
+                least = 1.0 if drawn.layer[spot.op] == depth else 0.57
+                assert abs(drawn.column[Spot(op, depth)] - column) > least - 1e-9
+
+
+def test_each_edge_is_a_line_through_all_layers_between(model_path: ModelPath) -> None:
+    graph = read_tflite(model_path("tiny_conv_int8"))
+    drawn = layout(graph)
+    assert any(drawn.layer[v] - drawn.layer[u] > 1 for u, v, _ in graph.edges)
+    assert all(upper.layer + 1 == lower.layer for upper, lower in drawn.lines)
+    for source, sink, _ in graph.edges:
+        spot = Spot(source, drawn.layer[source])
+        while spot.layer + 1 < drawn.layer[sink]:
+            following = Spot(source, spot.layer + 1)
+            assert (spot, following) in drawn.lines
+            spot = following
+        assert (spot, Spot(sink, drawn.layer[sink])) in drawn.lines

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from tdse.graph.model import Graph
 from tdse.report.gather import Facts
-from tdse.report.layers import columns, layers
+from tdse.report.layers import Spot, layout
 from tdse.report.text import escaped, time_text
 
 # Sizes in pixels.
 _NODE_WIDTH, _NODE_HEIGHT = 148, 24
-_COLUMN, _LAYER = 164, 42
+_COLUMN, _LAYER = 164, 44
 _MARGIN = 12
 _LABEL_CHARACTERS = 20
 _TIMELINE_WIDTH, _LANE, _BAR, _LANE_NAMES = 1000, 26, 20, 150
+# Half a label of the time axis may stand out on the right.
+_TICK_OVERHANG = 40
 # A bar that is narrower than its name has none.
 _CHARACTER = 7
 
@@ -27,29 +30,33 @@ def graph_svg(graph: Graph, group: Mapping[int, int], about: Callable[[int], str
         group: operator index to the number of its colour.
         about: what a tooltip says of an operator.
     """
-    layer = layers(graph)
-    column = columns(graph, layer)
-    left = {op: _MARGIN + round(x * _COLUMN) for op, x in column.items()}
-    top = {op: _MARGIN + y * _LAYER for op, y in layer.items()}
+    drawn = layout(graph)
+    left = {spot: _MARGIN + round(x * _COLUMN) for spot, x in drawn.column.items()}
+    top = {op: _MARGIN + depth * _LAYER for op, depth in drawn.layer.items()}
     width = max(left.values(), default=0) + _NODE_WIDTH + _MARGIN
     height = max(top.values(), default=0) + _NODE_HEIGHT + _MARGIN
-    half = _NODE_WIDTH // 2
-    lines = [
-        f"M{left[u] + half} {top[u] + _NODE_HEIGHT}L{left[v] + half} {top[v]}"
-        for u, v in dict.fromkeys((u, v) for u, v, _ in graph.edges)
-    ]
+    lines = [_line(upper, lower, left, drawn.layer) for upper, lower in drawn.lines]
     nodes = [
         f'<a href="#op{op}" data-op="{op}" class="p{group[op]}">'
-        f'<rect x="{left[op]}" y="{top[op]}" width="{_NODE_WIDTH}" height="{_NODE_HEIGHT}" rx="4"/>'
-        f'<text x="{left[op] + 6}" y="{top[op] + 16}">{escaped(_short(graph.ops[op].label))}</text>'
+        f'<rect x="{x}" y="{top[op]}" width="{_NODE_WIDTH}" height="{_NODE_HEIGHT}" rx="4"/>'
+        f'<text x="{x + 6}" y="{top[op] + 16}">{escaped(_short(graph.ops[op].label))}</text>'
         f"<title>{escaped(about(op))}</title></a>"
-        for op in graph.placed_ops
+        for op, x in ((op, left[Spot(op, drawn.layer[op])]) for op in graph.placed_ops)
     ]
     return (
         f'<svg id="graph" role="group" aria-label="the operators in layers" width="{width}" '
         f'height="{height}" viewBox="0 0 {width} {height}"><path class="edge" '
         f'd="{"".join(lines)}"/>{"".join(nodes)}</svg>'
     )
+
+
+def _line(upper: Spot, lower: Spot, left: Mapping[Spot, int], layer: Mapping[int, int]) -> str:
+    """From the bottom of one spot to the top of the next, and past that if it is a wire."""
+    half = _NODE_WIDTH // 2
+    y = _MARGIN + upper.layer * _LAYER + _NODE_HEIGHT
+    below = _MARGIN + lower.layer * _LAYER
+    past = f"V{below + _NODE_HEIGHT}" if lower.layer != layer[lower.op] else ""
+    return f"M{left[upper] + half} {y}L{left[lower] + half} {below}{past}"
 
 
 def timeline_svg(facts: Facts, group: Mapping[str, int]) -> str:
@@ -79,11 +86,26 @@ def timeline_svg(facts: Facts, group: Mapping[str, int]) -> str:
             parts.append(f'<text x="0" y="{y + 15}">{escaped(_short(name))}</text>')
             parts += [_bar(facts, group, what, bar, y, end_us) for bar in of_lane]
             y += _LANE
-    width = _LANE_NAMES + _TIMELINE_WIDTH
+    ticks = [
+        (_LANE_NAMES + at_us * _TIMELINE_WIDTH / end_us, time_text(at_us))
+        for at_us in _ticks(end_us)
+    ]
+    grid = "".join(f"M{x:.1f} 0V{y}" for x, _ in ticks)
+    parts.insert(0, f'<path class="grid" d="{grid}"/>')
+    parts += [f'<text class="tick" x="{x:.1f}" y="{y + 12}">{text}</text>' for x, text in ticks]
+    y += _LANE
+    width = _LANE_NAMES + _TIMELINE_WIDTH + _TICK_OVERHANG
     return (
         f'<svg id="timeline" role="group" aria-label="the run on its lanes" width="{width}" '
         f'height="{y}" viewBox="0 0 {width} {y}">{"".join(parts)}</svg>'
     )
+
+
+def _ticks(end_us: float) -> list[float]:
+    """Round times from 0 to the end, at most ten."""
+    power = 10.0 ** math.floor(math.log10(end_us))
+    step = next(step for step in (power / 5, power / 2, power) if end_us / step <= 10)
+    return [i * step for i in range(int(end_us / step) + 1)]
 
 
 def _bar(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 from tdse.bench import model_of
 from tdse.child import Progress
@@ -35,14 +35,19 @@ class RegionTimes:
         place: where it runs, for people.
         ops: indices of its operators; none of a transfer.
         predicted_us: of one launch; None where it was not searched for.
-        median_us: over the traced runs, measured inside the module.
+        quartiles_us: over the traced runs, measured inside the module; the second is the median.
     """
 
     name: str
     place: str
     ops: tuple[int, ...]
     predicted_us: float | None
-    median_us: float
+    quartiles_us: tuple[float, float, float]
+
+    @property
+    def median_us(self) -> float:
+        """Of the traced runs."""
+        return self.quartiles_us[1]
 
 
 @dataclass(frozen=True)
@@ -175,8 +180,13 @@ def _regions(
         else [(f"{r.target} on {r.device}", r.ops, r.predicted_us) for r in placement.regions]
     )
     return tuple(
-        RegionTimes(region["name"], place, ops, predicted_us, median(lasted[position]))
+        RegionTimes(region["name"], place, ops, predicted_us, _quartiles(lasted[position]))
         for position, (region, (place, ops, predicted_us)) in enumerate(
             zip(model.regions, described, strict=True)
         )
     )
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return low, middle, high

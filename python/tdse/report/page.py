@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from importlib import resources
+from statistics import median
 
 from tdse.measure.accuracy import Difference
 from tdse.measure.conditions import Conditions
 from tdse.report.drawing import graph_svg, groups, timeline_svg
-from tdse.report.gather import Facts, place_of
+from tdse.report.gather import Facts, RegionTimes, place_of
 from tdse.report.text import escaped, paragraph, share_text, table, time_text
 from tdse.runtime.metadata import ContestRow, MadeUnder, Metadata, OpCosts
 
@@ -46,7 +48,7 @@ def page(facts: Facts) -> str:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         f"style-src '{_digest(style)}'; script-src '{_digest(script)}'\">"
         f"<title>{escaped(title)}</title><style>{style}</style></head>"
-        f"<body><main><h1>{escaped(facts.metadata.model.name)}</h1>{sections}</main>"
+        f"<body><main><h1>{escaped(facts.metadata.model.name)}</h1>{_lead(facts)}{sections}</main>"
         '<aside id="detail" aria-live="polite" hidden></aside>'
         f"<script>{script}</script></body></html>\n"
     )
@@ -56,9 +58,32 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
+def _lead(facts: Facts) -> str:
+    """What matters most, in one sentence with the source of each figure."""
+    metadata = facts.metadata
+    winner = _winner(metadata)
+    if metadata.emulated is not None:
+        board = metadata.emulated
+        text = f"A run is modelled to take {time_text(board.predicted_us)} ({board.label})"
+    elif winner is not None:
+        text = f"{time_text(winner.measured_us)} {_unit(metadata)}, measured"
+        text += "".join(f"; {value}" for _, value in _against_litert(metadata, winner))
+    else:
+        text = f"A placement that was given; {time_text(_traced_us(facts))} a run, traced"
+    return paragraph(f"{text}.", label="lead")
+
+
+def _traced_us(facts: Facts) -> float:
+    return max(run.end_us for run in facts.run)
+
+
+def _winner(metadata: Metadata) -> ContestRow | None:
+    return next((row for row in metadata.contest if row.won), None)
+
+
 def _summary(facts: Facts) -> str:
     metadata, placement = facts.metadata, facts.placement
-    winner = next((row for row in metadata.contest if row.won), None)
+    winner = _winner(metadata)
     counts = Counter(place_of(op, metadata) for op in placement.ops)
     rows = [
         ("model", f"{metadata.model.name}, {metadata.model.ops} operators"),
@@ -109,8 +134,8 @@ def _against_litert(metadata: Metadata, winner: ContestRow) -> list[tuple[str, s
     value, low, high = best.ratio_to_winner
     return [
         (
-            f"against {best.name}, the best whole LiteRT (measured)",
-            f"{value:.2f} times as fast, 95 % interval {low:.2f} to {high:.2f}",
+            "against the best whole LiteRT (measured)",
+            f"{value:.2f} times as fast as {best.name}, 95 % interval {low:.2f} to {high:.2f}",
         )
     ]
 
@@ -144,6 +169,7 @@ def _timeline(facts: Facts) -> str:
         mark = f" ({facts.metadata.emulated.label}: lanes are kept for modelled times)"
     start = {one.name: one.start_us for one in facts.predicted}
     ran = {run.region: run for run in facts.run}
+    added = _added_us(facts)
     rows = []
     for i, region in enumerate(facts.regions):
         ratio = region.median_us / region.predicted_us if region.predicted_us else None
@@ -154,8 +180,10 @@ def _timeline(facts: Facts) -> str:
                 str(len(region.ops)) if region.ops else "transfer",
                 time_text(start.get(region.name)),
                 time_text(region.predicted_us),
+                time_text(_border_us(region, added)),
                 time_text(ran[i].start_us if i in ran else None),
                 time_text(region.median_us),
+                f"{time_text(region.quartiles_us[0])} to {time_text(region.quartiles_us[2])}",
                 share_text(ratio),
             )
         )
@@ -165,8 +193,10 @@ def _timeline(facts: Facts) -> str:
         "operators",
         "start, predicted",
         "time, predicted",
+        "of which launch and border",
         "start, measured",
         "time, measured (median)",
+        "quartiles, measured",
         "measured / predicted",
     )
     colour = groups([region.place for region in facts.regions], _COLOURS)
@@ -175,10 +205,47 @@ def _timeline(facts: Facts) -> str:
             f"Measured{mark}: {facts.runs} runs on random inputs, traced inside the module when "
             "this report was made; the picture is the run of median length, times of regions are "
             f"medians. {_conditions_text(facts.conditions)}. Predicted: by the cost model when the "
-            "model was compiled."
+            f"model was compiled. {_errors(facts)}"
         )
         + '<div class="scroll picture" role="region" tabindex="0" aria-label="timeline">'
         f"{timeline_svg(facts, colour)}</div>" + table("regions", heads, rows)
+    )
+
+
+def _added_us(facts: Facts) -> dict[int, float]:
+    """What each operator was taken to add to its region, where that is known."""
+    costs = facts.metadata.op_costs
+    if costs is None:
+        return {}
+    column = {place: i for i, place in enumerate(costs.places)}
+    row = {op: i for i, op in enumerate(costs.ops)}
+    emulated = facts.metadata.emulated is not None
+    found = {}
+    for op in facts.placement.ops:
+        cost_us = costs.cost_us[row[op.index]][column[op.device if emulated else op.target]]
+        if cost_us is not None:
+            found[op.index] = cost_us
+    return found
+
+
+def _border_us(region: RegionTimes, added: Mapping[int, float]) -> float | None:
+    """What a region was predicted to take beside its operators: a launch, copies at its border."""
+    if region.predicted_us is None or not region.ops or any(op not in added for op in region.ops):
+        return None
+    return max(0.0, region.predicted_us - sum(added[op] for op in region.ops))
+
+
+def _errors(facts: Facts) -> str:
+    """How far predicted times of regions are from measured ones, beside how steady those are."""
+    known = [(r.predicted_us, r) for r in facts.regions if r.predicted_us and r.median_us > 0]
+    # What is modelled of a board is not an error of the machine that stands in for it.
+    if not known or facts.metadata.emulated is not None:
+        return ""
+    off = sorted(abs(predicted_us / r.median_us - 1) for predicted_us, r in known)
+    noise = median((r.quartiles_us[2] - r.quartiles_us[0]) / 2 / r.median_us for _, r in known)
+    return (
+        f"Predicted times of regions are off by {median(off):.0%} (median), {off[-1]:.0%} (most); "
+        f"the noise floor, half of what lies between the quartiles, is {noise:.0%} (median)."
     )
 
 
@@ -269,8 +336,8 @@ def _operators(facts: Facts) -> str:
                 str(region[placed.index]),
                 *alternatives.get(placed.index, ()),
                 f"{types} {shapes}",
-                str(op.macs),
-                str(op.parameter_bytes),
+                f"{op.macs:,}",
+                f"{op.parameter_bytes:,}",
             )
         )
     heads = (

@@ -52,6 +52,9 @@ box.addEventListener("wheel", (event) => {
   event.preventDefault();
   zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15);
 }, { passive: false });
+// Where the graph is wider than its box, the first operator is what is seen of it.
+const first = graph.querySelector("a rect");
+box.scrollLeft = first.x.baseVal.value + first.width.baseVal.value / 2 - box.clientWidth / 2;
 for (const bar of document.querySelectorAll(".buttons")) bar.hidden = false;
 for (const button of document.querySelectorAll("[data-zoom]")) {
   button.addEventListener("click", () => {

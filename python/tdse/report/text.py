@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from tdse.errors import printable
 
+# Texts in cells with more characters than this are wrapped.
+_LONG = 40
+
 
 def escaped(text: str) -> str:
     """``text`` as HTML shows it, whatever is in it."""
@@ -47,7 +50,7 @@ def table(
     for i, (first, *rest) in enumerate(rows):
         name = f' id="{escaped(ids[i])}"' if ids else ""
         mark = ' class="marked"' if i in marked else ""
-        cells = "".join(f"<td>{escaped(text)}</td>" for text in rest)
+        cells = "".join(_cell(text) for text in rest)
         body.append(f'<tr{name}{mark}><th scope="row">{escaped(first)}</th>{cells}</tr>')
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escaped(label)}"><table>'
@@ -55,6 +58,12 @@ def table(
     )
 
 
-def paragraph(text: str) -> str:
-    """A paragraph."""
-    return f"<p>{escaped(text)}</p>"
+def _cell(text: str) -> str:
+    wraps = ' class="long"' if len(text) > _LONG else ""
+    return f"<td{wraps}>{escaped(text)}</td>"
+
+
+def paragraph(text: str, *, label: str = "") -> str:
+    """A paragraph; ``label`` is its class."""
+    kind = f' class="{label}"' if label else ""
+    return f"<p{kind}>{escaped(text)}</p>"
