@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tdse.errors import TdseError, printable
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from tdse.child import Progress as Report
 
 
+# Of every object that ``--json`` prints; it grows when a key goes away or changes its meaning.
+_VERSION = 1
 _FILE_WIDTH = 120
 _BAR_WIDTH = 20
 
@@ -37,15 +41,76 @@ def names(text: str) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in text.split(",")) if text else None
 
 
-def run(prog: str, command: Callable[[], None], *, as_json: bool, debug: bool) -> int:
+@dataclass(frozen=True)
+class Output:
+    """How a command speaks.
+
+    Attributes:
+        json: one JSON object on standard output, and nothing else there.
+        quiet: nothing but errors.
+        verbose: each stage as a line on standard error, with the seconds since the start.
+        debug: errors with where they come from.
+    """
+
+    json: bool
+    quiet: bool
+    verbose: bool
+    debug: bool
+
+    @staticmethod
+    def taken_from(arguments: argparse.Namespace) -> Output:
+        """As ``add_output_options`` had it parsed; these arguments are taken out."""
+        given = vars(arguments)
+        return Output(*(given.pop(name) for name in ("json", "quiet", "verbose", "debug")))
+
+    def answer(self, kind: str, value: Mapping[str, Any], show: Callable[[], None]) -> None:
+        """Give a command's result.
+
+        Args:
+            kind: what it is, the name of its schema; see ``_VERSION``.
+            value: as JSON has it.
+            show: prints it for people.
+        """
+        if self.json:
+            print(json.dumps(_with_schema(kind, value), indent=1))
+        elif not self.quiet:
+            show()
+
+    @contextmanager
+    def progress(self) -> Iterator[Report]:
+        """A bar on a terminal's standard error, lines if verbose, and nothing where there is none.
+
+        With ``--json`` there is none either: what looks at the terminal is a program.
+        """
+        if self.verbose:
+            yield _Lines().report
+        elif self.quiet or self.json or not sys.stderr.isatty():
+            yield lambda stage, done, total, detail: None
+        else:
+            with _bar() as report:
+                yield report
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all commands have."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    amount.add_argument(
+        "--verbose", action="store_true", help="print a line for each stage on standard error"
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+
+
+def run(prog: str, command: Callable[[], None], output: Output) -> int:
     """Run ``command`` and turn its errors into one line and an exit status."""
     try:
         command()
     except TdseError as error:
-        if debug:
+        if output.debug:
             raise
-        if as_json:
-            print(json.dumps({"error": error.as_dict()}))
+        if output.json:
+            print(json.dumps(_with_schema("error", {"error": error.as_dict()})))
         print(f"{prog}: error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
@@ -84,9 +149,9 @@ def console(*, stderr: bool = False) -> Console:
     )
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON object on standard output."""
-    print(json.dumps(value, indent=1))
+def _with_schema(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """``value`` and what it is; metadata of an artefact say that themselves."""
+    return {"schema": f"tdse.{kind}/{_VERSION}", **value}
 
 
 _STAGES = {
@@ -104,12 +169,25 @@ _STAGES = {
 }
 
 
+class _Lines:
+    """Progress as lines: one for each stage, and for each detail of it."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._last = ("", "")
+
+    def report(self, stage: str, done: int, total: int, detail: str) -> None:
+        """As ``tdse.child.Progress``."""
+        if (stage, detail) == self._last:
+            return
+        self._last = (stage, detail)
+        passed = time.monotonic() - self._begun
+        text = f"{passed:7.1f} s  {_STAGES[stage]} {done}/{total}  {printable(detail)}".rstrip()
+        print(text, file=sys.stderr, flush=True)
+
+
 @contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Report]:
-    """A progress bar on a terminal's standard error, and nothing where there is none."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda stage, done, total, detail: None
-        return
+def _bar() -> Iterator[Report]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Column
 

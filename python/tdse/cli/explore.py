@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tdse.cli import show_explore
-from tdse.cli.common import print_json, progress_bar
 from tdse.dataflow.architecture import load_architecture
 from tdse.dataflow.explore import explore
 from tdse.dataflow.from_graph import layers_of
@@ -35,7 +34,7 @@ def command(arguments: argparse.Namespace) -> None:
             raise UsageError("--mappings is for one size", hint="leave out --vary or --mappings")
         if arguments.plot:
             check_plot(arguments.plot)
-        with progress_bar(quiet=arguments.json) as report:
+        with arguments.output.progress() as report:
             found = explore(
                 layers,
                 architecture,
@@ -50,15 +49,16 @@ def command(arguments: argparse.Namespace) -> None:
             )
         if arguments.plot:
             plot(found, arguments.plot, ", ".join(Path(model).stem for model in models))
-        if arguments.json:
-            print_json(asdict(found))
-        else:
-            show_explore.points(found, arguments.out, arguments.plot)
+        arguments.output.answer(
+            "exploration",
+            asdict(found),
+            lambda: show_explore.points(found, arguments.out, arguments.plot),
+        )
         return
     for option, value in (("--out", arguments.out), ("--plot", arguments.plot)):
         if value:
             raise UsageError(f"{option} is for several sizes", hint="say which with --vary")
-    with progress_bar(quiet=arguments.json) as report:
+    with arguments.output.progress() as report:
         result = map_network(
             layers,
             architecture,
@@ -69,10 +69,11 @@ def command(arguments: argparse.Namespace) -> None:
         )
     if arguments.mappings:
         _write_mappings(result, Path(arguments.mappings))
-    if arguments.json:
-        print_json(show_explore.network_json(result))
-    else:
-        show_explore.network(result, arguments.mappings)
+    arguments.output.answer(
+        "mapping",
+        show_explore.network_json(result),
+        lambda: show_explore.network(result, arguments.mappings),
+    )
 
 
 def _layers(model: str) -> list[Layer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from rich.table import Table
 from tdse.bench import Report, Row
 from tdse.cache import Cache
 from tdse.candidates import Searched
-from tdse.cli.common import console, print_json, say
+from tdse.cli.common import console, say
 from tdse.contest import Contest, is_streamed
 from tdse.cost.table import MEASURED, CostTable
 from tdse.doctor import Finding
@@ -128,21 +128,35 @@ def _machine(exchange: Exchange) -> str:
     return f"{conditions.cpu} ({conditions.cores} cores; {versions})"
 
 
-def outputs(
-    values: Mapping[str, npt.NDArray[Any]],
-    *,
-    source: str,
-    saved: str | None,
-    trace: str | None,
-    as_json: bool,
-    emulated: Mapping[str, Any] | None = None,
-    labels: Mapping[str, Sequence[str]] | None = None,
-) -> None:
-    """Print the shape and range of each output, and of an emulated board how they came about.
+@dataclass(frozen=True)
+class Ran:
+    """What ``tdse run`` did.
 
-    Of an output with ``labels``, the largest classes are named, if there is one result.
+    Attributes:
+        values: outputs by name.
+        source: where the inputs are from.
+        saved: file of the outputs, if they were kept.
+        trace: file of the trace, likewise.
+        emulated: of an emulated board, how results came about, as in the metadata.
+        labels: names of classes by output.
     """
-    rows: list[dict[str, Any]] = [
+
+    values: Mapping[str, npt.NDArray[Any]]
+    source: str
+    saved: str | None
+    trace: str | None
+    emulated: Mapping[str, Any] | None
+    labels: Mapping[str, Sequence[str]]
+
+    @property
+    def board(self) -> str:
+        """What an emulated board's figures are labelled with; empty of any other."""
+        return "" if self.emulated is None else Emulated.model_validate(self.emulated).label
+
+
+def run_json(ran: Ran) -> dict[str, Any]:
+    """Shape and range of each output; of one with labels, the largest classes of one result."""
+    rows = [
         {
             "name": name,
             "shape": list(value.shape),
@@ -150,29 +164,30 @@ def outputs(
             "min": float(value.min()) if value.size else None,
             "max": float(value.max()) if value.size else None,
             "argmax": int(np.argmax(value)) if value.size else None,
+            "classes": _classes(value, ran.labels.get(name, ())),
         }
-        for name, value in values.items()
+        for name, value in ran.values.items()
     ]
-    for row, value in zip(rows, values.values(), strict=True):
-        row["classes"] = _classes(value, (labels or {}).get(str(row["name"]), ()))
-    if as_json:
-        board = {} if emulated is None else {"emulated": Emulated.model_validate(emulated).label}
-        print_json({**board, "inputs": source, "saved": saved, "trace": trace, "outputs": rows})
-        return
-    if emulated is not None:
-        say(Emulated.model_validate(emulated).label)
-    say(f"inputs: {source}")
-    for row in rows:
+    board = {"emulated": ran.board} if ran.board else {}
+    return {**board, "inputs": ran.source, "saved": ran.saved, "trace": ran.trace, "outputs": rows}
+
+
+def ran(what: Ran) -> None:
+    """Print the same for people."""
+    if what.board:
+        say(what.board)
+    say(f"inputs: {what.source}")
+    for row in run_json(what)["outputs"]:
         say(
             f"{row['name']}: {row['dtype']}{row['shape']}, from {row['min']} to {row['max']}, "
             f"largest at {row['argmax']}"
         )
         for label, score in row["classes"]:
             say(f"    {score:g}  {label}")
-    if saved:
-        say(f"outputs are in {saved}")
-    if trace:
-        say(f"the trace is in {trace}")
+    if what.saved:
+        say(f"outputs are in {what.saved}")
+    if what.trace:
+        say(f"the trace is in {what.trace}")
 
 
 def _classes(value: npt.NDArray[Any], labels: Sequence[str]) -> list[tuple[str, float]]:

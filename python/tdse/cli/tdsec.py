@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from tdse.cli.common import Parser, names, print_json, progress_bar, run, say
+from tdse.cli.common import Output, Parser, add_output_options, names, run, say
 from tdse.errors import UsageError
+
+if TYPE_CHECKING:
+    from tdse.explain import Explanation
+    from tdse.pipeline import CompileResult
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,13 @@ class Arguments:
     emulate: str | None
     edgetpu: str | None
     explain: bool
-    json: bool
-    debug: bool
+    output: Output
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command."""
     arguments = _parse(argv)
-    return run("tdsec", lambda: _command(arguments), as_json=arguments.json, debug=arguments.debug)
+    return run("tdsec", lambda: _command(arguments), arguments.output)
 
 
 def _command(arguments: Arguments) -> None:
@@ -46,7 +50,7 @@ def _command(arguments: Arguments) -> None:
         raise UsageError("no output directory is given", hint="add -o OUT")
     from tdse.pipeline import compile
 
-    with progress_bar(quiet=arguments.json) as report:
+    with arguments.output.progress() as report:
         result = compile(
             arguments.model,
             out=arguments.out,
@@ -63,9 +67,12 @@ def _command(arguments: Arguments) -> None:
             seed=arguments.seed,
             progress=report,
         )
-    if arguments.json:
-        print_json({"out": str(result.out), **result.metadata})
-    elif result.emulation is not None:
+    value = {"out": str(result.out), **result.metadata}
+    arguments.output.answer("metadata", value, lambda: _show(result))
+
+
+def _show(result: CompileResult) -> None:
+    if result.emulation is not None:
         from tdse.cli import show_emulated
 
         show_emulated.compiled(result, result.emulation)
@@ -82,9 +89,11 @@ def _explain(arguments: Arguments) -> None:
     graph = read_tflite(arguments.model)
     rows = explain(graph, platform=arguments.platform, targets=arguments.targets)
     lines = advice(graph, platform=arguments.platform)
-    if arguments.json:
-        print_json({"ops": [asdict(row) for row in rows], "would_help": lines})
-        return
+    value = {"ops": [asdict(row) for row in rows], "would_help": lines}
+    arguments.output.answer("explanation", value, lambda: _show_explained(rows, lines))
+
+
+def _show_explained(rows: Sequence[Explanation], lines: Sequence[str]) -> None:
     for row in rows:
         say(f"{row.label}: {row.runs_on or ', '.join(row.allowed) or 'nowhere'}")
         for target, reason in row.refused:
@@ -172,14 +181,11 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
         action="store_true",
         help="say for each op where it may run and why not elsewhere, and build nothing",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
-    given = vars(parser.parse_args(argv))
-    pins = given.pop("pins")
-    return Arguments(
-        pins=tuple(pins),
-        **given,
-    )
+    add_output_options(parser)
+    arguments = parser.parse_args(argv)
+    output = Output.taken_from(arguments)
+    given = vars(arguments)
+    return Arguments(pins=tuple(given.pop("pins")), output=output, **given)
 
 
 if __name__ == "__main__":
