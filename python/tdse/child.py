@@ -20,6 +20,7 @@ from typing import Any
 
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
+from tdse.measure.deadline import Stop
 from tdse.platform import discover_host
 from tdse.worker import worker_command, worker_environment
 
@@ -62,9 +63,11 @@ class Child:
     Attributes:
         directory: for files that are exchanged with the process; removed at the end.
         model: the model, as a file in it.
+        stop: asked for where its measuring is to end early.
     """
 
-    def __init__(self, graph: Graph, say: Progress) -> None:
+    def __init__(self, graph: Graph, say: Progress, stop: Stop | None = None) -> None:
+        self.stop = stop or Stop()
         self._graph = graph
         self._say = say
         self._scratch = tempfile.TemporaryDirectory(prefix="tdse-child-")
@@ -140,11 +143,14 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                # Ctrl-C is for the parent, which tells it what to do.
+                process_group=0,
             )
         assert self._process.stdin is not None
         opening: Mapping[str, Any] = {
             "model": str(self.model),
             "name": self._graph.name,
+            "stop": str(self.stop.file),
             "memory_bytes": discover_host().devices[0].memory_bytes,
         }
         with contextlib.suppress(BrokenPipeError):

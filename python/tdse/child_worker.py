@@ -32,6 +32,7 @@ from tdse.link import write_library
 from tdse.measure.accuracy import Difference, difference
 from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
+from tdse.measure.deadline import Deadline
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
 from tdse.measure.regions import measure_regions
@@ -63,7 +64,9 @@ def main() -> None:
     if opening["memory_bytes"] is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (opening["memory_bytes"],) * 2)
     model = Path(opening["model"])
-    worker = _Worker(_read(model.read_bytes(), opening["name"]), model.parent, tell)
+    worker = _Worker(
+        _read(model.read_bytes(), opening["name"]), model.parent, tell, Path(opening["stop"])
+    )
     for line in sys.stdin:
         arguments = json.loads(line)
         try:
@@ -95,9 +98,12 @@ def _read(data: bytes, name: str) -> Graph:
 class _Worker:
     """The model, what is known of it from earlier jobs, and the way to the parent."""
 
-    def __init__(self, graph: Graph, directory: Path, tell: Callable[..., None]) -> None:
+    def __init__(
+        self, graph: Graph, directory: Path, tell: Callable[..., None], stop: Path
+    ) -> None:
         self.graph = graph
         self._tell = tell
+        self._stop = stop
         self._file = directory / "values.npz"
         self._values: dict[int, Array] = {}
         # Where kernels were written, which several candidates may share.
@@ -117,6 +123,10 @@ class _Worker:
                 self.graph, regions, threads=threads, values=self.values(seed)
             )
         return self._verified[key].on_lanes_of(regions)
+
+    def deadline(self, at_s: float) -> Deadline:
+        """That time, or when the parent is asked to end early."""
+        return Deadline(at_s, self._stop)
 
     def at(self, stage: str, target: str, keys: Sequence[str]) -> None:
         """Say what is begun, and with which operators; none for the model as a whole."""
@@ -244,7 +254,7 @@ def _survey(
             timer,
             counts=counts,
             pins=pins,
-            deadline=deadline,
+            deadline=worker.deadline(deadline),
             patience_s=patience_s,
             one_by_one=one_by_one,
         )
@@ -268,7 +278,7 @@ def _repeat(
             worker.values(seed),
             records,
             timer,
-            deadline=deadline,
+            deadline=worker.deadline(deadline),
             patience_s=patience_s,
             again=True,
         )
@@ -300,7 +310,7 @@ def _measure_regions(
                 worker.values(seed),
                 records,
                 timer,
-                deadline=deadline,
+                deadline=worker.deadline(deadline),
                 patience_s=patience_s,
                 begin=begin,
                 recorded_as=recorded_as,
@@ -489,7 +499,7 @@ def _measure(
     *,
     counts: Sequence[int],
     pins: Sequence[tuple[int, str]],
-    deadline: float,
+    deadline: Deadline,
     patience_s: float,
     one_by_one: bool,
 ) -> int:

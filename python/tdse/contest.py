@@ -17,6 +17,7 @@ from tdse.graph.model import Graph
 from tdse.graph.regions import Region, check_regions
 from tdse.measure.accuracy import Difference
 from tdse.measure.activations import random_inputs
+from tdse.measure.deadline import Stop
 from tdse.measure.race import Entry, Result, race
 from tdse.measure.stats import Ratio, ratio
 from tdse.search.objectives import Objective, uses_energy, value
@@ -126,9 +127,13 @@ class Builder:
     Args:
         child: that process.
         seed: of the activations that contestants are checked with.
+
+    Attributes:
+        stop: asked for where as few as possible are to be built and timed.
     """
 
     def __init__(self, child: Child, seed: int) -> None:
+        self.stop = child.stop
         self._child = child
         self._seed = seed
         self._made: dict[tuple[int, tuple[Region, ...]], Mapping[str, Any]] = {}
@@ -206,6 +211,9 @@ def run_contest(
         why_not = _far_behind(contestant, contestants, goals)
         if not why_not and i > len(contestants) // 2 and time.monotonic() > deadline:
             why_not = "the budget ended before it was built"
+        # Two are enough to choose from: what users run today, and the most promising.
+        if not why_not and len(built) > 1 and builder.stop.is_asked:
+            why_not = "it was ended early, before it was built"
         if why_not:
             entered.append(dataclasses.replace(contestant, not_timed=why_not))
             continue
@@ -229,7 +237,7 @@ def run_contest(
         raise PlacementError(
             "no candidate could be built", where=graph.name, why=entered[0].not_timed
         )
-    races = _Races(graph, seed, seconds, say)
+    races = _Races(graph, seed, seconds, say, builder.stop)
     results, out = races.first(built)
     timed = [contestant for contestant in entered if contestant.name in results]
     out |= _hopeless(timed, results, goals)
@@ -312,14 +320,16 @@ class _Races:
         seed: of inputs and order.
         seconds: about what may be spent.
         say: progress.
+        stop: once it is asked for, launches after the first are left out.
     """
 
-    def __init__(self, graph: Graph, seed: int, seconds: float, say: Progress) -> None:
+    def __init__(self, graph: Graph, seed: int, seconds: float, say: Progress, stop: Stop) -> None:
         low, high = _LAUNCH_SECONDS
         self._seconds = min(max(seconds / 2 / _LAUNCHES, low), high)
         self._inputs = random_inputs(graph, seed)
         self._seed = seed
         self._say = say
+        self._stop = stop
         self._launches = 0
 
     def first(self, entries: Sequence[Entry]) -> tuple[dict[str, Result], dict[str, str]]:
@@ -341,7 +351,9 @@ class _Races:
     def more(
         self, entries: Sequence[Entry], results: Mapping[str, Result], launches: int
     ) -> dict[str, Result]:
-        """The results of the entries with those of more launches."""
+        """The results of the entries with those of more launches, unless told to stop."""
+        if self._stop.is_asked:
+            return dict(results)
         more = self._run(entries, launches)
         return {
             entry.name: Result(entry.name, results[entry.name].laps + more[entry.name].laps)
@@ -357,6 +369,7 @@ class _Races:
             seconds=self._seconds,
             seed=self._seed + first,
             progress=lambda done, total: self._say("race", first + done, first + total, ""),
+            stop=self._stop,
         )
 
 

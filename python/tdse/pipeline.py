@@ -38,6 +38,7 @@ from tdse.graph.reader import read_tflite
 from tdse.link import find_linker
 from tdse.measure.accuracy import Difference
 from tdse.measure.conditions import current_conditions, library_versions
+from tdse.measure.deadline import Stop
 from tdse.measure.records import RecordStore
 from tdse.measure.stats import ratio
 from tdse.place import Decision, Options, contestant_placement, decide, given_here
@@ -104,6 +105,7 @@ def compile(
     edgetpu: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> CompileResult:
     """Place ``model`` on ``platform`` and write the artefact to ``out``.
 
@@ -128,6 +130,8 @@ def compile(
             one. The placement is modelled either way.
         seed: of everything random; with equal records, the search gives equal candidates.
         progress: called with (stage, done, all, detail).
+        stop: once it is asked for, nothing more is measured, and the best of what is known by then
+            is timed against LiteRT, in one process at least, and written.
 
     Raises:
         UsageError: an argument is wrong.
@@ -156,7 +160,7 @@ def compile(
     graph = read_tflite(Path(model))
     demand_space(len(graph.data), out)
     admit(graph)
-    with Child(graph, say) as child:
+    with Child(graph, say, stop) as child:
         decision = front = emulation = None
         gap: Difference | None
         if board.is_emulated:

@@ -340,7 +340,8 @@ def _search_and_race(
     builder = Builder(child, seed)
     best = placed_contestants(graph, problems, first, goals[:1])
     wholes = whole_contestants(graph, problems)
-    timed = time_in_place(graph, best, wholes, builder, seed=seed, say=say)
+    stop = child.stop
+    timed = {} if stop.is_asked else time_in_place(graph, best, wholes, builder, seed=seed, say=say)
     contestants = []
     if timed:
         learnt = learn_in_place(graph, tables, timed, models, launches, frozenset(transfers))
@@ -350,9 +351,10 @@ def _search_and_race(
         contestants += placed_contestants(graph, problems, second, goals, suffix=", in place")
     contestants += placed_contestants(graph, problems, first, goals)
     contestants += whole_contestants(graph, problems)
-    contestants += lane_contestants(
-        graph, problems, contestants, goals, device.cores, builder, seed=seed, say=say
-    )
+    if not stop.is_asked:
+        contestants += lane_contestants(
+            graph, problems, contestants, goals, device.cores, builder, seed=seed, say=say
+        )
     contest = run_contest(
         graph,
         distinct(contestants),

@@ -69,6 +69,8 @@ def run_worker(
             text=True,
             timeout=limit_s,
             check=False,
+            # Ctrl-C is for the parent, which ends it.
+            process_group=0,
         )
     except subprocess.TimeoutExpired:
         raise TdseError(

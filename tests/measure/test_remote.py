@@ -30,6 +30,7 @@ from tdse.link import find_linker
 from tdse.measure import remote, session
 from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
+from tdse.measure.deadline import Deadline
 from tdse.measure.message import pack
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
@@ -90,8 +91,8 @@ def jobs(graph: Graph, values: dict[int, Array]) -> list[tuple[int, Job]]:
     return list(enumerate(made * 8))
 
 
-def _later() -> float:
-    return time.monotonic() + 100.0
+def _later() -> Deadline:
+    return Deadline(time.monotonic() + 100.0)
 
 
 def test_boards_measure_what_this_machine_does(
@@ -166,7 +167,7 @@ def test_nothing_is_begun_after_the_deadline(
     network: Network, pair: str, jobs: list[tuple[int, Job]]
 ) -> None:
     with Boards(network.address, pair) as boards:
-        results = dict(boards.time_all(jobs, deadline=time.monotonic() - 1.0))
+        results = dict(boards.time_all(jobs, deadline=Deadline(time.monotonic() - 1.0)))
     assert results == {i: None for i, _ in jobs}
 
 

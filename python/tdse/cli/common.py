@@ -114,7 +114,7 @@ def run(prog: str, command: Callable[[], None], output: Output) -> int:
         print(f"{prog}: error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print(f"{prog}: stopped; nothing was written", file=sys.stderr)
+        print(f"{prog}: stopped; no result was written, what was measured is kept", file=sys.stderr)
         return 1
     except BrokenPipeError:
         sys.stderr.close()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from tdse.cli.common import Output, Parser, add_output_options, names, run, say
@@ -12,6 +16,7 @@ from tdse.errors import UsageError
 
 if TYPE_CHECKING:
     from tdse.explain import Explanation
+    from tdse.measure.deadline import Stop
     from tdse.pipeline import CompileResult
 
 
@@ -48,9 +53,11 @@ def _command(arguments: Arguments) -> None:
         return
     if arguments.out is None:
         raise UsageError("no output directory is given", hint="add -o OUT")
+    from tdse.measure.deadline import Stop
     from tdse.pipeline import compile
 
-    with arguments.output.progress() as report:
+    stop = Stop()
+    with arguments.output.progress() as report, _ended_by_ctrl_c(stop):
         result = compile(
             arguments.model,
             out=arguments.out,
@@ -66,9 +73,33 @@ def _command(arguments: Arguments) -> None:
             edgetpu=arguments.edgetpu,
             seed=arguments.seed,
             progress=report,
+            stop=stop,
         )
+    if stop.is_asked:
+        print("tdsec: ended early: written is the best of what was timed", file=sys.stderr)
     value = {"out": str(result.out), **result.metadata}
     arguments.output.answer("metadata", value, lambda: _show(result))
+
+
+@contextmanager
+def _ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
+    """Have the first Ctrl-C ask for an early end, and the second one end it all."""
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        if stop.is_asked:
+            raise KeyboardInterrupt
+        stop.ask()
+        # Not by print, which may be at work already in the moment of a signal.
+        os.write(2, _ENDING)
+
+    before = signal.signal(signal.SIGINT, asked)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+_ENDING = b"\ntdsec: ending early with what is known by now; Ctrl-C again writes nothing\n"
 
 
 def _show(result: CompileResult) -> None:

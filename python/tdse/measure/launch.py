@@ -11,9 +11,13 @@ from tdse.graph.layers import Configuration, Input, Layer
 from tdse.graph.model import Graph
 from tdse.graph.signature import signature
 from tdse.measure.activations import activations, random_inputs
+from tdse.measure.deadline import Deadline
 from tdse.measure.ops import Work, measure_ops
 from tdse.measure.records import RecordStore
 from tdse.measure.timer import LocalTimer, Timer
+
+# For all targets and thread counts together, seconds.
+_LAUNCH_S = 60.0
 
 
 def measure_launch(
@@ -30,7 +34,9 @@ def measure_launch(
     if missing:
         values = activations(graph, random_inputs(graph, 0))
         place = timer or LocalTimer(store)
-        measure_ops(graph, missing, values, store, place, deadline=time.monotonic() + 60.0)
+        measure_ops(
+            graph, missing, values, store, place, deadline=Deadline(time.monotonic() + _LAUNCH_S)
+        )
         known = find_launch(choices, store)
     return {choice: known.get(choice, 0.0) for choice in choices}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from tdse.graph.signature import signature
 from tdse.graph.workload import workload
 from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
+from tdse.measure.deadline import Deadline
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.timer import Job, Timed, Timer
 from tdse.measure.timing import QUIET, Timing
@@ -47,7 +47,7 @@ def measure_ops(
     store: RecordStore,
     timer: Timer,
     *,
-    deadline: float,
+    deadline: Deadline,
     patience_s: float = PATIENCE_S,
     begin: Begin | None = None,
     one_by_one: bool = False,
@@ -65,7 +65,7 @@ def measure_ops(
         values: activations of the model, tensor index to array, the inputs of the slices.
         store: takes the records; it is of the place where ``timer`` times.
         timer: where the operators are timed.
-        deadline: ``time.monotonic()`` after which nothing new is begun.
+        deadline: after which nothing new is begun.
         patience_s: how long to wait for quiet moments for each operator.
         begin: called with operators and target before anything that may crash.
         one_by_one: compile each operator alone, to find the one that crashes.
@@ -86,7 +86,7 @@ def measure_ops(
     def jobs() -> Iterator[tuple[_Point, Job]]:
         nonlocal done
         for target, threads, batch in _batches(work, 1 if one_by_one else _BATCH):
-            if time.monotonic() > deadline:
+            if deadline.is_over:
                 return
             if begin is not None:
                 begin([item.op for item in batch], target)

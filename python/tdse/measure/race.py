@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tdse.measure.activations import Array
+from tdse.measure.deadline import Stop
 from tdse.worker import run_worker
 
 # A launch that takes this much longer than it times, in seconds, is taken for hung.
@@ -82,6 +83,7 @@ def race(
     seconds: float,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    stop: Stop | None = None,
 ) -> dict[str, Result]:
     """Time ``entries`` on ``inputs``; each launch is a new process that runs all of them in turns.
 
@@ -92,6 +94,7 @@ def race(
         seconds: timed seconds of each launch, shared by the entries.
         seed: of the order within each turn.
         progress: called with (done, all) launches.
+        stop: no launch but the first is begun once it is asked for.
 
     Returns:
         The result of each entry, by name.
@@ -103,6 +106,8 @@ def race(
     with tempfile.TemporaryDirectory(prefix="tdse-race-") as directory:
         np.savez(Path(directory) / "inputs.npz", *inputs)
         for launch in range(launches):
+            if launch > 0 and stop is not None and stop.is_asked:
+                break
             if progress is not None:
                 progress(launch, launches)
             spec = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tdse.assemble import compile_regions
@@ -11,6 +10,7 @@ from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.graph.signature import region_signature
 from tdse.measure.activations import Array
+from tdse.measure.deadline import Deadline
 from tdse.measure.ops import record_of
 from tdse.measure.records import RecordStore
 from tdse.measure.timer import Job, Timed, Timer
@@ -26,7 +26,7 @@ def measure_regions(
     store: RecordStore,
     timer: Timer,
     *,
-    deadline: float,
+    deadline: Deadline,
     patience_s: float,
     begin: Callable[[Region], None],
     recorded_as: Mapping[str, str] = _NO_NAMES,
@@ -43,7 +43,7 @@ def measure_regions(
         values: activations of the model, tensor index to array.
         store: takes the records; it is of the place where ``timer`` times.
         timer: where the regions are timed.
-        deadline: ``time.monotonic()`` after which nothing new is begun.
+        deadline: after which nothing new is begun.
         patience_s: how long to wait for quiet moments for each region.
         begin: called with each region before it is compiled and run, which may crash.
         recorded_as: names of targets in records, where they differ.
@@ -53,7 +53,7 @@ def measure_regions(
         for region in regions:
             key = region_signature(graph, region.ops)
             known_as = key, recorded_as.get(region.device, region.device), threads
-            if time.monotonic() > deadline or known_as in store.find([key]):
+            if deadline.is_over or known_as in store.find([key]):
                 continue
             begin(region)
             try:

@@ -20,6 +20,7 @@ from typing import Any, Generic
 from tdse.errors import PlatformError, TargetError, TdseError
 from tdse.link import write_library
 from tdse.measure.board import Board, this_board
+from tdse.measure.deadline import Deadline
 from tdse.measure.session import LostError, Session
 from tdse.measure.timer import Job, Key, Timed
 from tdse.measure.tracker import Place, Tracker
@@ -92,7 +93,7 @@ class Boards:
         return len(self._sessions)
 
     def time_all(
-        self, jobs: Iterable[tuple[Key, Job]], *, deadline: float
+        self, jobs: Iterable[tuple[Key, Job]], *, deadline: Deadline
     ) -> Iterator[tuple[Key, Timed | TargetError | None]]:
         """See ``Timer``; a job that two boards did not survive is not timed.
 
@@ -239,11 +240,11 @@ def _work(
     session: Session,
     todo: _Queue[_Task[Key] | None],
     done: _Queue[_Done[Key]],
-    deadline: float,
+    deadline: Deadline,
 ) -> None:
     """Have one board do tasks until it is lost or there are no more."""
     while (task := todo.get()) is not None:
-        if time.monotonic() > deadline:
+        if deadline.is_over:
             done.put((session, task, None))
             continue
         try:

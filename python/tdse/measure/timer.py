@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -10,6 +9,7 @@ from typing import Protocol, TypeVar
 from tdse.assemble import Assembly
 from tdse.errors import TargetError
 from tdse.measure.activations import Array
+from tdse.measure.deadline import Deadline
 from tdse.measure.records import RecordStore
 from tdse.measure.references import References
 from tdse.measure.timing import Timing, time_model
@@ -47,13 +47,13 @@ class Timer(Protocol):
     """A place where executors are timed."""
 
     def time_all(
-        self, jobs: Iterable[tuple[Key, Job]], *, deadline: float
+        self, jobs: Iterable[tuple[Key, Job]], *, deadline: Deadline
     ) -> Iterator[tuple[Key, Timed | TargetError | None]]:
         """Time ``jobs`` and give their results, in any order, with their keys.
 
         Args:
             jobs: asked for one after the other, when they are needed.
-            deadline: ``time.monotonic()`` after which none is begun.
+            deadline: after which none is begun.
 
         Returns:
             For each job what it gave, or why it cannot run there, or None if it was not timed
@@ -73,11 +73,11 @@ class LocalTimer:
         self._references = References(store)
 
     def time_all(
-        self, jobs: Iterable[tuple[Key, Job]], *, deadline: float
+        self, jobs: Iterable[tuple[Key, Job]], *, deadline: Deadline
     ) -> Iterator[tuple[Key, Timed | TargetError | None]]:
         """See ``Timer``."""
         for key, job in jobs:
-            if time.monotonic() > deadline:
+            if deadline.is_over:
                 yield key, None
                 continue
             try:
