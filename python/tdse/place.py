@@ -42,7 +42,7 @@ from tdse.survey import Survey, survey
 from tdse.targets import cpu_thread_counts, get_target, target_threads, target_variants
 
 # Share of the budget for measuring operators; the rest is for building and timing candidates.
-_MEASURE_SHARE = 0.6
+MEASURE_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def decide(
             store,
             pins={graph.placed_ops[row]: target for row, target in pins.items()},
             seed=options.seed,
-            deadline=begun + _MEASURE_SHARE * options.budget_s,
+            deadline=begun + MEASURE_SHARE * options.budget_s,
         )
         demand_all_supported(graph, found.legality)
         if graph.whole_reason:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from tdse.cli.common import console, say
+from tdse.dry_run import DryRun
 from tdse.flydels import FlydelReport
 from tdse.outlook import SOURCES, Choice, Estimate, Outlook
 from tdse.predict import Forecast
@@ -41,6 +42,36 @@ def forecast(result: Forecast) -> None:
                 f"{', '.join(sums)}: too few chains of operators were measured, so a region is "
                 "taken for their sum, and its interval leaves out what it gains or loses by that"
             )
+
+
+def dry_run(found: DryRun) -> None:
+    """Print what a compilation would do."""
+    say(f"{found.model}: {found.ops} operators; nothing is measured or built now")
+    if found.whole_reason:
+        say(f"it would be placed whole on litert: {found.whole_reason}")
+    for one in found.variants:
+        say(f"{one.variant}: {one.missing} of {one.ops} distinct operators are not measured yet")
+    say(
+        f"measuring them takes about {found.measuring_s:.0f} s, all of it about "
+        f"{found.seconds:.0f} s, on a quiet machine"
+    )
+    best, litert = found.expected, found.litert
+    if best is None:
+        say(f"what may be gained is not known: {found.unknown}")
+    elif litert is None or found.gain is None:
+        say(f"expected: {best.name}, {_expected_text(best)}")
+    elif best.name == litert.name:
+        say(f"expected: nothing is gained on {best.name}, {_expected_text(best)}")
+    else:
+        say(
+            f"expected: {best.name}, {_expected_text(best)}; {found.gain:.2f} times as fast as "
+            f"{litert.name}, {_expected_text(litert)}"
+        )
+
+
+def _expected_text(choice: Choice) -> str:
+    sources = ", ".join(f"{n} {source}" for source, n in choice.ops.items() if n)
+    return f"{choice.latency_us / 1000:.3f} ms (times of operators: {sources})"
 
 
 def flydels(kind: str, reports: Sequence[FlydelReport]) -> None:

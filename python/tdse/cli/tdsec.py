@@ -38,6 +38,7 @@ class Arguments:
     emulate: str | None
     edgetpu: str | None
     explain: bool
+    dry_run: bool
     output: Output
 
 
@@ -50,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: Arguments) -> None:
     if arguments.explain:
         _explain(arguments)
+        return
+    if arguments.dry_run:
+        _dry_run(arguments)
         return
     if arguments.out is None:
         raise UsageError("no output directory is given", hint="add -o OUT")
@@ -122,6 +126,24 @@ def _explain(arguments: Arguments) -> None:
     lines = advice(graph, platform=arguments.platform)
     value = {"ops": [asdict(row) for row in rows], "would_help": lines}
     arguments.output.answer("explanation", value, lambda: _show_explained(rows, lines))
+
+
+def _dry_run(arguments: Arguments) -> None:
+    from tdse.cli import show_predict
+    from tdse.dry_run import dry_run
+
+    with arguments.output.progress() as report:
+        found = dry_run(
+            arguments.model,
+            platform=arguments.platform,
+            targets=arguments.targets,
+            threads=arguments.threads,
+            budget_s=arguments.budget,
+            seed=arguments.seed,
+            progress=report,
+        )
+    value = {**asdict(found), "gain": found.gain}
+    arguments.output.answer("dry-run", value, lambda: show_predict.dry_run(found))
 
 
 def _show_explained(rows: Sequence[Explanation], lines: Sequence[str]) -> None:
@@ -211,6 +233,11 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
         "--explain",
         action="store_true",
         help="say for each op where it may run and why not elsewhere, and build nothing",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be measured, how long about, and what may be gained; build nothing",
     )
     add_output_options(parser)
     arguments = parser.parse_args(argv)
