@@ -1,4 +1,4 @@
-"""A model's inputs and outputs in ``.npz``, ``.npy`` and raw files."""
+"""A model's inputs and outputs in ``.npz``, ``.npy``, pictures and raw files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tdse.errors import UsageError
+from tdse.images import SUFFIXES, read_image
 from tdse.runtime.model import Array, Model, TensorInfo
 
 # What numpy raises for a file that is damaged, or is something else.
@@ -69,13 +70,16 @@ def read_inputs(artefact: Model, path: str | os.PathLike[str]) -> list[list[Arra
     return [list(case) for case in zip(*stacks, strict=True)]
 
 
-def read_input_files(artefact: Model, given: Sequence[str]) -> list[Array]:
+def read_input_files(
+    artefact: Model, given: Sequence[str], pixels: tuple[float, float] | None = None
+) -> list[Array]:
     """One case, each input in a file of its own.
 
     Args:
         artefact: the model.
-        given: ``NAME=FILE`` texts, one for each input; a ``.npy`` of the input's type and shape, or
-            any other file with its bytes, outermost dimension first.
+        given: ``NAME=FILE`` texts, one for each input; a ``.npy`` of the input's type and shape, a
+            picture, or any other file with its bytes, outermost dimension first.
+        pixels: as of ``read_image``.
 
     Raises:
         UsageError: an input is missing, unknown or given twice, or a file does not fit.
@@ -91,14 +95,16 @@ def read_input_files(artefact: Model, given: Sequence[str]) -> list[Array]:
         name = max(fitting, key=len)
         if name in arrays:
             raise UsageError(f"input {name!r} is given twice")
-        arrays[name] = _read_input(infos[name], text[len(name) + 1 :])
+        arrays[name] = _read_input(infos[name], text[len(name) + 1 :], pixels)
     missing = [name for name in infos if name not in arrays]
     if missing:
         raise UsageError(f"input {missing[0]!r} is missing", hint=f"add --input {missing[0]}=FILE")
     return [arrays[name] for name in infos]
 
 
-def _read_input(info: TensorInfo, path: str) -> Array:
+def _read_input(info: TensorInfo, path: str, pixels: tuple[float, float] | None) -> Array:
+    if path.lower().endswith(SUFFIXES):
+        return read_image(info, path, pixels)
     try:
         if not path.endswith(".npy"):
             data = Path(path).read_bytes()

@@ -14,7 +14,7 @@ _DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 def _commands() -> list[str]:
-    parser = tdse_command._parser()
+    parser = tdse_command.parser()
     return list(next(a.choices for a in parser._actions if a.dest == "name" and a.choices))
 
 
@@ -25,6 +25,6 @@ def test_the_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str
     example = re.search(r"^example: tdse (.+)$", capsys.readouterr().out, re.MULTILINE)
     assert example is not None
     words = shlex.split(example[1])
-    assert tdse_command._parser().parse_args(words).name == words[0] == command
+    assert tdse_command.parser().parse_args(words).name == words[0] == command
     pages = "".join(page.read_text(encoding="utf-8") for page in _DOCS.glob("*.md"))
     assert f"$ tdse {command}" in pages

@@ -14,8 +14,11 @@ import pytest
 import tdse
 from placed import compile_on
 from tdse.cli import main as tdse_command
+from tdse.errors import UsageError
 from tdse.graph.labels import read_labels
 from tdse.graph.reader import read_tflite
+from tdse.images import read_image
+from tdse.runtime.model import TensorInfo
 
 pytestmark = pytest.mark.tvm
 ModelPath = Callable[[str], Path]
@@ -96,3 +99,64 @@ def test_files_that_are_no_labels(tiny_conv_int8: Path, tmp_path: Path) -> None:
         model.write_bytes(_with_files(data, files))
         assert read_labels(read_tflite(model)) == {}
     assert read_labels(read_tflite(tiny_conv_int8)) == {}
+
+
+def _picture(path: Path) -> Path:
+    """Two pixels: red beside white."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    pixels = np.array([[[255, 0, 0], [255, 255, 255]]], np.uint8)
+    image.fromarray(pixels).save(path)
+    return path
+
+
+def test_pictures(tmp_path: Path) -> None:
+    picture = str(_picture(tmp_path / "two.png"))
+    red, white = [1, 0, 0], [1, 1, 1]
+    shape = (1, 1, 2, 3)
+    floats = read_image(TensorInfo("x", np.dtype("float32"), shape), picture, (-1.0, 1.0))
+    np.testing.assert_array_equal(floats, 2 * np.float32([[[red, white]]]) - 1)
+    for dtype in ("int8", "uint8"):
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        found = read_image(TensorInfo("x", np.dtype(dtype), shape), picture, None)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, np.where([[[red, white]]], high, low))
+    # ITU-R 601's luma of red.
+    grey = read_image(TensorInfo("x", np.dtype("uint8"), (1, 1, 2, 1)), picture, None)
+    np.testing.assert_allclose(grey[0, 0, :, 0], [0.299 * 255, 255], atol=1)
+    assert read_image(TensorInfo("x", np.dtype("uint8"), (1, 5, 7, 3)), picture, None).shape == (
+        (1, 5, 7, 3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "name", "message"),
+    [
+        ((1, 4), "float32", "two.png", "takes no picture: it is float32 of shape"),
+        ((1, 1, 2, 3), "int32", "two.png", "takes no picture"),
+        ((1, 1, 2, 3), "float32", "two.png", "say it with --pixels"),
+        ((1, 1, 2, 3), "uint8", "broken.png", "the picture cannot be read"),
+        ((1, 1, 2, 3), "uint8", "none.png", "the picture cannot be read: .*No such file"),
+    ],
+)
+def test_pictures_that_do_not_fit(
+    shape: tuple[int, ...], dtype: str, name: str, message: str, tmp_path: Path
+) -> None:
+    _picture(tmp_path / "two.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(UsageError, match=message):
+        read_image(TensorInfo("x", np.dtype(dtype), shape), str(tmp_path / name), None)
+
+
+def test_a_picture_on_the_command_line(
+    tiny_conv_int8: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = _picture(tmp_path / "two.JPG")
+    out = compile_on("litert", tiny_conv_int8, tmp_path / "out")
+    name = tdse.load(out).inputs[0].name
+    words = ["run", str(out), "--input", f"{name}={picture}"]
+    channels = tdse.load(out).inputs[0].shape[3]
+    assert channels == 3
+    assert tdse_command.main(words) == 0
+    assert f"inputs: {name}={picture}" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        tdse_command.main([*words, "--pixels", "1"])

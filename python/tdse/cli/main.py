@@ -6,14 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tdse.cli import bench, profile
+from tdse.cli import bench, completion, profile
 from tdse.cli import run as running
 from tdse.cli.common import Output, Parser, add_output_options, names, run, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     arguments.output = Output.taken_from(arguments)
     return run("tdse", lambda: arguments.command(arguments), arguments.output)
 
@@ -97,13 +97,14 @@ def _explore(arguments: argparse.Namespace) -> None:
     explore.command(arguments)
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """The command's parser."""
+    tdse = Parser(
         prog="tdse",
         description="Look at devices, measure operators, predict models, run what tdsec made.",
     )
-    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
-    for module in (running, bench, profile):
+    commands = tdse.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    for module in (running, bench, profile, completion):
         module.add_parsers(commands)
 
     devices = commands.add_parser(
@@ -215,7 +216,7 @@ def _parser() -> Parser:
 
     for command in commands.choices.values():
         add_output_options(command)
-    return parser
+    return tdse
 
 
 if __name__ == "__main__":

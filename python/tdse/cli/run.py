@@ -22,7 +22,13 @@ def add_parsers(commands: Any) -> None:
         dest="files",
         action="append",
         metavar="NAME=FILE",
-        help="one input from a .npy file, or from its raw bytes; once for each input",
+        help="one input from a .npy, .png or .jpg file, or from its raw bytes; once for each input",
+    )
+    runs.add_argument(
+        "--pixels",
+        type=_pixels,
+        metavar="BLACK,WHITE",
+        help="numbers that pixels of a picture become for an input of floats, as in --pixels=-1,1",
     )
     runs.add_argument("--save", metavar="FILE.npz", help="write the outputs there")
     runs.add_argument("--seed", type=int, default=0, metavar="N", help="of random inputs")
@@ -39,6 +45,12 @@ def add_parsers(commands: Any) -> None:
     runs.set_defaults(command=_run)
 
 
+def _pixels(text: str) -> tuple[float, float]:
+    """The ``type`` of ``--pixels``; what is not two numbers is a ``ValueError``."""
+    black, white = map(float, text.split(","))
+    return black, white
+
+
 def _run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
@@ -52,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.inputs and arguments.files:
         raise UsageError("--inputs and --input both bring inputs", hint="give one of them")
     if arguments.files:
-        cases = [read_input_files(model, arguments.files)]
+        cases = [read_input_files(model, arguments.files, arguments.pixels)]
         source = ", ".join(arguments.files)
     elif arguments.inputs:
         cases = read_inputs(model, arguments.inputs)

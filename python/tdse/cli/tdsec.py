@@ -159,48 +159,49 @@ def _show_explained(rows: Sequence[Explanation], lines: Sequence[str]) -> None:
             say(f"    {line}")
 
 
-def _parse(argv: Sequence[str] | None) -> Arguments:
-    parser = Parser(
+def parser() -> Parser:
+    """The command's parser."""
+    tdsec = Parser(
         prog="tdsec",
         description="Decide op by op what of a TFLite model runs where, and build one runtime "
         "module that does so.",
     )
-    parser.add_argument("model", metavar="MODEL.tflite", help="the model")
-    parser.add_argument(
+    tdsec.add_argument("model", metavar="MODEL.tflite", help="the model")
+    tdsec.add_argument(
         "-o", dest="out", metavar="OUT", help="directory of the result; replaced when finished"
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--platform",
         default="host",
         metavar="host|PRESET|FILE.toml",
         help="what the model is placed on (default: this machine)",
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--targets",
         type=names,
         metavar="T,T",
         help="use these targets only, for example litert,llvm",
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--objective",
         default="latency",
         metavar="latency|throughput|energy|edp|pareto",
         help="what to make small (default: latency); pareto writes a front to choose from",
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--budget",
         type=float,
         default=60.0,
         metavar="SECONDS",
         help="time for measuring and timing (default: 60)",
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--threads",
         type=int,
         metavar="N",
         help="threads of every region (default: what is fastest)",
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--pin",
         dest="pins",
         action="append",
@@ -209,38 +210,42 @@ def _parse(argv: Sequence[str] | None) -> Arguments:
         help="where an op must run; OP is an index, a label or a kind; may be repeated; on an "
         "emulated platform OP=DEVICE",
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--placement",
         metavar="FILE.json[#N]",
         help="use this placement, or this one of a front, instead of searching",
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--emulate",
         metavar="correctness|timing",
         help="for an emulated platform: compute results on this machine, or replay recorded ones",
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--edgetpu",
         metavar="hardware|compile-only",
         help="for a platform with an Edge TPU: compile for it and check the result on it, or only "
         "compile; needs edgetpu_compiler",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
-    parser.add_argument(
+    tdsec.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
+    tdsec.add_argument(
         "--strict", action="store_true", help="refuse every fallback instead of noting it"
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--explain",
         action="store_true",
         help="say for each op where it may run and why not elsewhere, and build nothing",
     )
-    parser.add_argument(
+    tdsec.add_argument(
         "--dry-run",
         action="store_true",
         help="say what would be measured, how long about, and what may be gained; build nothing",
     )
-    add_output_options(parser)
-    arguments = parser.parse_args(argv)
+    add_output_options(tdsec)
+    return tdsec
+
+
+def _parse(argv: Sequence[str] | None) -> Arguments:
+    arguments = parser().parse_args(argv)
     output = Output.taken_from(arguments)
     given = vars(arguments)
     return Arguments(pins=tuple(given.pop("pins")), output=output, **given)
