@@ -52,6 +52,7 @@ class BoardCosts:
         graph: the model.
         board: an emulated platform.
         pins: position among ``graph.placed_ops`` to the name of a device.
+        has_records: there may be regions whose times were measured.
         refusals: (name of a device, operator) to why it does not run there.
     """
 
@@ -64,6 +65,7 @@ class BoardCosts:
     ) -> None:
         """Ask each device about each operator; ``records`` are of the board's host, if any."""
         self.graph, self.board, self.pins = graph, board, pins
+        self.has_records = records is not None
         self._measured = MeasuredRegions(graph, records)
         # Of all measured regions that were looked up: measured and modelled, with transfers, us.
         self._compared: dict[tuple[int, tuple[int, ...]], tuple[float, float]] = {}

@@ -58,7 +58,9 @@ def find_genes(
     waiting = [(largest, False), (nothing, bool(largest))]
     tried: set[tuple[frozenset[int], bool, float]] = set()
     genes: list[Genes] = []
-    for left in range(_MOST_ROUNDS, 0, -1):
+    # Where nothing depends on what is found, one search has all the time.
+    rounds = _MOST_ROUNDS if largest or costs.has_records else 1
+    for left in range(rounds, 0, -1):
         fresh = [each for each in waiting if (*each, costs.correction) not in tried]
         if not fresh:
             break
