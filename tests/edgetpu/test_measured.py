@@ -13,7 +13,7 @@ import pytest
 from packages import compiled_model, package
 
 import tdse
-from tdse.cli import tdsec
+from tdse.cli import main, show, tdsec
 from tdse.edgetpu.cost import FITTED
 from tdse.emulation.bench import bench_emulated
 from tdse.emulation.emulate import Emulation, emulate, emulate_given
@@ -167,6 +167,9 @@ def test_records_come_from_a_board(
     assert "measured: 2 of 4 regions, 6.188 ms; all else is modelled" in capsys.readouterr().out
     steps = json.loads((tmp_path / "out" / "metadata.json").read_text())["emulated"]["steps"]
     assert [s["is_measured"] for s in steps if s["tensor"] is None] == [True, False, True, False]
+    assert main.main(["report", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "but 2 regions take what an Edge TPU took" in page
 
 
 def test_regions_are_measured_where_an_edge_tpu_is(
@@ -176,6 +179,7 @@ def test_regions_are_measured_where_an_edge_tpu_is(
     use_compiler: Callable[[str], None],
     use_delegate: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The compiler and the delegate stand in for Google's; the time is that of a copy."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -185,6 +189,9 @@ def test_regions_are_measured_where_an_edge_tpu_is(
     given = {"platform": BOARD, "edgetpu": "hardware", "pins": pins, "budget_s": 5.0}
     result = tdse.compile(flattened, out=tmp_path / "out", **given)
     assert result.metadata["measured_regions"] == [1]
+    show.compiled(result)
+    told = capsys.readouterr().out
+    assert told.startswith("placed by a model; 1 of the regions were measured on an Edge TPU\n")
     with contextlib.closing(RecordStore(current_conditions())) as store:
         (record,) = store.of_target("edgetpu@usb3")
     assert record.signature == region_signature(graph, (1,))

@@ -219,6 +219,9 @@ def compiled(result: CompileResult) -> None:
             )
     if result.front is not None:
         out.print(_front(result))
+    if "measured_regions" in result.metadata:
+        measured = len(result.metadata["measured_regions"])
+        out.print(f"placed by a model; {measured} of the regions were measured on an Edge TPU")
     counts = Counter(op.target for op in placement.ops)
     spread = ", ".join(f"{n} ops on {target}" for target, n in sorted(counts.items()))
     out.print(

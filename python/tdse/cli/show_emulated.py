@@ -38,12 +38,11 @@ def compiled(result: CompileResult, emulation: Emulation) -> None:
             _ms(sum(step.modelled_us for step in steps)),
         )
     out.print(table)
-    regions = [step for step in emulated.steps if step.tensor is None]
-    measured = [step for step in regions if step.is_measured]
-    if measured:
+    if emulated.measured_steps:
+        measured_us = sum(step.modelled_us for step in emulated.steps if step.is_measured)
         out.print(
-            f"measured: {len(measured)} of {len(regions)} regions, "
-            f"{_ms(sum(step.modelled_us for step in measured))} ms; all else is modelled"
+            f"measured: {emulated.measured_steps} of {len(result.placement.regions)} regions, "
+            f"{_ms(measured_us)} ms; all else is modelled"
         )
     # A placement that is given is not searched for.
     for search in emulation.searches[:1]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def main() -> int:
     return 0
 
 
-def prepared(model: bytes, library: str, device: int, say: Any = lambda stage: None) -> Any:
+def prepared(
+    model: bytes, library: str, device: int, say: Callable[[str], None] = lambda stage: None
+) -> Any:
     """An interpreter of a compiled region whose one operator the library has taken.
 
     Args:

@@ -95,7 +95,10 @@ def _summary(facts: Facts) -> str:
         ("lanes", str(metadata.lanes)),
     ]
     if metadata.emulated is not None:
-        rows.append(("emulated", f"{metadata.emulated.label}; no time below is of that board"))
+        measured = metadata.emulated.measured_steps
+        but = f", but {measured} regions take what an Edge TPU took" if measured else ""
+        told = f"{metadata.emulated.label}; no time below is of that board{but}"
+        rows.append(("emulated", told))
         rows.append(("a run (modelled)", time_text(metadata.emulated.predicted_us)))
         rows.append(
             ("results of a stream (modelled)", time_text(metadata.emulated.predicted_period_us))

@@ -85,6 +85,11 @@ class Emulated(Record):
         return f"emulated: {self.board}, {self.mode}"
 
     @property
+    def measured_steps(self) -> int:
+        """How many steps take what was measured."""
+        return sum(step.is_measured for step in self.steps)
+
+    @property
     def sequential_us(self) -> float:
         """One step after another."""
         return sum(step.modelled_us for step in self.steps)
