@@ -34,6 +34,7 @@ from .llvm_isa import Isa
 from .llvm_lower import Argument, Constant, KernelCall
 from .llvm_mean import mean_arguments, mean_kernel, mean_of
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
+from .llvm_resize import resize_arguments, resize_kernel, resize_of
 from .llvm_softmax import softmax_kernel, softmax_shape
 from .llvm_softmax_bytes import byte_softmax_arguments, byte_softmax_kernel, byte_softmax_shape
 from .llvm_table import known_table, table_argument, table_input, table_kernel
@@ -157,6 +158,14 @@ def _byte_softmax(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     return (KernelCall(function, (op.inputs[0], *constants, op.outputs[0])),)
 
 
+def _resize(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
+    shape = resize_of(graph, op)
+    if shape is None:
+        return ()
+    constants = map(Constant, resize_arguments(op, shape))
+    return (KernelCall(resize_kernel(shape), (op.inputs[0], *constants, op.outputs[0])),)
+
+
 _MAKERS = (
     _table,
     _conv,
@@ -167,4 +176,5 @@ _MAKERS = (
     _concat,
     _softmax,
     _byte_softmax,
+    _resize,
 )

@@ -46,7 +46,9 @@ def byte_softmax_arguments(graph: Graph, op: Op) -> tuple[npt.NDArray[np.float32
     assert x.quantization is not None and y.quantization is not None and isinstance(beta, float)
     step = np.float32(x.quantization.scales[0]) * np.float32(beta)
     distances = np.arange(255, -1, -1, dtype=np.float32)
-    return np.exp(-step * distances), np.array([y.quantization.scales[0]], np.float32)
+    # Rounded once, as the C library's powers are; numpy's in float32 are a little off.
+    powers = np.exp((-step * distances).astype(np.float64)).astype(np.float32)
+    return powers, np.array([y.quantization.scales[0]], np.float32)
 
 
 @cache
