@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tdse.account import place_of
 from tdse.bench import cases_of, model_of
 from tdse.child import Progress
 from tdse.divergence import Divergence, divergence_json, find_divergence
@@ -19,7 +20,7 @@ from tdse.measure.turn import measuring
 from tdse.runtime.artefact import MODULE, PLACEMENT
 from tdse.runtime.metadata import file_inside, read_metadata
 from tdse.runtime.model import load
-from tdse.search.placement import PlacedOp, load_placement
+from tdse.search.placement import load_placement
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,10 @@ def diff(
             hint="compile the same model twice, with other options",
         )
     placements = {name: load_placement(Path(name) / PLACEMENT) for name in (one, two)}
+    places = {
+        name: {op.index: place_of(op, metadata[name]) for op in placements[name].ops}
+        for name in (one, two)
+    }
     is_emulated = any(each.emulated is not None for each in metadata.values())
     medians: dict[str, float] = {}
     speed = None
@@ -129,7 +134,7 @@ def diff(
     sides = [
         Side(
             directory=str(name),
-            places=dict(Counter(_place(op) for op in placements[name].ops)),
+            places=dict(Counter(places[name].values())),
             regions=len(placements[name].regions),
             threads=placements[name].threads,
             lanes=metadata[name].lanes,
@@ -142,11 +147,10 @@ def diff(
         )
         for key, name in (("one", one), ("two", two))
     ]
-    second = {op.index: _place(op) for op in placements[two].ops}
     moved = tuple(
-        (op.label, _place(op), second[op.index])
+        (op.label, places[one][op.index], places[two][op.index])
         for op in placements[one].ops
-        if _place(op) != second[op.index]
+        if places[one][op.index] != places[two][op.index]
     )
     return Diff(sides[0], sides[1], moved, speed)
 
@@ -163,7 +167,3 @@ def diff_json(found: Diff) -> dict[str, Any]:
         "moved": [list(each) for each in found.moved],
         "time_of_one_over_two": None if found.speed is None else asdict(found.speed),
     }
-
-
-def _place(op: PlacedOp) -> str:
-    return f"{op.target} on {op.device}"

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from tdse.account import executor_regions
 from tdse.bench import cases_of, model_of
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
 from tdse.errors import TargetError, UsageError
+from tdse.files import written
 from tdse.measure.accuracy import Difference
 from tdse.runtime.artefact import PLACEMENT
-from tdse.runtime.metadata import Metadata, read_metadata
+from tdse.runtime.metadata import read_metadata
 from tdse.runtime.model import load
 from tdse.search.placement import load_placement
 
@@ -105,7 +107,7 @@ def find_divergence(
         )
     graph = model_of(metadata.model, model)
     case = cases_of(graph, load(directory), inputs, seed)[0]
-    regions = region_ops(metadata, directory)
+    regions = executor_regions(metadata, load_placement(Path(directory) / PLACEMENT))
     say("check", 0, 1, "each region beside LiteRT")
     with Child(graph, say) as child:
         given, tensors = child.directory / "inputs.npz", child.directory / "tensors.npz"
@@ -115,7 +117,7 @@ def find_divergence(
                 "compare_regions",
                 silent_s=BUILD_SILENT_S,
                 directory=str(Path(directory).absolute()),
-                ops=[list(ops) for ops in regions],
+                ops=[list(region.ops) for region in regions],
                 inputs=str(given),
                 tensors=str(tensors),
             )
@@ -126,7 +128,8 @@ def find_divergence(
                 why=f"running them {crash.why}",
             ) from None
         if save is not None:
-            _keep(tensors, save)
+            with written(save, "the tensors"):
+                Path(save).write_bytes(tensors.read_bytes())
     return Divergence(
         tuple(
             RegionGap(
@@ -141,13 +144,6 @@ def find_divergence(
     )
 
 
-def region_ops(metadata: Metadata, directory: str | os.PathLike[str]) -> list[tuple[int, ...]]:
-    """The operators of each region of an artefact's executor; none of a transfer."""
-    if metadata.emulated is not None:
-        return [step.ops for step in metadata.emulated.steps]
-    return [region.ops for region in load_placement(Path(directory) / PLACEMENT).regions]
-
-
 def divergence_json(found: Divergence) -> dict[str, Any]:
     """The same as plain values."""
     first, fault = found.first, found.fault
@@ -158,12 +154,3 @@ def divergence_json(found: Divergence) -> dict[str, Any]:
         "saved": found.saved,
         "regions": [asdict(one) for one in found.regions],
     }
-
-
-def _keep(tensors: Path, save: str | os.PathLike[str]) -> None:
-    try:
-        Path(save).write_bytes(tensors.read_bytes())
-    except OSError as error:
-        raise UsageError(
-            "the tensors cannot be written", where=str(save), why=error.strerror or str(error)
-        ) from None

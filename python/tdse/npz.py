@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tdse.errors import UsageError
+from tdse.files import written
 from tdse.images import SUFFIXES, read_image
 from tdse.runtime.model import Array, Model, TensorInfo
 
@@ -136,12 +137,7 @@ def write_outputs(path: str | os.PathLike[str], outputs: Mapping[str, Array]) ->
     Raises:
         UsageError: the file cannot be written.
     """
-    try:
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, array in outputs.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-    except OSError as error:
-        raise UsageError(
-            "the outputs cannot be written", where=str(path), why=error.strerror or str(error)
-        ) from None
+    with written(path, "the outputs"), zipfile.ZipFile(path, "w") as archive:
+        for name, array in outputs.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)

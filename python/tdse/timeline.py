@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tdse.account import executor_regions
 from tdse.runtime.artefact import PLACEMENT
 from tdse.runtime.metadata import read_metadata
 from tdse.runtime.model import Model
@@ -25,18 +26,10 @@ def predicted_runs(directory: Path | str, model: Model) -> list[PredictedRun]:
         ArtefactError: the metadata cannot be read.
         PlacementError: the placement cannot.
     """
-    emulated = read_metadata(directory).emulated
-    # The executor's regions are the steps of an emulated board, and the placement's regions else.
-    windows = (
-        [(step.lanes, step.start_us, step.modelled_us) for step in emulated.steps]
-        if emulated is not None
-        else [
-            (region.lanes, region.predicted_start_us, region.predicted_us)
-            for region in load_placement(Path(directory) / PLACEMENT).regions
-        ]
-    )
+    placement = load_placement(Path(directory) / PLACEMENT)
+    expected = executor_regions(read_metadata(directory), placement)
     return [
-        PredictedRun(region["name"], lanes[0], start_us, time_us)
-        for region, (lanes, start_us, time_us) in zip(model.regions, windows, strict=True)
-        if start_us is not None and time_us is not None
+        PredictedRun(region["name"], one.lanes[0], one.start_us, one.predicted_us)
+        for region, one in zip(model.regions, expected, strict=True)
+        if one.start_us is not None and one.predicted_us is not None
     ]

@@ -16,6 +16,7 @@ from tdse.dataflow.network import NetworkResult, map_network
 from tdse.dataflow.plot import check_plot, plot
 from tdse.dataflow.vary import parse_varied
 from tdse.errors import ModelError, UsageError
+from tdse.files import written
 from tdse.graph import read_tflite
 
 
@@ -90,14 +91,10 @@ def _layers(model: str) -> list[Layer]:
 
 
 def _write_mappings(result: NetworkResult, directory: Path) -> None:
-    try:
+    with written(directory, "the mappings"):
         directory.mkdir(parents=True, exist_ok=True)
         for number, one in enumerate(result.layers):
             name = "".join(c if c.isalnum() else "_" for c in one.layer.name)
             path = directory / f"{number:03}_{name}"
             path.with_suffix(".json").write_text(one.mapping.to_json(one.layer.name) + "\n")
             path.with_suffix(".txt").write_text(one.mapping.loop_nest() + "\n")
-    except OSError as error:
-        raise UsageError(
-            "cannot write the mappings", where=str(directory), why=error.strerror or ""
-        ) from error

@@ -73,6 +73,17 @@ def _report(arguments: argparse.Namespace) -> None:
     )
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from tdse.export import export
+
+    size_bytes = export(arguments.out, arguments.file, model=arguments.model)
+    arguments.output.answer(
+        "export",
+        {"file": arguments.file, "size_bytes": size_bytes},
+        lambda: say(f"the export is in {arguments.file} ({size_bytes / 1e6:.2f} MB)"),
+    )
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
@@ -142,6 +153,18 @@ def parser() -> Parser:
     )
     reports.add_argument("--seed", type=int, default=0, metavar="N", help="of random inputs")
     reports.set_defaults(command=_report)
+
+    exports = commands.add_parser(
+        "export",
+        help="write where operators run and how long they take, for Netron or Graphviz",
+        epilog="example: tdse export out/ placed.tflite",
+    )
+    exports.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
+    exports.add_argument(
+        "file", metavar="FILE.tflite|FILE.dot", help="the model with notes, or its graph"
+    )
+    exports.add_argument("--model", metavar="MODEL.tflite", help="the model it was made of")
+    exports.set_defaults(command=_export)
 
     predicts = commands.add_parser(
         "predict",

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
+from tdse.account import executor_regions
 from tdse.bench import model_of
 from tdse.child import Progress
 from tdse.graph.model import Graph
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.turn import measuring
-from tdse.runtime.artefact import FRONT, PLACEMENT
+from tdse.runtime.artefact import FRONT, METADATA, MODULE, PLACEMENT
 from tdse.runtime.metadata import Metadata, file_inside, read_metadata
 from tdse.runtime.model import Model, RegionRun, load
 from tdse.runtime.trace import PredictedRun
 from tdse.search.front import Front, load_front
-from tdse.search.placement import PlacedOp, Placement, load_placement
+from tdse.search.placement import Placement, load_placement
 from tdse.timeline import predicted_runs
 
 _WARM_UP_S = 0.3
@@ -126,13 +127,8 @@ def gather(
     )
 
 
-def place_of(op: PlacedOp, metadata: Metadata) -> str:
-    """Where an operator runs, for people: a device of an emulated board, else target and device."""
-    return op.device if metadata.emulated is not None else f"{op.target} on {op.device}"
-
-
 def _files(directory: str | os.PathLike[str]) -> tuple[tuple[str, int], ...]:
-    names = ["model.so", "placement.json", "metadata.json"]
+    names = (MODULE, PLACEMENT, METADATA)
     return tuple((name, file_inside(directory, name).stat().st_size) for name in names)
 
 
@@ -173,17 +169,10 @@ def _regions(
     for runs in items:
         for run in runs:
             lasted.setdefault(run.region, []).append(run.end_us - run.start_us)
-    # The executor's regions are the steps of an emulated board, and the placement's regions else.
-    described: list[tuple[str, tuple[int, ...], float | None]] = (
-        [(step.place, step.ops, step.modelled_us) for step in metadata.emulated.steps]
-        if metadata.emulated is not None
-        else [(f"{r.target} on {r.device}", r.ops, r.predicted_us) for r in placement.regions]
-    )
+    expected = executor_regions(metadata, placement)
     return tuple(
-        RegionTimes(region["name"], place, ops, predicted_us, _quartiles(lasted[position]))
-        for position, (region, (place, ops, predicted_us)) in enumerate(
-            zip(model.regions, described, strict=True)
-        )
+        RegionTimes(region["name"], one.place, one.ops, one.predicted_us, _quartiles(lasted[i]))
+        for i, (region, one) in enumerate(zip(model.regions, expected, strict=True))
     )
 
 

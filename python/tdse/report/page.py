@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from importlib import resources
 from statistics import median
 
+from tdse.account import OpCost, op_costs, place_of
 from tdse.measure.accuracy import Difference
 from tdse.measure.conditions import Conditions
 from tdse.report.drawing import graph_svg, groups, timeline_svg
-from tdse.report.gather import Facts, RegionTimes, place_of
+from tdse.report.gather import Facts, RegionTimes
 from tdse.report.text import escaped, paragraph, share_text, table, time_text
 from tdse.runtime.metadata import ContestRow, MadeUnder, Metadata, OpCosts
 
@@ -172,7 +173,7 @@ def _timeline(facts: Facts) -> str:
         mark = f" ({facts.metadata.emulated.label}: lanes are kept for modelled times)"
     start = {one.name: one.start_us for one in facts.predicted}
     ran = {run.region: run for run in facts.run}
-    added = _added_us(facts)
+    costs = op_costs(facts.metadata, facts.placement)
     rows = []
     for i, region in enumerate(facts.regions):
         ratio = region.median_us / region.predicted_us if region.predicted_us else None
@@ -183,7 +184,7 @@ def _timeline(facts: Facts) -> str:
                 str(len(region.ops)) if region.ops else "transfer",
                 time_text(start.get(region.name)),
                 time_text(region.predicted_us),
-                time_text(_border_us(region, added)),
+                time_text(_border_us(region, costs)),
                 time_text(ran[i].start_us if i in ran else None),
                 time_text(region.median_us),
                 f"{time_text(region.quartiles_us[0])} to {time_text(region.quartiles_us[2])}",
@@ -215,27 +216,11 @@ def _timeline(facts: Facts) -> str:
     )
 
 
-def _added_us(facts: Facts) -> dict[int, float]:
-    """What each operator was taken to add to its region, where that is known."""
-    costs = facts.metadata.op_costs
-    if costs is None:
-        return {}
-    column = {place: i for i, place in enumerate(costs.places)}
-    row = {op: i for i, op in enumerate(costs.ops)}
-    emulated = facts.metadata.emulated is not None
-    found = {}
-    for op in facts.placement.ops:
-        cost_us = costs.cost_us[row[op.index]][column[op.device if emulated else op.target]]
-        if cost_us is not None:
-            found[op.index] = cost_us
-    return found
-
-
-def _border_us(region: RegionTimes, added: Mapping[int, float]) -> float | None:
+def _border_us(region: RegionTimes, costs: Mapping[int, OpCost]) -> float | None:
     """What a region was predicted to take beside its operators: a launch, copies at its border."""
-    if region.predicted_us is None or not region.ops or any(op not in added for op in region.ops):
+    if region.predicted_us is None or not region.ops or any(op not in costs for op in region.ops):
         return None
-    return max(0.0, region.predicted_us - sum(added[op] for op in region.ops))
+    return max(0.0, region.predicted_us - sum(costs[op].cost_us for op in region.ops))
 
 
 def _errors(facts: Facts) -> str:

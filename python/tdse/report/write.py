@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdse.child import Progress
-from tdse.errors import UsageError
+from tdse.files import written
 from tdse.report.gather import Facts, gather
 from tdse.report.page import page
 
@@ -48,13 +48,6 @@ def write_report(
     path = Path(save) if save is not None else Path(directory) / REPORT
     facts = gather(directory, model=model, seed=seed, progress=progress)
     data = page(facts).encode()
-    try:
+    with written(path, "the report", hint="say where with --save"):
         path.write_bytes(data)
-    except OSError as error:
-        raise UsageError(
-            "the report cannot be written",
-            where=str(path),
-            why=error.strerror or str(error),
-            hint="say where with --save",
-        ) from None
     return Written(path, len(data), facts)

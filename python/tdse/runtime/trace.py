@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tdse.errors import UsageError
+from tdse.files import written
 from tdse.runtime.model import Model, RegionRun
 
 _MEASURED, _PREDICTED = 0, 1
@@ -49,14 +49,10 @@ def write_trace(
     Raises:
         UsageError: the file cannot be written.
     """
-    try:
+    with written(path, "the trace"):
         Path(path).write_text(
             json.dumps(trace_events(model, runs, predicted)) + "\n", encoding="utf-8"
         )
-    except OSError as error:
-        raise UsageError(
-            "the trace cannot be written", where=str(path), why=error.strerror or str(error)
-        ) from None
 
 
 def trace_events(
