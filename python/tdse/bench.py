@@ -166,7 +166,7 @@ def bench(
     say("check", 0, 1, "")
     with (
         Child(graph, say) as child,
-        measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
+        measuring(say),
     ):
         correctness = check_results(graph, artefact, child, cases)
         entries, absent = _entries(directory, against, child, say, stream=stream)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdse.child import Progress
+from tdse.cost.library import MODELS
 from tdse.errors import TdseError
 from tdse.measure.conditions import current_conditions
-from tdse.measure.records import Machine, RecordStore, cache_directory
+from tdse.measure.records import STORE, Machine, RecordStore, cache_directory
 from tdse.measure.turn import measuring
 
 # SQLite keeps two more files beside a store that is in use. The lock of measurements stays: a
 # process that waits for it holds the file, not its name.
-_PATTERNS = ("records.sqlite*", "models-*.json")
-_STORE = "records.sqlite"
+_PATTERNS = (f"{STORE}*", MODELS)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def list_cache() -> Cache:
     """
     directory = cache_directory()
     machines: tuple[Machine, ...] = ()
-    if (directory / _STORE).is_file():
+    if (directory / STORE).is_file():
         with closing(RecordStore(current_conditions())) as store:
             machines = tuple(store.machines())
     files = tuple((path.name, path.stat().st_size) for path in _files(directory))
@@ -67,7 +67,7 @@ def clear_cache(progress: Progress | None = None) -> tuple[tuple[str, int], ...]
     removed = []
     if not directory.is_dir():
         return ()
-    with measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")):
+    with measuring(say):
         for path in _files(directory):
             size = path.stat().st_size
             try:

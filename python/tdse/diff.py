@@ -120,7 +120,7 @@ def diff(
             Entry(key, "artefact", {"directory": str(Path(name).absolute()), "streamed": False})
             for key, name in (("one", one), ("two", two))
         ]
-        with measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")):
+        with measuring(say):
             results = race(
                 entries,
                 case,

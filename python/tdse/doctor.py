@@ -31,7 +31,6 @@ _INSTALL = {
     "opencl": "apt-get install ocl-icd-libopencl1 and the GPU's driver, or pocl-opencl-icd to try "
     "it on the CPU",
     "cuda": "install NVIDIA's driver for the GPU; a cuda:sm_NN target compiles for another machine",
-    "openvino": "pip install 'tdse[openvino]', for x86-64 and arm64",
 }
 
 
@@ -145,7 +144,7 @@ def _targets() -> Iterator[Finding]:
         except TdseError as error:
             yield Finding("target", name, False, str(error), error.hint)
             continue
-        install = "" if support.ok else _INSTALL.get(name, "see the package that brings it")
+        install = "" if support.ok else _INSTALL.get(name, "its package says above what it needs")
         yield Finding("target", name, support.ok, support.reason or "ready", install)
 
 

@@ -146,7 +146,7 @@ def decide(
     )
     counts = thread_counts(options.threads, device.cores)
     with (
-        measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
+        measuring(say),
         contextlib.closing(RecordStore(current_conditions())) as store,
         contextlib.nullcontext(child) if child is not None else Child(graph, say) as worker,
     ):

@@ -110,7 +110,7 @@ def profile(
         names = _measured_on_boards(names, targets)
     counts = thread_counts(threads, conditions.cores)
     with (
-        measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
+        measuring(say),
         contextlib.closing(RecordStore(conditions, store)) as records,
     ):
         begun, since = time.monotonic(), time.time()

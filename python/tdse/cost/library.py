@@ -16,6 +16,8 @@ from tdse.errors import TdseError
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.timing import DISTURBED
 
+# The file beside the records; in place of the star, the key of the conditions.
+MODELS = "models-*.json"
 # Models are trained anew once there are so many times the records they were trained on.
 _GROWTH = 1.1
 _FORMAT = "tdse.cost-models/2"
@@ -99,7 +101,7 @@ def variant_models(
     Raises:
         TdseError: the store cannot be read, or the file cannot be written.
     """
-    path = store.path.with_name(f"models-{store.conditions.key}.json")
+    path = store.path.with_name(MODELS.replace("*", store.conditions.key))
     kept = _read(path)
     found: dict[tuple[str, int], VariantModels] = {}
     entries: dict[str, Any] = {}

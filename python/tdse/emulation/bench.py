@@ -160,7 +160,7 @@ def bench_emulated(
     say("check", 0, 1, "")
     with (
         Child(graph, say) as child,
-        measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")),
+        measuring(say),
     ):
         correctness = check_results(graph, artefact, child, cases) if emulated.has_results else None
         plan = child.directory / "sequential.bin"

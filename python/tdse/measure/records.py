@@ -23,6 +23,8 @@ from tdse.platform.model import Device
 from tdse.platform.opencl import target_identity
 from tdse.versions import parse
 
+# The file in the user's cache.
+STORE = "records.sqlite"
 _COLUMNS = (
     "signature, target, threads, workloads, median_us, spread_us, runs, contention, repeat_us"
 )
@@ -177,7 +179,7 @@ class RecordStore:
         Raises:
             TdseError: the file cannot be read and written, is damaged, or is of a newer version.
         """
-        self.path = path or cache_directory() / "records.sqlite"
+        self.path = path or cache_directory() / STORE
         self.conditions = conditions
         with told(self.path):
             if path is None:

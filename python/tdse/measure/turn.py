@@ -12,13 +12,13 @@ from tdse.measure.records import cache_directory, make_private
 
 
 @contextlib.contextmanager
-def measuring(waiting: Callable[[], None]) -> Iterator[None]:
+def measuring(say: Callable[[str, int, int, str], None]) -> Iterator[None]:
     """Hold the machine while the block runs; two that measure at once would time each other.
 
     The lock is a file beside the user's records, and goes with its process, however that ends.
 
     Args:
-        waiting: called once if another process holds the machine.
+        say: told with (stage, done, all, detail) if another process holds the machine.
 
     Raises:
         TdseError: the lock cannot be made.
@@ -38,7 +38,7 @@ def measuring(waiting: Callable[[], None]) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            waiting()
+            say("wait", 0, 1, "for another tdse to finish measuring")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

@@ -107,7 +107,7 @@ def gather(
     placement = load_placement(Path(directory) / PLACEMENT)
     say("load", 0, 1, str(directory))
     loaded = load(directory)
-    with measuring(lambda: say("wait", 0, 1, "for another tdse to finish measuring")):
+    with measuring(say):
         say("measure", 0, 1, "a short run")
         conditions = current_conditions()
         items = _traced(loaded, seed)
