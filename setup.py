@@ -50,6 +50,7 @@ setup(
         Extension("tdse.lib.libtdse_dataflow", sources=[]),
         Extension("tdse.lib.libtdse_evaluate", sources=[]),
         Extension("tdse.lib.libtdse_opencl", sources=[]),
+        Extension("tdse.lib.libtdse_region", sources=[]),
         Extension("tdse.lib.libtdse_tvm", sources=[]),
         Extension("tdse_openvino.lib.libtdse_openvino", sources=[]),
     ],

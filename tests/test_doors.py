@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import ModuleType
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tdse.doors import RELAX, RELAY, Door
+from tdse.doors import RELAX, RELAY, Door, tvm_version
 from tdse.errors import VersionError
 
 
-def import_tvm(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have Python import a TVM of a version."""
-    tvm = ModuleType("tvm")
-    tvm.__version__ = version  # type: ignore[attr-defined]
-    tvm.__file__ = "/somewhere/tvm/__init__.py"
-    monkeypatch.setitem(sys.modules, "tvm", tvm)
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Versions that are found anew, before and after."""
+    tvm_version.cache_clear()
+    yield
+    tvm_version.cache_clear()
+
+
+def install_tvm(version: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Python find a TVM of a version, where TVM 0.x says it."""
+    package = directory / "tvm"
+    (package / "_ffi").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "_ffi" / "libinfo.py").write_text(f'__version__ = "{version}"\n')
+    monkeypatch.syspath_prepend(str(directory))
+    monkeypatch.delitem(sys.modules, "tvm", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -25,44 +36,50 @@ def import_tvm(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [("0.27.0.post1", RELAX), ("0.16.dev0", RELAY), ("0.8.0", RELAY), ("0.19.0", RELAY)],
 )
 def test_the_door_follows_from_tvm(
-    version: str, fitting: Door, monkeypatch: pytest.MonkeyPatch
+    version: str, fitting: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import_tvm(version, monkeypatch)
+    install_tvm(version, tmp_path, monkeypatch)
     fitting.demand()
     other = RELAY if fitting is RELAX else RELAX
     with pytest.raises(VersionError) as caught:
         other.demand()
-    assert f"Python imports TVM {version} from /somewhere/tvm" in str(caught.value)
+    assert f"the TVM in {tmp_path / 'tvm'} is {version}" in str(caught.value)
     assert f"use tdse.{fitting.name}" in caught.value.hint
 
 
-def test_between_the_doors_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    import_tvm("0.22.0", monkeypatch)
-    with pytest.raises(VersionError, match=r"needs TVM 0.27 or later, below 0.28: .*TVM 0.22.0"):
+def test_between_the_doors_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_tvm("0.22.0", tmp_path, monkeypatch)
+    with pytest.raises(VersionError, match=r"needs TVM 0.27 or later, below 0.28: .* 0.22.0"):
         RELAX.demand()
 
 
-# A process that cannot import a package, as where it is not installed.
-_WITHOUT = """
+def test_this_environment() -> None:
+    assert (RELAX.why_not() == "") != (RELAY.why_not() == "")
+
+
+# A process in which TVM is not installed.
+_SCRIPT = """
 import sys
 for name in ("tvm", "tvm_ffi"):
     sys.modules[name] = None
-import tdse
+import importlib.util
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name == "tvm" else find_spec(name)
+import tdse.graph.reader, tdse.place, tdse.pipeline, tdse.emulation.emulate, tdse.cli.tdsec
 from tdse.errors import VersionError
+for door in ("relax", "relay"):
+    try:
+        getattr(tdse, door)
+    except VersionError as error:
+        print(error)
 """
 
 
 def test_the_core_imports_without_tvm() -> None:
-    script = f"""{_WITHOUT}
-import tdse.graph.reader, tdse.place, tdse.pipeline, tdse.emulation.emulate, tdse.cli.tdsec
-try:
-    tdse.relax
-except VersionError as error:
-    print(error)
-"""
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    why = "tdse.relax needs TVM 0.27 or later, below 0.28: Python cannot import"
-    assert done.stdout.startswith(why)
+    relax, relay = done.stdout.splitlines()
+    assert relax.startswith("tdse.relax needs TVM 0.27 or later, below 0.28: no TVM is installed")
+    assert relay.startswith("tdse.relay needs TVM 0.8 or later, below 0.20: no TVM is installed")

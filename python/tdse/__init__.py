@@ -12,12 +12,21 @@ from tdse import versions
 from tdse.errors import TdseError
 
 if TYPE_CHECKING:
-    from tdse import relax
+    from tdse import relax, relay
     from tdse.pipeline import CompileResult, compile
     from tdse.runtime.model import Model, load
 
 __version__ = "0.1.0"
-__all__ = ["CompileResult", "Model", "TdseError", "__version__", "compile", "load", "relax"]
+__all__ = [
+    "CompileResult",
+    "Model",
+    "TdseError",
+    "__version__",
+    "compile",
+    "load",
+    "relax",
+    "relay",
+]
 
 versions.check()
 
@@ -32,6 +41,6 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name == "relax":
-        return importlib.import_module("tdse.relax")
+    if name in ("relax", "relay"):
+        return importlib.import_module(f"tdse.{name}")
     raise AttributeError(f"module 'tdse' has no attribute {name!r}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from tdse.doors import RELAX
 from tdse.errors import TdseError
 from tdse.link import find_linker
 from tdse.measure.conditions import Conditions, current_conditions
@@ -67,8 +68,11 @@ def _software() -> Iterator[Finding]:
     yield Finding("software", "tdse", True, metadata.version("tdse"))
     for requirement in REQUIREMENTS:
         name = requirement.distribution
-        # Without it, or with one that does not fit, tdse could not have been imported.
-        yield Finding("software", name, True, metadata.version(name))
+        # With one that does not fit, or without one it needs, tdse could not have been imported.
+        try:
+            yield Finding("software", name, True, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding("software", name, False, "not installed", RELAX.install)
     try:
         yield Finding("software", "linker", True, str(find_linker()))
     except TdseError as error:

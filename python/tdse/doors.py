@@ -5,12 +5,16 @@ The rest of tdse imports without any TVM.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+import re
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from pathlib import Path
 
 from tdse.errors import VersionError
 from tdse.versions import parse
+
+_VERSION = re.compile("^__version__ .*?[\"'](.+?)[\"']", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,14 @@ class Door:
     install: str
 
     def why_not(self) -> str:
-        """Why the TVM that Python imports is not one for this door; empty if it is."""
-        try:
-            tvm: Any = importlib.import_module("tvm")
-        except ImportError as error:
-            return f"Python cannot import TVM: {error}"
-        version = str(getattr(tvm, "__version__", "of an unknown version"))
+        """Why the TVM that Python would import is not one for this door; empty if it is."""
+        spec = importlib.util.find_spec("tvm")
+        if spec is None or not spec.origin:
+            return "no TVM is installed"
+        version = tvm_version()
         if parse(self.at_least) <= parse(version) < parse(self.below):
             return ""
-        return f"Python imports TVM {version} from {getattr(tvm, '__file__', 'an unknown place')}"
+        return f"the TVM in {Path(spec.origin).parent} is {version or 'of an unknown version'}"
 
     def demand(self) -> None:
         """Refuse to work with another TVM.
@@ -60,3 +63,19 @@ class Door:
 RELAX = Door("relax", "0.27", "0.28", 'pip install "apache-tvm>=0.27,<0.28"')
 RELAY = Door("relay", "0.8", "0.20", "install a TVM 0.8 to 0.19 that is built with Relay")
 DOORS = (RELAX, RELAY)
+
+
+@cache
+def tvm_version() -> str:
+    """The version of the TVM that Python would import; empty if there is none. Nothing is imported.
+
+    Its files are asked, not pip: two distributions may both have brought a package ``tvm``.
+    """
+    spec = importlib.util.find_spec("tvm")
+    for name in ("_version.py", "_ffi/libinfo.py", "libinfo.py"):
+        file = Path(spec.origin).parent / name if spec and spec.origin else None
+        if file is not None and file.is_file():
+            found = _VERSION.search(file.read_text(encoding="utf-8"))
+            if found:
+                return found[1]
+    return ""

@@ -414,7 +414,7 @@ def _metadata(
     return {
         "schema": METADATA_SCHEMA,
         "tdse": tdse.__version__,
-        "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "made_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "model": {
             # A name that is not UTF-8 could not be written as JSON.
             "path": str(Path(model).absolute()).encode(errors="backslashreplace").decode(),

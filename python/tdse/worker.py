@@ -16,6 +16,11 @@ from tdse.errors import TdseError
 
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
+# What -P does, for Python 3.10, which has no such option; the directory is the first of the path.
+_WITHOUT_WORKING_DIRECTORY = (
+    "import sys; del sys.path[0], sys.argv[0]; import runpy; "
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
 
 
 def find_program(name: str) -> Path | None:
@@ -30,8 +35,10 @@ def find_program(name: str) -> Path | None:
 
 
 def worker_command(module: str, *arguments: str) -> list[str]:
-    """The command that runs ``module``; with -P, none of the working directory's files is code."""
-    return [sys.executable, "-P", "-m", module, *arguments]
+    """The command that runs ``module``; none of the working directory's files is code."""
+    if sys.version_info >= (3, 11):
+        return [sys.executable, "-P", "-m", module, *arguments]
+    return [sys.executable, "-c", _WITHOUT_WORKING_DIRECTORY, module, *arguments]
 
 
 def worker_environment() -> dict[str, str]:

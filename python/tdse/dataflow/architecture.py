@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tomllib
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,11 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from tdse.errors import PlatformError
 from tdse.faults import Record, faults_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

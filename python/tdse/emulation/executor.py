@@ -108,6 +108,27 @@ def emulated_executor(
     return EmulatedExecutor(plan, tuple(host_kinds))
 
 
+def emulated_region(graph: Graph, ops: tuple[int, ...], modelled_us: float) -> EmulatedExecutor:
+    """The executor of one region by itself, with results that LiteRT computes.
+
+    Args:
+        graph: the model.
+        ops: the region's operators, ascending.
+        modelled_us: what a run takes, transfers included.
+
+    Raises:
+        TargetError: LiteRT cannot run the region.
+    """
+    planner = _Planner(graph)
+    step = Step(
+        name="region", place="", lanes=(0,), start_us=0, modelled_us=modelled_us, memory=0, ops=ops
+    )
+    result = _computed(graph, step)
+    region = planner.region(step, (0,), result)
+    plan = Plan(tuple(planner.tensors), region.inputs, region.outputs, (region,))
+    return EmulatedExecutor(plan, (_HOST_KINDS[result.how],))
+
+
 class _Planner:
     """Tensors of a plan: one for each tensor of the model and memory that it is in."""
 

@@ -177,7 +177,8 @@ class _Builder:
         if operand.role == "weights":
             scale = 1.0 / math.sqrt(_terms(operand, layer))
             normal = self._generator.standard_normal(operand.shape, np.float32)
-            return (normal * np.float32(scale)).astype(np.float32)
+            scaled: npt.NDArray[np.float32] = (normal * np.float32(scale)).astype(np.float32)
+            return scaled
         # Away from 0: also a divisor, and the slopes of a PReLU.
         return self._generator.uniform(0.1, 1.0, operand.shape).astype(np.float32)
 

@@ -47,7 +47,8 @@ def find_launch(
     """Microseconds of a launch for those ``(target, threads)`` of which there is a record."""
     key = signature(launch_graph(), 0)
     known = store.find([key])
-    return {choice: known[key, *choice].median_us for choice in choices if (key, *choice) in known}
+    keys = {choice: (key, *choice) for choice in choices}
+    return {choice: known[k].median_us for choice, k in keys.items() if k in known}
 
 
 @cache

@@ -106,7 +106,7 @@ def _write_ahead(database: sqlite3.Connection) -> None:
             database.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if _code(error, _BUSY) != _BUSY or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
 
@@ -122,13 +122,21 @@ def told(path: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, OSError):
-            code, why = sqlite3.SQLITE_CANTOPEN, error.strerror or str(error)
+            code, why = _CANTOPEN, error.strerror or str(error)
         else:
-            # The extended codes of SQLite have the primary one in their lowest byte.
-            code, why = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF, str(error)
-        what, hint = _FAILURES.get(code, _FAILURES[sqlite3.SQLITE_IOERR])
+            code, why = _code(error, _IOERR), str(error)
+        what, hint = _FAILURES.get(code, _FAILURES[_IOERR])
         raise TdseError(what, where=str(path), why=why, hint=hint) from None
 
+
+def _code(error: sqlite3.Error, unknown: int) -> int:
+    """SQLite's code of an error; ``unknown`` in Python 3.10, which does not tell."""
+    # The extended codes have the primary one in their lowest byte.
+    return int(getattr(error, "sqlite_errorcode", unknown)) & 0xFF
+
+
+# From sqlite3.h; Python 3.10 does not name them.
+_ERROR, _PERM, _BUSY, _READONLY, _IOERR, _CORRUPT, _CANTOPEN, _NOTADB = 1, 3, 5, 8, 10, 11, 14, 26
 
 MOVE_AWAY = (
     "move it away, and with it the files -wal and -shm beside it; then everything is measured "
@@ -140,18 +148,18 @@ _NOT_WRITABLE = (
     "make the file and its directory writable, or point XDG_CACHE_HOME to one that is",
 )
 _FAILURES = {
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    _CORRUPT: _DAMAGED,
+    _NOTADB: _DAMAGED,
     # Tables that are not as the version says, or text in them that is no JSON.
-    sqlite3.SQLITE_ERROR: _DAMAGED,
-    sqlite3.SQLITE_READONLY: _NOT_WRITABLE,
-    sqlite3.SQLITE_CANTOPEN: _NOT_WRITABLE,
-    sqlite3.SQLITE_PERM: _NOT_WRITABLE,
-    sqlite3.SQLITE_BUSY: (
+    _ERROR: _DAMAGED,
+    _READONLY: _NOT_WRITABLE,
+    _CANTOPEN: _NOT_WRITABLE,
+    _PERM: _NOT_WRITABLE,
+    _BUSY: (
         "the record store is held by another process",
         "try again when that has ended, or point XDG_CACHE_HOME elsewhere",
     ),
-    sqlite3.SQLITE_IOERR: (
+    _IOERR: (
         "the record store cannot be used",
         "free some space, or point XDG_CACHE_HOME elsewhere",
     ),

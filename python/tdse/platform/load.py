@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
+import sys
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -16,6 +16,11 @@ from tdse.errors import PlatformError, UsageError
 from tdse.faults import faults_of
 from tdse.platform.discover import discover_devices
 from tdse.platform.model import Platform
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 _FORM = "see the presets for the form of a platform file"
 

@@ -42,7 +42,7 @@ from typing import Any
 
 import tvm
 
-from tdse.errors import ModelError, TdseError
+from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 
@@ -110,7 +110,7 @@ def graph_of(module: tvm.IRModule) -> Graph:
     is_ir = data.startswith(b"{")
     name = str(attribute(module, MODEL_NAME) or "")
     if hashlib.sha256(data).hexdigest() != str(attribute(module, MODEL_SHA256)):
-        raise ModelError(
+        raise TdseError(
             f"the attribute {MODEL} of the IRModule was changed",
             where=name,
             why=f"its digest is not {MODEL_SHA256}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,48 +10,20 @@ import tvm
 import tvm_ffi
 
 from tdse import errors
-from tdse.errors import ModelError, TdseError, UsageError
-from tdse.goals import PARETO
+from tdse.errors import TdseError
 from tdse.graph.model import Graph
-from tdse.place import Options, decide, given_here
-from tdse.platform import load_platform
-from tdse.search.placement import Placement
+from tdse.partitioning import Asked, GivenPlacement, Transform, WholeErrors, names_of
+from tdse.place import Options
 
 from . import attributes
 from .calls import callee, read_main
 from .lift import lift
 from .region_functions import with_regions
 
-_GivenPlacement = Placement | str | os.PathLike[str]
+_ModulePass: Any = tvm.transform.module_pass(Transform, opt_level=0, name="tdse.Partition")
 
 
-class _Transform:
-    """What TVM runs. Errors are also kept in ``raised``, whole."""
-
-    def __init__(
-        self,
-        options: Options,
-        placement: _GivenPlacement | None,
-        tflite_path: str | os.PathLike[str] | None,
-        raised: list[TdseError],
-    ) -> None:
-        self._options = options
-        self._tflite_path = tflite_path
-        self._placement = placement
-        self._raised = raised
-
-    def transform_module(self, module: tvm.IRModule, context: Any) -> tvm.IRModule:
-        try:
-            return _partition(module, self._options, self._placement, self._tflite_path)
-        except TdseError as error:
-            self._raised.append(error)
-            raise
-
-
-_ModulePass: Any = tvm.transform.module_pass(_Transform, opt_level=0, name="tdse.Partition")
-
-
-class Partition(_ModulePass):
+class Partition(WholeErrors, _ModulePass):
     """Group the calls of operators in ``main`` into region functions, each for one target.
 
     Which operator goes where is measured and searched for, or taken from ``placement``. Only the
@@ -146,7 +117,7 @@ class Partition(_ModulePass):
         self,
         platform: str = "host",
         *,
-        placement: _GivenPlacement | None = None,
+        placement: GivenPlacement | None = None,
         objective: str = "latency",
         pins: Sequence[str] = (),
         threads: int | None = None,
@@ -155,64 +126,26 @@ class Partition(_ModulePass):
         targets: Sequence[str | tvm.target.Target] | None = None,
         tflite_path: str | os.PathLike[str] | None = None,
     ) -> None:
-        if placement is not None and (pins or targets or threads is not None):
-            raise UsageError(
-                "a placement leaves nothing to pin or to choose",
-                hint="give placement, or pins, targets and threads",
-            )
-        if objective == PARETO:
-            raise UsageError(
-                "a pass gives one module, and no front",
-                hint='make the front with tdse.compile, and give placement="front.json#NUMBER"',
-            )
         raised: list[TdseError] = []
-        names = tuple(map(_name_of, targets)) if targets else None
-        options = Options(platform, names, threads, budget_s, tuple(pins), seed, objective)
-        super().__init__(options, placement, tflite_path, raised)
+        options = Options(
+            platform, names_of(targets), threads, budget_s, tuple(pins), seed, objective
+        )
+        asked = Asked(options, placement)
+        super().__init__(lambda module: _partition(module, asked, tflite_path), raised)
         self._raised = raised
-
-    def __call__(self, module: tvm.IRModule) -> tvm.IRModule:
-        """Run the pass on ``module``."""
-        self._raised.clear()
-        try:
-            return super().__call__(module)
-        except TdseError:
-            # On its way through TVM, an error keeps its class and text, but not its fields.
-            if self._raised:
-                raise self._raised[0] from None
-            raise
 
 
 def _partition(
-    module: tvm.IRModule,
-    options: Options,
-    given: _GivenPlacement | None,
-    tflite_path: str | os.PathLike[str] | None,
+    module: tvm.IRModule, asked: Asked, tflite_path: str | os.PathLike[str] | None
 ) -> tvm.IRModule:
     if attributes.is_partitioned(module):
         return module
-    if attributes.attribute(module, attributes.MODEL) is None:
-        try:
-            return _with_placement(lift(module, tflite_path=tflite_path), options, given)
-        except ModelError as error:
-            # The rest of a script can still compile it, as it would have without tdse.
-            warnings.warn(f"the IRModule stays as it is: {error}", stacklevel=2)
-            return module
-    return _with_placement(module, options, given)
-
-
-def _with_placement(
-    module: tvm.IRModule, options: Options, given: _GivenPlacement | None
-) -> tvm.IRModule:
-    graph = attributes.graph_of(module)
-    owners = _call_positions(module, graph)
-    placement = _placement(graph, options, given)
+    lifted = lift(module, tflite_path=tflite_path)
+    graph = attributes.graph_of(lifted)
+    owners = _call_positions(lifted, graph)
+    placement = asked.placement(graph)
     members = [sorted({owners[op] for op in region.ops}) for region in placement.regions]
-    return with_regions(module, placement, members)
-
-
-def _name_of(target: str | tvm.target.Target) -> str:
-    return target if isinstance(target, str) else str(target.kind.name)
+    return with_regions(lifted, placement, members)
 
 
 def _call_positions(module: tvm.IRModule, graph: Graph) -> dict[int, int]:
@@ -236,12 +169,6 @@ def _call_positions(module: tvm.IRModule, graph: Graph) -> dict[int, int]:
         if op not in found:
             raise TdseError(f"main does not call the function of {graph.ops[op].label}", hint=hint)
     return found
-
-
-def _placement(graph: Graph, options: Options, given: _GivenPlacement | None) -> Placement:
-    if given is None:
-        return decide(graph, options).placement
-    return given_here(graph, load_platform(options.platform), given).placement
 
 
 def _register_errors() -> None:

@@ -298,8 +298,11 @@ def file_inside(directory: str | os.PathLike[str], name: str) -> Path:
 
 def file_digest(path: Path) -> str:
     """sha256 of a file, in hex."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 class _Head(BaseModel):

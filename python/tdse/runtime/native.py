@@ -18,6 +18,7 @@ from tdse.platform.opencl import find_opencl, target_number
 
 _LIBRARIES = Path(__file__).resolve().parent.parent / "lib"
 LIBRARY = _LIBRARIES / "libtdse_tvm.so"
+REGION_LIBRARY = _LIBRARIES / "libtdse_region.so"
 OPENCL_LIBRARY = _LIBRARIES / "libtdse_opencl.so"
 KIND = "tdse_executor"
 # Of each kind of region that another package brings: a function without arguments that registers
@@ -50,6 +51,7 @@ def register() -> None:
         for name, function in (
             ("tdse.region.litert_interpreter", _litert_interpreter),
             ("tdse.region.edgetpu", _edgetpu_region),
+            ("tdse.region.relay", _relay_region),
             ("tdse.load_region_kind", _load_region_kind),
         ):
             tvm_ffi.register_global_func(name, function, override=True)
@@ -284,6 +286,15 @@ def _edgetpu_region(compiled: bytes, threads: int, sizes: Sequence[int]) -> Any:
         _told[str(error)] = error
         raise
     return tvm_ffi.convert(InterpreterRegion.of(interpreter, sizes).run)
+
+
+def _relay_region(library: bytes, threads: int, sizes: Sequence[int]) -> Any:
+    """What runs a ``relay`` region; called once for each region, by the C++ side."""
+    import tvm_ffi
+
+    from tdse.targets.llvm_relay import relay_region
+
+    return tvm_ffi.convert(relay_region(bytes(library), threads, sizes))
 
 
 def _litert_call(constant: Any, *tensors: Any) -> None:

@@ -23,6 +23,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
+from tdse.doors import RELAY
 from tdse.errors import ModelError, TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
@@ -136,7 +137,10 @@ def get_target(name: str) -> Target:
     """
     kind, _, argument = name.partition(":")
     if kind in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[kind].partition(":")
+        # The same code generator, by way of another intermediate representation.
+        is_relay = kind == "llvm" and not RELAY.why_not()
+        place = "tdse.targets.llvm_relay:LlvmTarget" if is_relay else _BUILT_IN[kind]
+        module, _, attribute = place.partition(":")
         make = getattr(importlib.import_module(module), attribute)
         target: Target = make(argument) if argument else make()
         return target

@@ -1,0 +1,105 @@
+"""What the passes of both doors have in common: what may be asked of them, and how they fail."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from tdse.errors import ModelError, TdseError, UsageError
+from tdse.goals import PARETO
+from tdse.graph.model import Graph
+from tdse.place import Options, decide, given_here
+from tdse.platform import load_platform
+from tdse.search.placement import Placement
+
+GivenPlacement = Placement | str | PathLike[str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A placement that is asked for, or given.
+
+    Attributes:
+        options: what is asked for.
+        given: the placement, a file of one, or ``FRONT.json#NUMBER``; None to search.
+
+    Raises:
+        UsageError: both a placement and what only a search obeys are given, or a front is wanted.
+    """
+
+    options: Options
+    given: GivenPlacement | None = None
+
+    def __post_init__(self) -> None:
+        options = self.options
+        chooses = options.pins or options.targets or options.threads is not None
+        if self.given is not None and chooses:
+            raise UsageError(
+                "a placement leaves nothing to pin or to choose",
+                hint="give placement, or pins, targets and threads",
+            )
+        if options.objective == PARETO:
+            raise UsageError(
+                "a pass gives one module, and no front",
+                hint='make the front with tdse.compile, and give placement="front.json#NUMBER"',
+            )
+
+    def placement(self, graph: Graph) -> Placement:
+        """The placement on this machine.
+
+        Raises:
+            PlatformError, PlacementError, ModelError, UsageError, TargetError: as of ``decide`` and
+                ``given_here``.
+        """
+        if self.given is None:
+            return decide(graph, self.options).placement
+        return given_here(graph, load_platform(self.options.platform), self.given).placement
+
+
+class Transform:
+    """What TVM runs for a pass, a class of which ``tvm.transform.module_pass`` makes one.
+
+    Args:
+        partition: from a module to the partitioned one.
+        raised: takes errors, which on their way through TVM lose their fields.
+    """
+
+    def __init__(self, partition: Callable[[Any], Any], raised: list[TdseError]) -> None:
+        self._partition = partition
+        self._raised = raised
+
+    def transform_module(self, module: Any, context: Any) -> Any:
+        """The partitioned module; one that cannot be placed stays, with a warning that says why."""
+        try:
+            return self._partition(module)
+        except ModelError as error:
+            # The rest of a script can still compile it, as it would have without tdse.
+            warnings.warn(f"the IRModule stays as it is: {error}", stacklevel=2)
+            return module
+        except TdseError as error:
+            self._raised.append(error)
+            raise
+
+
+class WholeErrors:
+    """Mixed into a pass: raises the errors of ``Transform`` as they were."""
+
+    _raised: list[TdseError]
+
+    def __call__(self, module: Any) -> Any:
+        """Run the pass on ``module``."""
+        self._raised.clear()
+        try:
+            return super().__call__(module)  # type: ignore[misc]
+        except Exception:
+            if self._raised:
+                raise self._raised[0] from None
+            raise
+
+
+def names_of(targets: Sequence[Any] | None) -> tuple[str, ...] | None:
+    """Names of targets, which may be given as TVM has them."""
+    return tuple(t if isinstance(t, str) else str(t.kind.name) for t in targets or ()) or None

@@ -1,0 +1,45 @@
+"""Whether a Relay module is what TVM imports from a ``.tflite``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tflite
+import tvm
+from tvm import relay
+
+from tdse.errors import TdseError, UsageError
+from tdse.graph.model import Graph
+from tdse.quiet import quiet_stderr
+
+
+def demand_origin(module: Any, params: Mapping[str, Any], graph: Graph, where: str) -> None:
+    """Refuse a module that does not compute what the graph does.
+
+    The file is imported again; both must be equal, weights included.
+
+    Raises:
+        TdseError: there is no ``main``.
+        UsageError: they differ.
+    """
+    if all(variable.name_hint != "main" for variable in module.get_global_vars()):
+        raise TdseError("the IRModule has no function main", hint="name the model's function main")
+    try:
+        with quiet_stderr():
+            again, weights = relay.frontend.from_tflite(tflite.Model.GetRootAsModel(graph.data, 0))
+    except Exception as error:
+        raise UsageError(
+            "Relay cannot import the file", where=where, why=str(error).splitlines()[-1]
+        ) from None
+    bind = relay.build_module.bind_params_by_name
+    if not tvm.ir.structural_equal(
+        bind(again["main"], weights), bind(module["main"], dict(params)), map_free_vars=True
+    ):
+        raise UsageError(
+            "the IRModule is not what TVM imports from the file",
+            where=where,
+            why="their functions main differ",
+            hint="give the file that it was imported from, the params that came with it, and the "
+            "module as it was before any other pass",
+        )

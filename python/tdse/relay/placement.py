@@ -1,0 +1,187 @@
+"""Which operator runs where, as far as a module of Relay can say it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tdse.emulation.costs import refusal, unit_of
+from tdse.emulation.emulate import Emulation, emulate
+from tdse.emulation.hardware import edgetpu_placement
+from tdse.errors import PlacementError, UsageError
+from tdse.graph.model import Graph
+from tdse.graph.slice import slice_model
+from tdse.partitioning import Asked
+from tdse.platform import Platform, load_platform
+from tdse.search.given import given_placement
+from tdse.search.placement import PlacedRegion, Placement, parse_pins
+
+# Regions with the attribute Compiler, and what is left to TVM.
+LITERT, EDGETPU, LLVM = "litert", "edgetpu", "llvm"
+
+
+def place(graph: Graph, asked: Asked) -> Placement:
+    """The placement that is asked for.
+
+    On an emulated platform, ``predicted_us`` of a region is what it takes, transfers included;
+    those of ``llvm`` have none.
+
+    Raises:
+        UsageError, PlatformError, PlacementError, ModelError: as of ``Partition``.
+    """
+    options = asked.options
+    if options.objective == "throughput":
+        raise UsageError(
+            "TVM's graph executor runs one item at a time",
+            where="objective throughput",
+            hint="choose another objective, or compile the model with tdse.compile",
+        )
+    board = load_platform(options.platform)
+    if board.is_emulated:
+        placement = _emulated(graph, board, asked)
+    else:
+        ours = dataclasses.replace(options, targets=options.targets or (LITERT, LLVM))
+        wrong = sorted(set(ours.targets or ()) - {LITERT, LLVM})
+        if wrong:
+            raise UsageError(
+                f"a module of Relay cannot be placed on {wrong[0]}", hint=f"use {LITERT}, {LLVM}"
+            )
+        placement = (asked if asked.given else dataclasses.replace(asked, options=ours)).placement(
+            graph
+        )
+    for region in placement.regions:
+        if region.target not in (LITERT, EDGETPU, LLVM) or len(region.lanes) > 1:
+            raise PlacementError(
+                f"region {region.index} is for {region.target} on {len(region.lanes)} lanes",
+                where=placement.model_name,
+                why="a module of Relay has regions of litert, edgetpu and llvm, once each",
+                hint="leave the placement out to have one searched for",
+            )
+    return placement
+
+
+def _emulated(graph: Graph, board: Platform, asked: Asked) -> Placement:
+    """The placement on an emulated board: Edge TPUs, and a CPU whose regions LiteRT computes."""
+    others = [d.name for d in board.devices[1:] if d.edgetpu is None]
+    if others:
+        raise UsageError(
+            f"{others[0]} of platform {board.name} is no Edge TPU",
+            hint="use a platform of a CPU and Edge TPUs, such as rpi4-coral-usb3",
+        )
+    if asked.given is not None:
+        return _given(graph, board, asked)
+    options = asked.options
+    if options.targets or options.threads is not None:
+        raise UsageError(
+            "an emulated platform has devices with one way to run an operator",
+            where="targets" if options.targets else "threads",
+            hint="leave it out; a pin OP=DEVICE says where an operator must run, OP=llvm which "
+            "operators are left to TVM",
+        )
+    cpu = board.devices[0].name
+    left = [pin for pin in options.pins if pin.rpartition("=")[2] == LLVM]
+    pins = [f"{pin.rpartition('=')[0]}={cpu}" if pin in left else pin for pin in options.pins]
+    ops = [graph.ops[op] for op in graph.placed_ops]
+    rows = parse_pins(left, [op.label for op in ops], [op.kind for op in ops], [LLVM])
+    modelled = emulate(
+        graph,
+        board,
+        "correctness",
+        objective=options.objective,
+        pins=pins,
+        seed=options.seed,
+        budget_s=options.budget_s,
+    )
+    return _split(graph, board, modelled, {graph.placed_ops[row] for row in rows})
+
+
+def _split(graph: Graph, board: Platform, modelled: Emulation, left: set[int]) -> Placement:
+    """The placement with operators ``left`` in regions of ``llvm``, and its times those of regions
+    that run one after the other.
+    """
+    placement = edgetpu_placement(board, modelled)
+    problem = modelled.problem
+    row = {op: i for i, op in enumerate(graph.placed_ops)}
+    regions: list[PlacedRegion] = []
+    for region in placement.regions:
+        device = problem.devices.index(region.device)
+        for target, ops in _runs(region, left):
+            modelled_us = None
+            if target == EDGETPU:
+                modelled_us = (region.predicted_us or 0) + _transfers_us(graph, modelled, ops)
+            elif target == LITERT:
+                own_us = sum(float(problem.cost_us[row[op], device]) for op in ops)
+                modelled_us = float(problem.launch_us[device]) + own_us
+            regions.append(
+                PlacedRegion(
+                    index=len(regions),
+                    device=region.device,
+                    target=target,
+                    ops=ops,
+                    predicted_us=modelled_us,
+                )
+            )
+    target_of = {op: region.target for region in regions for op in region.ops}
+    all_us = None if left else sum(region.predicted_us or 0 for region in regions)
+    return placement.model_copy(
+        update={
+            "ops": tuple(
+                op.model_copy(update={"target": target_of[op.index]}) for op in placement.ops
+            ),
+            "regions": tuple(regions),
+            "predicted_us": all_us,
+            "predicted_period_us": all_us,
+        }
+    )
+
+
+def _runs(region: PlacedRegion, left: set[int]) -> list[tuple[str, tuple[int, ...]]]:
+    """A region in parts of one target each; operators are in an order in which they can run."""
+    parts: list[tuple[str, tuple[int, ...]]] = []
+    for op in region.ops:
+        target = LLVM if op in left else region.target
+        if parts and parts[-1][0] == target:
+            parts[-1] = target, (*parts[-1][1], op)
+        else:
+            parts.append((target, (op,)))
+    return parts
+
+
+def _transfers_us(graph: Graph, modelled: Emulation, ops: tuple[int, ...]) -> float:
+    """What the transfers take that bring a region its inputs and fetch its outputs."""
+    piece = slice_model(graph, ops)
+    steps = modelled.emulated.steps
+    memory = next(step.memory for step in steps if step.ops == ops)
+    return sum(
+        step.modelled_us
+        for step in steps
+        if step.tensor is not None
+        and (
+            (step.memory == memory and step.tensor in piece.inputs)
+            or (step.source == memory and step.tensor in piece.outputs)
+        )
+    )
+
+
+def _given(graph: Graph, board: Platform, asked: Asked) -> Placement:
+    assert asked.given is not None
+    placement = given_placement(graph, asked.given).placement
+    for region in placement.regions:
+        device = board.device(region.device)
+        why = ""
+        if device is None:
+            why = f"platform {board.name} has no device {region.device!r}"
+        elif (region.target == EDGETPU) != (device.edgetpu is not None):
+            why = f"{region.device} does not run what is for {region.target}"
+        elif region.target != LLVM and region.predicted_us is None:
+            why = "it has no predicted_us, which is what it is to take"
+        else:
+            refused = (refusal(graph, op, unit_of(device)) for op in region.ops)
+            why = next(filter(None, refused), "")
+        if why:
+            raise PlacementError(
+                f"region {region.index} cannot run on {region.device}",
+                where=placement.model_name,
+                why=why,
+                hint="leave the placement out to have one searched for",
+            )
+    return placement
