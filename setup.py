@@ -7,12 +7,17 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+TVM = find_spec("tvm")
+HAS_TVM_RUNTIME = bool(
+    TVM and TVM.origin and (Path(TVM.origin).parent / "lib/libtvm_runtime.so").exists()
+)
 
 
 class CMakeBuild(build_ext):
@@ -49,7 +54,8 @@ setup(
     ext_modules=[
         Extension("tdse.lib.libtdse_dataflow", sources=[]),
         Extension("tdse.lib.libtdse_evaluate", sources=[]),
-        Extension("tdse.lib.libtdse_opencl", sources=[]),
+        # Where TVM 0.27 is not installed, nothing compiles for OpenCL.
+        *([Extension("tdse.lib.libtdse_opencl", sources=[])] if HAS_TVM_RUNTIME else []),
         Extension("tdse.lib.libtdse_region", sources=[]),
         Extension("tdse.lib.libtdse_tvm", sources=[]),
         Extension("tdse_openvino.lib.libtdse_openvino", sources=[]),

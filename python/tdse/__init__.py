@@ -12,7 +12,7 @@ from tdse import versions
 from tdse.errors import TdseError
 
 if TYPE_CHECKING:
-    from tdse import relax, relay
+    from . import relax, relay
     from tdse.pipeline import CompileResult, compile
     from tdse.runtime.model import Model, load
 

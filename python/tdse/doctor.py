@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from tdse.doors import RELAX
+from tdse.doors import RELAX, RELAY, tvm_version
 from tdse.errors import TdseError
 from tdse.link import find_linker
 from tdse.measure.conditions import Conditions, current_conditions
@@ -72,7 +72,9 @@ def _software() -> Iterator[Finding]:
         try:
             yield Finding("software", name, True, metadata.version(name))
         except metadata.PackageNotFoundError:
-            yield Finding("software", name, False, "not installed", RELAX.install)
+            has_relay = not RELAY.why_not()
+            what = f"TVM {tvm_version()} with Relay instead" if has_relay else "not installed"
+            yield Finding("software", name, has_relay, what, "" if has_relay else RELAX.install)
     try:
         yield Finding("software", "linker", True, str(find_linker()))
     except TdseError as error:

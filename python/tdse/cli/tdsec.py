@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tdse.explain import Explanation
     from tdse.measure.deadline import Stop
     from tdse.pipeline import CompileResult
+    from tdse.search.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Arguments:
     strict: bool
     emulate: str | None
     edgetpu: str | None
+    ir: str | None
     explain: bool
     dry_run: bool
     output: Output
@@ -57,6 +59,13 @@ def _command(arguments: Arguments) -> None:
         return
     if arguments.out is None:
         raise UsageError("no output directory is given", hint="add -o OUT")
+    from tdse.doors import RELAX, RELAY
+
+    if (arguments.ir or ("relax" if RELAY.why_not() else "relay")) == "relay":
+        RELAY.demand()
+        _compile_with_relay(arguments, arguments.out)
+        return
+    RELAX.demand()
     from tdse.measure.deadline import Stop
     from tdse.pipeline import compile
 
@@ -115,6 +124,42 @@ def _show(result: CompileResult) -> None:
         from tdse.cli import show
 
         show.compiled(result)
+
+
+def _compile_with_relay(arguments: Arguments, out: str) -> None:
+    from tdse.relay.compile import compile
+
+    if arguments.strict or arguments.edgetpu:
+        raise UsageError(
+            "there is no such option with Relay",
+            where="--strict" if arguments.strict else "--edgetpu",
+            hint="leave it out",
+        )
+    placement = compile(
+        arguments.model,
+        out=out,
+        platform=arguments.platform,
+        targets=arguments.targets,
+        objective=arguments.objective,
+        threads=arguments.threads,
+        budget_s=arguments.budget,
+        pins=arguments.pins,
+        placement=arguments.placement,
+        emulate=arguments.emulate,
+        seed=arguments.seed,
+    )
+    value = {"out": out, "placement": placement.model_dump(mode="json", by_alias=True)}
+    arguments.output.answer("relay", value, lambda: _show_relay(arguments, placement))
+
+
+def _show_relay(arguments: Arguments, placement: Placement) -> None:
+    emulated = f", emulated: {arguments.platform}" if arguments.emulate else ""
+    say(f"{arguments.out}: model.so for TVM's graph executor{emulated}")
+    for region in placement.regions:
+        labels = [op.label for op in placement.ops if op.index in region.ops]
+        first, last = labels[0], labels[-1]
+        which = first if first == last else f"{first} to {last}, {len(labels)} operators"
+        say(f"  region {region.index} on {region.target}: {which}")
 
 
 def _explain(arguments: Arguments) -> None:
@@ -225,6 +270,12 @@ def parser() -> Parser:
         metavar="hardware|compile-only",
         help="for a platform with an Edge TPU: compile for it and check the result on it, or only "
         "compile; needs edgetpu_compiler",
+    )
+    tdsec.add_argument(
+        "--ir",
+        choices=("relax", "relay"),
+        help="build with TVM 0.27 (relax) or with TVM 0.8 to 0.19 (relay); default: whichever is "
+        "installed",
     )
     tdsec.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
     tdsec.add_argument(

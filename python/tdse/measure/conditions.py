@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tdse.doors import tvm_version
 from tdse.platform.discover import discover_host
 from tdse.platform.model import Device
 
@@ -89,12 +90,14 @@ def current_conditions(root: Path = Path("/")) -> Conditions:
 def library_versions() -> tuple[tuple[str, str], ...]:
     """Installed versions of what generates or runs the code that is timed."""
     names = ("tdse", "ai-edge-litert", "apache-tvm", "apache-tvm-ffi")
+    # A TVM that was built by hand, or repackaged, is of another distribution or of none.
+    other = {"apache-tvm": tvm_version()}
     found = []
     for name in names:
         try:
             found.append((name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            found.append((name, "not installed"))
+            found.append((name, other.get(name) or "not installed"))
     return tuple(found)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import tflite
 import tvm
 from tvm import relay
 
 from tdse.errors import TdseError, UsageError
 from tdse.graph.model import Graph
-from tdse.quiet import quiet_stderr
+from tdse.targets.llvm_relay import import_model
 
 
 def demand_origin(module: Any, params: Mapping[str, Any], graph: Graph, where: str) -> None:
@@ -21,17 +20,12 @@ def demand_origin(module: Any, params: Mapping[str, Any], graph: Graph, where: s
 
     Raises:
         TdseError: there is no ``main``.
+        TargetError: Relay cannot import the file.
         UsageError: they differ.
     """
     if all(variable.name_hint != "main" for variable in module.get_global_vars()):
         raise TdseError("the IRModule has no function main", hint="name the model's function main")
-    try:
-        with quiet_stderr():
-            again, weights = relay.frontend.from_tflite(tflite.Model.GetRootAsModel(graph.data, 0))
-    except Exception as error:
-        raise UsageError(
-            "Relay cannot import the file", where=where, why=str(error).splitlines()[-1]
-        ) from None
+    again, weights = import_model(graph.data)
     bind = relay.build_module.bind_params_by_name
     if not tvm.ir.structural_equal(
         bind(again["main"], weights), bind(module["main"], dict(params)), map_free_vars=True

@@ -8,7 +8,7 @@ import numpy as np
 import tvm
 from tvm import relay
 
-from tdse.assemble import compile_regions
+from tdse.assemble import compile_regions, no_region_computes
 from tdse.emulation.executor import emulated_region
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
@@ -42,9 +42,10 @@ def with_regions(module: Any, graph: Graph, placement: Placement, *, is_emulated
     for variable, function in module.functions.items():
         if variable.name_hint != "main":
             made[variable] = function
-    parameters = {str(p.name_hint): p for p in old.params}
-    inputs = [parameters[graph.tensors[t].name] for t in graph.inputs]
-    values: dict[int, Any] = dict(zip(graph.inputs, inputs, strict=True))
+    # The others are weights, which the regions have as constants.
+    index = {graph.tensors[t].name: t for t in graph.inputs}
+    inputs = [p for p in old.params if str(p.name_hint) in index]
+    values: dict[int, Any] = {index[str(p.name_hint)]: p for p in inputs}
     for region in placement.regions:
         piece, function = import_slice(graph, region.ops)
         arguments = [values[t] for t in piece.inputs]
@@ -61,6 +62,9 @@ def with_regions(module: Any, graph: Graph, placement: Placement, *, is_emulated
         else:
             for i, t in enumerate(piece.outputs):
                 values[t] = relay.TupleGetItem(result, i)
+    for t in graph.outputs:
+        if t not in values:
+            raise no_region_computes(graph, t)
     returned = [values[t] for t in graph.outputs]
     is_tuple = isinstance(old.body, relay.Tuple)
     main = relay.Function(inputs, relay.Tuple(returned) if is_tuple else returned[0])

@@ -311,9 +311,20 @@ class _Head(BaseModel):
     schema_: Annotated[str, Field(alias="schema", strict=True)]
 
 
+# Of artefacts for TVM's graph executor, which tdse itself does not run.
+RELAY_SCHEMA = "tdse.relay/1"
+
+
 def _parsed(text: str | bytes, path: Path) -> Metadata:
     try:
         schema = _Head.model_validate_json(text).schema_
+        if schema == RELAY_SCHEMA:
+            raise ArtefactError(
+                "the artefact is for TVM's graph executor",
+                where=str(path),
+                why="it was compiled with --ir relay",
+                hint="load model.so with tvm.runtime.load_module, as docs/relay.md says",
+            )
         version = re.fullmatch(r"tdse\.metadata/([0-9]{1,9})", schema)
         if version is not None and int(version[1]) != _VERSION:
             raise _another_version(int(version[1]), path)

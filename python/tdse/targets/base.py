@@ -23,7 +23,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from tdse.doors import RELAY
+from tdse.doors import RELAX, RELAY
 from tdse.errors import ModelError, TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
@@ -38,6 +38,9 @@ _BUILT_IN = {
     "cuda": "tdse.targets.cuda:CudaTarget",
     "edgetpu": "tdse.targets.edgetpu:EdgetpuTarget",
 }
+
+# ``llvm`` is there with Relay, too.
+_RELAX_ONLY = ("llvm", "opencl", "cuda")
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,12 @@ def get_target(name: str) -> Target:
         # The same code generator, by way of another intermediate representation.
         is_relay = kind == "llvm" and not RELAY.why_not()
         place = "tdse.targets.llvm_relay:LlvmTarget" if is_relay else _BUILT_IN[kind]
+        if kind in _RELAX_ONLY and not is_relay and RELAX.why_not():
+            raise TargetError(
+                f"target {name} needs TVM {RELAX.at_least}",
+                why=RELAX.why_not(),
+                hint=RELAX.install,
+            )
         module, _, attribute = place.partition(":")
         make = getattr(importlib.import_module(module), attribute)
         target: Target = make(argument) if argument else make()

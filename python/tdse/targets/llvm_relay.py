@@ -91,6 +91,20 @@ def host_target() -> Any:
     return tvm.target.Target(f"llvm -mtriple={device.triple} -mcpu={device.mcpu or 'generic'}")
 
 
+def import_model(data: bytes) -> tuple[Any, Any]:
+    """What Relay imports from a ``.tflite``: a module, and its weights by name.
+
+    Raises:
+        TargetError: Relay cannot import it; ``why`` is its reason.
+    """
+    try:
+        with quiet_stderr():
+            module, weights = relay.frontend.from_tflite(tflite.Model.GetRootAsModel(data, 0))
+    except _ERRORS as error:
+        raise TargetError("Relay cannot import the model", why=_reason(error)) from None
+    return module, weights
+
+
 def import_slice(graph: Graph, ops: Sequence[int]) -> tuple[Slice, Any]:
     """The slice of some operators, and Relay's import of it as a typed function.
 
@@ -107,11 +121,12 @@ def import_slice(graph: Graph, ops: Sequence[int]) -> tuple[Slice, Any]:
     except ModelError as error:
         raise TargetError(what, where=graph.name, why=str(error)) from error
     try:
+        module, weights = import_model(piece.data)
         with quiet_stderr():
-            model = tflite.Model.GetRootAsModel(piece.data, 0)
-            module, parameters = relay.frontend.from_tflite(model)
-            function = relay.build_module.bind_params_by_name(module["main"], parameters)
+            function = relay.build_module.bind_params_by_name(module["main"], weights)
             function = typed(_in_order(graph, piece, function))
+    except TargetError as error:
+        raise TargetError(what, where=graph.name, why=error.why) from None
     except _ERRORS as error:
         raise TargetError(what, where=graph.name, why=_reason(error)) from None
     made = function.ret_type

@@ -1,0 +1,368 @@
+"""Relay modules: regions for LiteRT and emulated Edge TPUs, built, exported and loaded."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tdse.doors import RELAY
+
+if RELAY.why_not():
+    pytest.skip(f"no TVM with Relay: {RELAY.why_not()}", allow_module_level=True)
+
+import tflite
+import tvm
+from tvm import relay
+from tvm.contrib import graph_executor
+
+import tdse.relay
+from litert_reference import random_inputs, run_litert
+from modelkit import NetworkBuilder
+from tdse.cli import tdsec
+from tdse.errors import PlacementError, PlatformError, TdseError, UsageError
+from tdse.graph.reader import read_tflite
+from tdse.graph.regions import form_regions
+from tdse.search.placement import Placement, make_placement
+
+pytestmark = pytest.mark.relay
+
+ModelPath = Callable[[str], Path]
+Array = np.ndarray[Any, Any]
+BOARD = "rpi4-coral-usb3"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_records(record_store_of_module: None) -> None:
+    """Nothing is measured that other tests have measured."""
+
+
+def imported(path: Path) -> tuple[Any, Any]:
+    """What a user's script begins with."""
+    return relay.frontend.from_tflite(tflite.Model.GetRootAsModel(path.read_bytes(), 0))
+
+
+def placed(path: Path, targets: Mapping[int, str], others: str = "litert") -> Placement:
+    """A placement of operators on ``targets``, by index, and of all others on ``others``."""
+    graph = read_tflite(path)
+    assignment = {op: targets.get(op, others) for op in graph.placed_ops}
+    return make_placement(graph, form_regions(graph, assignment), 1, None, 0)
+
+
+def half(path: Path) -> Placement:
+    """A placement of every other operator on ``llvm``."""
+    return placed(path, dict.fromkeys(read_tflite(path).placed_ops[::2], "llvm"))
+
+
+def built(module: Any) -> Any:
+    """What a user's script ends with."""
+    with tvm.transform.PassContext(opt_level=3):
+        return relay.build(module, target=tdse.relay.host_target())
+
+
+def run(library: Any, names: list[str], inputs: list[Array]) -> list[Array]:
+    executor = graph_executor.GraphModule(library["default"](tvm.cpu()))
+    for name, value in zip(names, inputs, strict=True):
+        executor.set_input(name, value)
+    executor.run()
+    return [executor.get_output(i).numpy() for i in range(executor.get_num_outputs())]
+
+
+def input_names(path: Path) -> list[str]:
+    graph = read_tflite(path)
+    return [graph.tensors[t].name for t in graph.inputs]
+
+
+def compilers(module: Any) -> dict[str, list[int]]:
+    """The operators of regions, by the name of their function's code generator."""
+    found: dict[str, list[int]] = {}
+    for function in module.functions.values():
+        if function.attrs is not None and "Compiler" in function.attrs:
+            ops = found.setdefault(str(function.attrs["Compiler"]), [])
+            ops += [int(op) for op in function.attrs["tdse.ops"]]
+    return found
+
+
+def demand_near(ours: list[Array], expected: list[Array]) -> None:
+    """One step of integers, 1e-4 of the peak of floats, as a region may differ."""
+    assert len(ours) == len(expected)
+    for one, other in zip(ours, expected, strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        limit = 1e-4 * np.abs(other).max() if other.dtype.kind == "f" else 1
+        assert np.abs(one.astype(float) - other.astype(float)).max() <= limit
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where libraries lie, with what they are given and what they must compute."""
+    return tmp_path_factory.mktemp("exported")
+
+
+@pytest.mark.parametrize(
+    ("name", "platform"),
+    [
+        ("tiny_float", "host"),
+        ("tiny_conv_float", "host"),
+        ("tiny_conv_int8", "host"),
+        ("branches", BOARD),
+        ("two_inputs_two_outputs", "host"),
+        ("shared_output", "host"),
+        ("float16_weights", "host"),
+    ],
+)
+def test_models_run(name: str, platform: str, exported: Path, model_path: ModelPath) -> None:
+    path = model_path(name)
+    if platform == "host":
+        module = tdse.relay.partition(*imported(path), model=path, placement=half(path))
+        assert set(compilers(module)) == {"litert"}
+    else:
+        pins = ("hard_swish=cpu", "add=llvm")
+        module = tdse.relay.partition(*imported(path), model=path, platform=platform, pins=pins)
+        graph = read_tflite(path)
+        found = compilers(module)
+        assert {graph.ops[op].kind for op in found["litert"]} == {"hard_swish"}
+        assert {graph.ops[op].kind for op in found["edgetpu"]} == {"conv2d", "depthwise_conv2d"}
+    library, data = built(module), path.read_bytes()
+    inputs = random_inputs(data, seed=3)
+    expected = run_litert(data, inputs)
+    demand_near(run(library, input_names(path), inputs), expected)
+    library.export_library(str(exported / f"{name}.so"))
+    given = dict(zip(input_names(path), inputs, strict=True))
+    np.savez(exported / f"{name}.given.npz", **given)
+    np.savez(exported / f"{name}.expected.npz", *expected)
+
+
+_LOAD_ALL = """
+import pathlib, sys, numpy as np, tvm
+from tvm.contrib import graph_executor
+for path in sorted(pathlib.Path().glob("*.so")):
+    executor = graph_executor.GraphModule(tvm.runtime.load_module(str(path))["default"](tvm.cpu()))
+    executor.set_input(**np.load(path.with_suffix(".given.npz")))
+    executor.run()
+    expected = np.load(path.with_suffix(".expected.npz"))
+    for i, name in enumerate(expected.files):
+        one, other = executor.get_output(i).numpy().astype(float), expected[name].astype(float)
+        limit = 1e-4 * np.abs(other).max() if expected[name].dtype.kind == "f" else 1
+        assert np.abs(one - other).max() <= limit
+    print(path.stem)
+assert "tdse" not in sys.modules
+"""
+
+
+def python(script: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """What a new process says to a script."""
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=directory, capture_output=True, text=True, check=False
+    )
+
+
+def test_what_was_exported_runs_where_nothing_is_registered(exported: Path) -> None:
+    names = sorted(path.stem for path in exported.glob("*.so"))
+    if not names:
+        pytest.skip("no model was exported by the tests before")
+    done = python(_LOAD_ALL, exported)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == names
+
+
+def test_the_search_obeys_pins_and_can_be_repeated(model_path: ModelPath, tmp_path: Path) -> None:
+    path = model_path("tiny_float")
+    searched = tdse.relay.Partition(
+        path, imported(path)[1], pins=["reshape=llvm"], threads=1, budget_s=4
+    )(imported(path)[0])
+    reshape = read_tflite(path).placed_ops[-1]
+    assert reshape not in compilers(searched)["litert"]
+    text = str(searched.attrs["tdse.placement"])
+    (tmp_path / "placement.json").write_text(text)
+    repeated = tdse.relay.partition(
+        *imported(path), model=path, placement=tmp_path / "placement.json"
+    )
+    assert tvm.ir.structural_equal(repeated, searched, map_free_vars=True)
+
+
+def test_the_pass_is_one_of_tvms(model_path: ModelPath) -> None:
+    path = model_path("tiny_float")
+    module, params = imported(path)
+    seen = []
+
+    @tvm.instrument.pass_instrument
+    class Watch:
+        def run_before_pass(self, module: Any, info: Any) -> None:
+            seen.append(str(info.name))
+
+    flow = tvm.transform.Sequential(
+        [
+            tdse.relay.Partition(path, params, placement=half(path)),
+            relay.transform.InferType(),
+            relay.transform.FoldConstant(),
+        ]
+    )
+    with tvm.transform.PassContext(opt_level=3, instruments=[Watch()]):
+        library = built(flow(module))
+    assert "tdse.Partition" in seen
+    inputs = random_inputs(path, seed=1)
+    demand_near(run(library, input_names(path), inputs), run_litert(path, inputs))
+
+
+def test_errors_pass_through_a_sequential(model_path: ModelPath) -> None:
+    path = model_path("tiny_float")
+    module, params = imported(path)
+    with pytest.raises(Exception, match="no target 'npu'"):
+        wrong = tdse.relay.Partition(path, params, placement=placed(path, {0: "npu"}))
+        tvm.transform.Sequential([wrong])(module)
+
+
+def test_what_is_not_tdses_stays(model_path: ModelPath) -> None:
+    path = model_path("tiny_float")
+    module, params = imported(path)
+    module = module.with_attr("mine", 2)
+    module["main"] = module["main"].with_attr("mine", 1)
+    x = relay.var("x", shape=(1,))
+    module["other"] = relay.Function([x], relay.nn.relu(x))
+    before = module["main"]
+    once = tdse.relay.partition(module, params, model=path, placement=half(path))
+    assert int(once.attrs["mine"]) == 2
+    assert int(once["main"].attrs["mine"]) == 1
+    assert [str(p.name_hint) for p in once["main"].params] == input_names(path)
+    assert once["other"] is not None
+    assert tvm.ir.structural_equal(module["main"], before)
+    assert tdse.relay.partition(once, params, model=path).same_as(once)
+
+
+def test_weights_may_be_constants_already(model_path: ModelPath) -> None:
+    path = model_path("tiny_float")
+    module, params = imported(path)
+    module["main"] = relay.build_module.bind_params_by_name(module["main"], params)
+    assert compilers(tdse.relay.partition(module, model=path, placement=half(path)))
+
+
+def test_a_module_of_another_file_is_refused(model_path: ModelPath) -> None:
+    path = model_path("tiny_float")
+    module, params = imported(path)
+    wrong = {name: tvm.nd.array(value.numpy() + 1) for name, value in params.items()}
+    for given, weights, file in (
+        (imported(model_path("branches"))[0], params, path),
+        (module, params, model_path("tiny_conv_float")),
+        (module, wrong, path),
+        (module, None, path),
+    ):
+        with pytest.raises(UsageError, match="not what TVM imports from the file") as caught:
+            tdse.relay.partition(given, weights, model=file)
+        assert "the params that came with it" in caught.value.hint
+    with pytest.raises(TdseError, match="no function main"):
+        tdse.relay.partition(tvm.IRModule(), model=path)
+
+
+def test_wrong_requests_are_told(model_path: ModelPath) -> None:
+    path = model_path("branches")
+
+    def refused(kind: type[TdseError], text: str, **options: Any) -> None:
+        module, params = imported(path)
+        with pytest.raises(kind, match=text) as caught:
+            tdse.relay.Partition(path, params, **options)(module)
+        assert "\n" not in str(caught.value)
+
+    refused(UsageError, "there is no platform abacus", platform="abacus")
+    refused(PlatformError, "cannot be compiled for on this machine", platform="rpi5")
+    refused(UsageError, "is no Edge TPU", platform="jetson-orin-nano")
+    refused(UsageError, "cannot be placed on opencl", targets=["opencl"])
+    refused(UsageError, "one item at a time", objective="throughput")
+    refused(UsageError, "no front", objective="pareto")
+    refused(UsageError, "nothing to pin", placement=half(path), pins=["0=llvm"])
+    refused(UsageError, "one way to run an operator", platform=BOARD, threads=2)
+    refused(PlacementError, "another model", placement=half(model_path("tiny_float")))
+    elsewhere = make_placement(
+        read_tflite(path), half(path).graph_regions, 1, None, 0, {"litert": "npu0"}
+    )
+    refused(PlacementError, "is on device 'npu0', which platform", placement=elsewhere)
+    refused(PlacementError, "has no device 'npu0'", placement=elsewhere, platform=BOARD)
+    refused(PlacementError, "no predicted_us", placement=half(path), platform=BOARD)
+
+
+def test_what_cannot_be_placed_stays_with_a_warning(model_path: ModelPath, tmp_path: Path) -> None:
+    board = tmp_path / "board.toml"
+    rates = "conv_macs_per_us = 1\ndepthwise_macs_per_us = 1\ndense_macs_per_us = 1\n"
+    board.write_text(
+        'name = "narrow"\n[[devices]]\nname = "cpu"\n[devices.emulated]\n'
+        f'{rates}bytes_per_us = 1\nkinds = ["conv2d"]\n'
+        '[[devices]]\nname = "tpu"\n[devices.edgetpu]\nlink = "usb3"\n'
+    )
+    path = model_path("tiny_conv_float")
+    module, params = imported(path)
+    with pytest.warns(UserWarning, match="1:hard_swish runs on no device"):
+        left = tdse.relay.partition(module, params, model=path, platform=str(board))
+    assert left.same_as(module)
+
+
+def small() -> bytes:
+    """A dense layer with RELU, and a softmax."""
+    network = NetworkBuilder(seed=1)
+    x = network.input("x", np.zeros((4, 1, 4), np.float32))
+    dense = network.fully_connected(x, 3, activation="relu")
+    return network.float32({"y": network.softmax(dense)}, "small")
+
+
+def shown(text: str) -> list[str]:
+    """Functions in Relay's text, without white space, types of expressions and sources."""
+    text = re.sub(r"/\*.*?\*/", "", text)
+    text = re.sub(r',hash="\w+"', "", re.sub(r"\s+", "", text))
+    return sorted(part for part in re.split(r"(?=def@|fn\()", text) if part)
+
+
+def test_the_ir_is_as_documented(tmp_path: Path) -> None:
+    path = tmp_path / "small.tflite"
+    path.write_bytes(small())
+    module, params = imported(path)
+    documented = re.findall(r"::\n\n((?: {4}.*\n|\n)+)", inspect.getdoc(tdse.relay.Partition) or "")
+    before, after = map(shown, documented[:2])
+    assert shown(str(module["main"])) == before
+    placement = placed(path, {read_tflite(path).placed_ops[-1]: "llvm"})
+    made = tdse.relay.partition(module, params, model=path, placement=placement)
+    assert shown(str(made)) == after
+
+
+def test_a_library_that_is_not_there_is_told(tmp_path: Path, model_path: ModelPath) -> None:
+    path = model_path("shared_output")
+    script = f"""
+import pathlib, tflite, tvm
+from tvm import relay
+import tdse.relay.codegen as codegen
+from tdse.relay.compile import compile
+codegen.REGION_LIBRARY = pathlib.Path("/nowhere/libtdse_region.so")
+from tdse.search.placement import load_placement
+compile({str(path)!r}, out="out", placement="placement.json")
+from tvm.contrib import graph_executor
+library = tvm.runtime.load_module("out/model.so")
+graph_executor.GraphModule(library["default"](tvm.cpu())).run()
+"""
+    placed(path, {}).save(tmp_path / "placement.json")
+    done = python(script, tmp_path)
+    assert done.returncode == 1
+    assert "libtdse_region.so: cannot open shared object file" in done.stderr
+
+
+def test_tdsec_writes_a_library(
+    tmp_path: Path, model_path: ModelPath, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = model_path("branches"), tmp_path / "out"
+    options = ["--platform", BOARD, "--emulate", "correctness", "--pin", "add=llvm"]
+    assert tdsec.main([str(path), "-o", str(out), "--ir", "relay", *options]) == 0
+    said = capsys.readouterr().out
+    assert f"emulated: {BOARD}" in said
+    assert "on llvm: 7:add" in said
+    inputs = random_inputs(path, seed=1)
+    library = tvm.runtime.load_module(str(out / "model.so"))
+    demand_near(run(library, input_names(path), inputs), run_litert(path, inputs))
+    with pytest.raises(TdseError, match="for TVM's graph executor"):
+        tdse.load(out)
+    # Without --ir, the installed TVM decides.
+    assert tdsec.main([str(path), "-o", str(out), *options]) == 0
+    assert tdsec.main([str(path), "-o", str(out), "--ir", "relax"]) == 1
+    assert "tdse.relax needs TVM 0.27" in capsys.readouterr().err
