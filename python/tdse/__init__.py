@@ -12,9 +12,10 @@ from tdse import versions
 from tdse.errors import TdseError
 
 if TYPE_CHECKING:
-    from . import relax, relay
     from tdse.pipeline import CompileResult, compile
     from tdse.runtime.model import Model, load
+
+    from . import relax, relay
 
 __version__ = "0.1.0"
 __all__ = [

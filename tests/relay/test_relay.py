@@ -26,11 +26,14 @@ from tvm.contrib import graph_executor
 import tdse.relay
 from litert_reference import random_inputs, run_litert
 from modelkit import NetworkBuilder
+from tdse.assemble import compile_regions
 from tdse.cli import tdsec
 from tdse.errors import PlacementError, PlatformError, TdseError, UsageError
 from tdse.graph.reader import read_tflite
-from tdse.graph.regions import form_regions
+from tdse.graph.regions import Region, form_regions
+from tdse.measure.activations import activations
 from tdse.search.placement import Placement, make_placement
+from tdse.verify import check_against_litert
 
 pytestmark = pytest.mark.relay
 
@@ -110,7 +113,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("tiny_float", "host"),
         ("tiny_conv_float", "host"),
-        ("tiny_conv_int8", "host"),
         ("branches", BOARD),
         ("two_inputs_two_outputs", "host"),
         ("shared_output", "host"),
@@ -123,7 +125,7 @@ def test_models_run(name: str, platform: str, exported: Path, model_path: ModelP
         module = tdse.relay.partition(*imported(path), model=path, placement=half(path))
         assert set(compilers(module)) == {"litert"}
     else:
-        pins = ("hard_swish=cpu", "add=llvm")
+        pins = ("conv2d=tpu", "depthwise_conv2d=tpu", "hard_swish=cpu", "add=llvm")
         module = tdse.relay.partition(*imported(path), model=path, platform=platform, pins=pins)
         graph = read_tflite(path)
         found = compilers(module)
@@ -170,6 +172,15 @@ def test_what_was_exported_runs_where_nothing_is_registered(exported: Path) -> N
     done = python(_LOAD_ALL, exported)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == names
+
+
+def test_operators_are_as_near_to_litert_as_regions_may_be(model_path: ModelPath) -> None:
+    graph = read_tflite(model_path("tiny_conv_int8"))
+    values = activations(graph, random_inputs(graph.data, seed=2))
+    regions = [Region(i, "llvm", (op,)) for i, op in enumerate(graph.placed_ops)]
+    compiled = compile_regions(graph, regions, threads=1)
+    gap = check_against_litert(compiled, values)
+    assert gap.is_allowed, gap
 
 
 def test_the_search_obeys_pins_and_can_be_repeated(model_path: ModelPath, tmp_path: Path) -> None:
@@ -222,8 +233,8 @@ def test_errors_pass_through_a_sequential(model_path: ModelPath) -> None:
 def test_what_is_not_tdses_stays(model_path: ModelPath) -> None:
     path = model_path("tiny_float")
     module, params = imported(path)
-    module = module.with_attr("mine", 2)
-    module["main"] = module["main"].with_attr("mine", 1)
+    module = module.with_attr("mine", tvm.tir.IntImm("int32", 2))
+    module["main"] = module["main"].with_attr("mine", tvm.tir.IntImm("int32", 1))
     x = relay.var("x", shape=(1,))
     module["other"] = relay.Function([x], relay.nn.relu(x))
     before = module["main"]
@@ -304,7 +315,7 @@ def test_what_cannot_be_placed_stays_with_a_warning(model_path: ModelPath, tmp_p
 def small() -> bytes:
     """A dense layer with RELU, and a softmax."""
     network = NetworkBuilder(seed=1)
-    x = network.input("x", np.zeros((4, 1, 4), np.float32))
+    x = network.input("x", np.ones((8, 4), np.float32))
     dense = network.fully_connected(x, 3, activation="relu")
     return network.float32({"y": network.softmax(dense)}, "small")
 

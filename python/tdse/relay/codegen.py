@@ -47,6 +47,8 @@ define i32 @{symbol}({p} %args, {p} %codes, i32 %n, {p} %result, {p} %result_cod
   %is_here = icmp ne i64 %here, 0
   br i1 %is_here, label %opened, label %elsewhere
 elsewhere:
+  %tell_name = ptrtoint {of_tell} @tell to i64
+  %tell_address = call i64 @dlsym(i64 0, i64 %tell_name)
   %name = ptrtoint {of_name} @by_name to i64
   %there = call i64 @dlopen(i64 %name, i32 1)
   %is_there = icmp ne i64 %there, 0
@@ -64,8 +66,6 @@ opened:
   ret i32 %status
 missing:
   %why = call i64 @dlerror()
-  %tell_name = ptrtoint {of_tell} @tell to i64
-  %tell_address = call i64 @dlsym(i64 0, i64 %tell_name)
   %can_tell = icmp ne i64 %tell_address, 0
   br i1 %can_tell, label %telling, label %failed
 telling:

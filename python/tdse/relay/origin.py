@@ -26,9 +26,8 @@ def demand_origin(module: Any, params: Mapping[str, Any], graph: Graph, where: s
     if all(variable.name_hint != "main" for variable in module.get_global_vars()):
         raise TdseError("the IRModule has no function main", hint="name the model's function main")
     again, weights = import_model(graph.data)
-    bind = relay.build_module.bind_params_by_name
     if not tvm.ir.structural_equal(
-        bind(again["main"], weights), bind(module["main"], dict(params)), map_free_vars=True
+        _bare(again, weights), _bare(module, params), map_free_vars=True
     ):
         raise UsageError(
             "the IRModule is not what TVM imports from the file",
@@ -37,3 +36,9 @@ def demand_origin(module: Any, params: Mapping[str, Any], graph: Graph, where: s
             hint="give the file that it was imported from, the params that came with it, and the "
             "module as it was before any other pass",
         )
+
+
+def _bare(module: Any, params: Mapping[str, Any]) -> Any:
+    """``main`` with its weights as constants, and without attributes."""
+    main = relay.build_module.bind_params_by_name(module["main"], dict(params))
+    return relay.Function(main.params, main.body)

@@ -25,28 +25,33 @@ _ModulePass: Any = tvm.transform.module_pass(Transform, opt_level=0, name="tdse.
 class Partition(WholeErrors, _ModulePass):
     """Move what LiteRT runs best into region functions; leave the rest of ``main`` to TVM.
 
-    Before, the ``main`` that ``relay.frontend.from_tflite`` makes, here of three operators::
+    Before, the ``main`` that ``relay.frontend.from_tflite`` makes, here of two operators::
 
-        fn (%x: Tensor[(1, 4), float32], %_param_1: Tensor[(3, 4), float32]) {
+        fn (%x: Tensor[(1, 4), float32], %v_param_1: Tensor[(3, 4), float32],
+            %v_param_2: Tensor[(3), float32], output_tensor_names=["softmax"]) {
           %0 = reshape(%x, newshape=[-1, 4]);
-          %1 = nn.dense(%0, %_param_1, units=None);
-          %2 = nn.relu(%1);
-          nn.softmax(%2, axis=1)
+          %1 = nn.dense(%0, %v_param_1, units=3);
+          %2 = nn.bias_add(%1, %v_param_2);
+          %3 = nn.relu(%2);
+          nn.softmax(%3)
         }
 
     After, with the dense layer placed on ``litert`` and the softmax on ``llvm``::
 
-        def @main(%x: Tensor[(1, 4), float32]) -> Tensor[(1, 3), float32] {
+        def @main(%x: Tensor[(1, 4), float32],
+                  output_tensor_names=["softmax"]) -> Tensor[(1, 3), float32] {
           %0 = @tdse_region0_litert(%x);
-          nn.softmax(%0, axis=1)
+          nn.softmax(%0)
         }
 
-        def @tdse_region0_litert(%x: Tensor[(1, 4), float32], Compiler="litert", Primitive=1,
-            Inline=1, global_symbol="tdse_region0_litert", tdse.device="cpu", tdse.ops=[0],
-            tdse.plan=meta[runtime.NDArray][0]) -> Tensor[(1, 3), float32] {
-          %1 = reshape(%x, newshape=[-1, 4]);
-          %2 = nn.dense(%1, meta[relay.Constant][0], units=None);
-          nn.relu(%2)
+        def @tdse_region0_litert(%x1: Tensor[(1, 4), float32], Compiler="litert", Primitive=1,
+                                 Inline=1, tdse.device="cpu", tdse.ops=[0],
+                                 tdse.plan=meta[runtime.NDArray][0],
+                                 global_symbol="tdse_region0_litert") -> Tensor[(1, 3), float32] {
+          %1 = reshape(%x1, newshape=[-1, 4]);
+          %2 = nn.dense(%1, meta[relay.Constant][0], units=3);
+          %3 = nn.bias_add(%2, meta[relay.Constant][1]);
+          nn.relu(%3)
         }
 
     ``relay.build`` gives such a function to the code generator ``relay.ext.litert``, which embeds

@@ -31,6 +31,7 @@ from tdse.quiet import quiet_stderr
 from .base import CompiledRegion, CompiledRegions, Support, Variant
 
 KIND = "relay"
+_INPUT = "tdse_input_{}"
 
 # What the importer and the compiler raise where they meet something that they were not written for.
 _ERRORS = (
@@ -172,11 +173,15 @@ def _in_order(graph: Graph, piece: Slice, function: Any) -> Any:
 
 def _compiled(graph: Graph, region: Region) -> CompiledRegion:
     piece, function = import_slice(graph, region.ops)
+    # Weights are inputs of the graph executor, too: ours are told by their names.
+    named = [relay.var(_INPUT.format(i), p.type_annotation) for i, p in enumerate(function.params)]
+    body = relay.bind(function.body, dict(zip(function.params, named, strict=True)))
+    module = tvm.IRModule.from_expr(relay.Function(named, body))
     with tempfile.TemporaryDirectory(prefix="tdse-relay-") as directory:
         file = Path(directory) / "region.so"
         try:
             with quiet_stderr(), tvm.transform.PassContext(opt_level=3):
-                library = relay.build(tvm.IRModule.from_expr(function), target=host_target())
+                library = relay.build(module, target=host_target())
             library.export_library(str(file), cc=str(find_linker()))
         except _ERRORS as error:
             raise TargetError(
@@ -192,15 +197,18 @@ def relay_region(library: bytes, threads: int, sizes: Sequence[int]) -> Callable
         file.flush()
         loaded = tvm.runtime.load_module(file.name)
     executor = graph_executor.GraphModule(loaded["default"](tvm.cpu()))
-    n_inputs = executor.get_num_inputs()
     outputs = [executor.get_output(i) for i in range(executor.get_num_outputs())]
-    inputs = [executor.get_input(i) for i in range(n_inputs)]
+    n_inputs = len(sizes) - len(outputs)
+    # What is not read has no place.
+    numbers = [executor.get_input_index(_INPUT.format(i)) for i in range(n_inputs)]
+    inputs = [executor.get_input(number) if number >= 0 else None for number in numbers]
 
     def run(*addresses: int) -> None:
-        for address, tensor in zip(addresses, inputs, strict=False):
-            _copy(tensor, address, to_tensor=True)
+        for address, tensor in zip(addresses[:n_inputs], inputs, strict=True):
+            if tensor is not None:
+                _copy(tensor, address, to_tensor=True)
         executor.run()
-        for address, tensor in zip(addresses[-len(outputs) :], outputs, strict=True):
+        for address, tensor in zip(addresses[n_inputs:], outputs, strict=True):
             _copy(tensor, address, to_tensor=False)
 
     return run
