@@ -13,7 +13,7 @@ CPP_FILES := $(shell find cpp -name '*.cc' -o -name '*.h')
 INSTALLED_FILES := $(shell find python cpp -type f -not -path '*.egg-info/*' -not -path '*/.*' -not -name '*.pyc' \
 	-not -name '*.so') pyproject.toml setup.py CMakeLists.txt
 
-.PHONY: help demo test coverage sanitize fuzz lint types format lock clean
+.PHONY: help demo test relay coverage sanitize fuzz lint types format lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -24,6 +24,24 @@ demo: $(VENV)/installed $(DEMO)/mobilenet_v3_small.tflite ## Place a model on th
 
 test: $(VENV)/installed ## Run the tests; PYTEST_ARGS="-k slice" chooses among them
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+
+# Python 3.10 with a TVM 0.16. The native libraries are of no version of Python: those that were built
+# for the other tests are taken.
+RELAY_PYTHON := python3.10
+RELAY := build/relay
+relay: $(RELAY)/installed ## Run the tests of the door into Relay; needs RELAY_PYTHON=python3.10
+	$(RELAY)/bin/python -m pytest --quiet tests/relay tests/test_doors.py
+	$(RELAY)/bin/python -m pytest --quiet tests/test_docs.py -k relay
+
+$(RELAY)/installed: tests/relay/requirements.txt $(VENV)/installed
+	$(RELAY_PYTHON) -m venv --clear $(RELAY)
+	$(RELAY)/bin/python -m pip install --disable-pip-version-check --quiet \
+		--requirement tests/relay/requirements.txt
+	cp -r $(VENV)/lib/python3.11/site-packages/tdse $(VENV)/lib/python3.11/site-packages/tdse-*.dist-info \
+		$(RELAY)/lib/python3.10/site-packages/
+	sed '1s|.*|#!$(CURDIR)/$(RELAY)/bin/python|' $(BIN)/tdsec > $(RELAY)/bin/tdsec
+	chmod +x $(RELAY)/bin/tdsec
+	touch $@
 
 # By directory: coverage.py would import the packages, and numpy with them, once too often.
 COVERED := $(addprefix $(VENV)/lib/python3.11/site-packages/tdse/,graph platform search)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tdse.doors import RELAY
+
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 ModelPath = Callable[[str], Path]
@@ -19,6 +21,10 @@ _BLOCK = re.compile(r"^```(console|python|toml)\n(.*?)^```", re.MULTILINE | re.D
 # What a page needs instead of ``tiny_conv_int8``: one speaks of a network of 224x224, and a driver
 # of OpenCL takes a second for each kernel.
 _MODELS = {"run-and-bench.md": "demo", "opencl.md": "tiny_float"}
+_MARKS = {
+    "opencl.md": pytest.mark.opencl,
+    "relay.md": pytest.mark.skipif(bool(RELAY.why_not()), reason=f"no Relay: {RELAY.why_not()}"),
+}
 # Commands that install or that run this test suite itself.
 _LEFT_OUT = ("make ", "pip ", "git ", "python3 -m venv", "sudo ", ". .venv")
 
@@ -51,11 +57,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(p, marks=pytest.mark.opencl if p.name == "opencl.md" else ())
-        for p in PAGES
-        if _steps(p)
-    ],
+    [pytest.param(p, marks=_MARKS.get(p.name, ())) for p in PAGES if _steps(p)],
     ids=lambda page: page.name,
 )
 def test_the_page_runs(page: Path, tmp_path: Path, cache: Path, model_path: ModelPath) -> None:
