@@ -144,7 +144,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 # Ctrl-C is for the parent, which tells it what to do.
-                process_group=0,
+                start_new_session=True,
             )
         assert self._process.stdin is not None
         opening: Mapping[str, Any] = {

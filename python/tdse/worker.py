@@ -77,7 +77,7 @@ def run_worker(
             timeout=limit_s,
             check=False,
             # Ctrl-C is for the parent, which ends it.
-            process_group=0,
+            start_new_session=True,
         )
     except subprocess.TimeoutExpired:
         raise TdseError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tdse.emulation.costs import refusal, unit_of
+from tdse.emulation.costs import BoardCosts
 from tdse.emulation.emulate import Emulation, emulate
 from tdse.emulation.hardware import edgetpu_placement
 from tdse.errors import PlacementError, UsageError
@@ -165,6 +165,7 @@ def _transfers_us(graph: Graph, modelled: Emulation, ops: tuple[int, ...]) -> fl
 def _given(graph: Graph, board: Platform, asked: Asked) -> Placement:
     assert asked.given is not None
     placement = given_placement(graph, asked.given).placement
+    refusals = BoardCosts(graph, board).refusals
     for region in placement.regions:
         device = board.device(region.device)
         why = ""
@@ -175,7 +176,7 @@ def _given(graph: Graph, board: Platform, asked: Asked) -> Placement:
         elif region.target != LLVM and region.predicted_us is None:
             why = "it has no predicted_us, which is what it is to take"
         else:
-            refused = (refusal(graph, op, unit_of(device)) for op in region.ops)
+            refused = (refusals.get((region.device, op), "") for op in region.ops)
             why = next(filter(None, refused), "")
         if why:
             raise PlacementError(
