@@ -355,12 +355,13 @@ def _check(worker: _Worker, *, placement: str, seed: int) -> dict[str, Any]:
 
 
 def _write(worker: _Worker, *, placement: str, module: str) -> list[str]:
-    """Write the runtime module, made by the partition pass; the kind of each region."""
-    from tdse.relax import Partition, build, from_tflite
+    """Write the runtime module of a placement; the kind of each region."""
+    from tdse.relax import build, from_tflite
     from tdse.relax.build import executor_of
+    from tdse.relax.partition import placed
 
     worker.at("building", "", [])
-    lib = build(Partition(placement=load_placement(placement))(from_tflite(worker.graph)))
+    lib = build(placed(from_tflite(worker.graph), load_placement(placement)))
     write_library(lib, Path(module))
     description = json.loads(executor_of(lib)["describe"]())
     return [region["kind"] for region in description["regions"]]

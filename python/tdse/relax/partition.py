@@ -14,6 +14,7 @@ from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.partitioning import Asked, GivenPlacement, Transform, WholeErrors, names_of
 from tdse.place import Options
+from tdse.search.placement import Placement
 
 from . import attributes
 from .calls import callee, read_main
@@ -141,9 +142,20 @@ def _partition(
     if attributes.is_partitioned(module):
         return module
     lifted = lift(module, tflite_path=tflite_path)
-    graph = attributes.graph_of(lifted)
-    owners = _call_positions(lifted, graph)
-    placement = asked.placement(graph)
+    return placed(lifted, asked.placement(attributes.graph_of(lifted)))
+
+
+def placed(lifted: tvm.IRModule, placement: Placement) -> tvm.IRModule:
+    """The module with the regions of a placement.
+
+    Args:
+        lifted: by ``lift`` or ``from_tflite``.
+        placement: of its graph; taken as it is, for any platform.
+
+    Raises:
+        TdseError: the module is not in normal form, or was changed since it was imported.
+    """
+    owners = _call_positions(lifted, attributes.graph_of(lifted))
     members = [sorted({owners[op] for op in region.ops}) for region in placement.regions]
     return with_regions(lifted, placement, members)
 
