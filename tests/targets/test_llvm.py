@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from target_models import byte_tensor, one_op, random_values, run_compiled, run_
 
 from litert_reference import random_inputs, run_litert
 from modelkit import NetworkBuilder, Operator, Subgraph, Tensor, write_model
+from tdse.assemble import Compiled
 from tdse.errors import TargetError
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
@@ -116,6 +118,26 @@ def test_a_region_of_two_operators_and_a_constant(llvm: LlvmTarget) -> None:
     assert region.tensors[0].constant == np.linspace(-1, 1, 6).astype(np.float32).tobytes()
     inputs = random_inputs(data)
     np.testing.assert_allclose(run_on(llvm, graph, inputs)[0], run_litert(data, inputs)[0])
+
+
+def test_threads_divide_elementwise_operators(llvm: LlvmTarget) -> None:
+    """With a broadcast operand, and with operands of one shape, which become one loop."""
+    shape = (1, 30, 41, 33)
+    builder = NetworkBuilder(seed=2)
+    x = builder.input("x", np.random.default_rng(0).uniform(-1.0, 1.0, (4, *shape[1:])))
+    doubled = builder.add(x, x)
+    y = builder.mul(doubled, builder.constant(np.linspace(-1, 1, 33)))
+    data = builder.float32({"y": y})
+    graph = read_tflite(data)
+    regions = [Region(i, "llvm", (op,)) for i, op in enumerate(graph.placed_ops)]
+    compiled = llvm.compile(graph, regions, 2)
+    divided = [region.steps[0].iterations for region in compiled.regions]
+    assert divided == [math.prod(shape), 30 * 41]
+    inputs = random_inputs(data)
+    expected = run_litert(data, inputs)[0]
+    for threads in (1, 2):
+        whole = Compiled(graph, tuple(regions), compiled.regions, compiled.libraries, threads)
+        np.testing.assert_array_equal(whole.whole().model().run(inputs)[0], expected)
 
 
 def test_equal_kernels_are_compiled_once(model_path: ModelPath) -> None:

@@ -15,7 +15,7 @@ from .llvm_import import import_op
 from .llvm_isa import Isa, host_isa
 from .llvm_lower import KernelCall
 from .llvm_own import own_calls
-from .llvm_schedule import schedule_kernel
+from .llvm_schedule import divide_kernel, schedule_kernel
 from .llvm_table import table_values
 from .tvm_target import TvmTarget
 
@@ -53,6 +53,10 @@ class LlvmTarget(TvmTarget):
     def schedule(self, function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
         """See ``llvm_schedule``."""
         return schedule_kernel(function)
+
+    def divided(self, function: tvm.tirx.PrimFunc) -> tuple[tvm.tirx.PrimFunc, int]:
+        """See ``llvm_schedule``."""
+        return divide_kernel(schedule_kernel(function))
 
     def own_calls(self, graph: Graph, op: Op) -> tuple[KernelCall, ...]:
         """See ``llvm_own``."""

@@ -6,6 +6,7 @@ remains after lowering must be calls of TIR kernels, which the executor makes it
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from .llvm_import import IMPORT_ERRORS, op_border, reason_of
 from .llvm_inline import Inliner, UnsupportedError, check_types, variable
 
 Array = npt.NDArray[Any]
-Schedule = Callable[[tirx.PrimFunc], tirx.PrimFunc]
+# Of a kernel, and how many iterations threads may divide; 0: none.
+Schedule = Callable[[tirx.PrimFunc], tuple[tirx.PrimFunc, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,8 @@ def lower_bodies(
         bodies: a Relax function, or a module with a function ``main``, for each of ``ops``: it
             takes the inputs of the operator's slice and returns its outputs.
         target: what to lower for.
-        schedule: gives a kernel the loops that suit it.
+        schedule: gives a kernel the loops that suit it, and says how many iterations of the
+            outermost one threads may divide.
 
     Raises:
         TargetError: something in them cannot become a kernel; ``why`` says what.
@@ -173,7 +176,7 @@ def _calls(
     main = module["main"]
     values: dict[Any, Any] = dict(zip(main.params, inputs, strict=True))
     calls: list[KernelCall] = []
-    kernels: dict[str, tirx.PrimFunc] = {}
+    kernels: dict[str, tuple[tirx.PrimFunc, int]] = {}
 
     def value_of(expression: Any) -> Any:
         if isinstance(expression, tvm.ir.GenericConst):
@@ -201,7 +204,8 @@ def _calls(
             is_tuple = isinstance(types, relax.TupleType)
             made = [_local(kind) for kind in (types.fields if is_tuple else [types])]
             arguments = [value_of(argument) for argument in value.args[1].fields]
-            calls.append(KernelCall(kernels[name], (*arguments, *made)))
+            function, iterations = kernels[name]
+            calls.append(KernelCall(function, (*arguments, *made), iterations))
             values[binding.var] = made if is_tuple else made[0]
     return _with_outputs(calls, value_of(main.body.body), outputs)
 
@@ -221,7 +225,7 @@ def _with_outputs(
         else:
             copies.append((result, output))
     done = [
-        KernelCall(call.function, tuple(renamed.get(a, a) for a in call.arguments))
+        dataclasses.replace(call, arguments=tuple(renamed.get(a, a) for a in call.arguments))
         for call in calls
     ]
     for result, _ in copies:

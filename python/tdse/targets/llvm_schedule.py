@@ -11,11 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import tvm
-from tvm.s_tir import Schedule
+from tvm.s_tir import SBlock, SBlockRealize, Schedule
 from tvm.s_tir.schedule import SBlockRV, ScheduleError
 
 # Longest vector that an innermost loop is cut into, in elements.
 _LANES = 64
+
+# So many elements take about as long to make as it takes to wake a thread.
+_WORTH_DIVIDING = 32_000
 
 # Elements of a tensor of parameters, such as a scale and a zero point.
 _SMALL = 4
@@ -49,6 +52,43 @@ def schedule_kernel(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
         elif _is_flat(schedule, block):
             _attempt(_fuse_all, schedule, block)
     return schedule.mod["main"]
+
+
+def divide_kernel(function: tvm.tirx.PrimFunc) -> tuple[tvm.tirx.PrimFunc, int]:
+    """The kernel with the iterations that a call makes as arguments, and how many there are in all.
+
+    Before, where each element is made from others, and there are many of them::
+
+        def kernel(x, y): for f in range(n): y[f] = ...
+
+    After::
+
+        def kernel(x, y, begin, end): for f in range(begin, end): y[f] = ...
+
+    Any other kernel stays as it is, with 0.
+    """
+    schedule = Schedule(tvm.IRModule({"main": function}))
+    blocks = _blocks(schedule)
+    if len(blocks) != 1 or not _is_elementwise(schedule, blocks[0]):
+        return function, 0
+    loops = schedule.get_loops(blocks[0])
+    extents = [int(schedule.get(x).extent) for x in loops]
+    if math.prod(extents) < _WORTH_DIVIDING:
+        return function, 0
+    if len(loops) > 2:
+        schedule.fuse(*loops[:-1])
+    function = schedule.mod["main"]
+    root, loop = function.body.block, function.body.block.body
+    if not isinstance(loop, tvm.tirx.For) or root.alloc_buffers:
+        return function, 0
+    kind = loop.loop_var.ty
+    begin, end = tvm.tirx.Var("begin", kind), tvm.tirx.Var("end", kind)
+    part = tvm.tirx.For(loop.loop_var, begin, end - begin, loop.kind, loop.body)
+    block = SBlock(root.iter_vars, root.reads, root.writes, root.name_hint, part)
+    body = SBlockRealize(function.body.iter_values, function.body.predicate, block)
+    parameters = [*function.params, begin, end]
+    divided = tvm.tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
+    return divided, int(loop.extent)
 
 
 def _blocks(schedule: Schedule) -> list[SBlockRV]:

@@ -77,6 +77,14 @@ class TvmTarget(ABC):
     def schedule(self, function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
         """The kernel with loops in an order, and bound to threads, that suit the target."""
 
+    def divided(self, function: tvm.tirx.PrimFunc) -> tuple[tvm.tirx.PrimFunc, int]:
+        """The scheduled kernel, and the iterations that threads may divide; 0: none.
+
+        One with some takes the first iteration of a call, and the one after its last, as two more
+        arguments.
+        """
+        return self.schedule(function), 0
+
     @abstractmethod
     def own_calls(self, graph: Graph, op: Op) -> tuple[KernelCall, ...]:
         """The calls of kernels that are written for the operator's kind; none without any."""
@@ -190,9 +198,7 @@ class TvmTarget(ABC):
                 continue
             if run not in known.lowered:
                 bodies = {op: body_of(op) for op in run}
-                known.lowered[run] = lower_bodies(
-                    graph, run, bodies, self.tvm_target, self.schedule
-                )
+                known.lowered[run] = lower_bodies(graph, run, bodies, self.tvm_target, self.divided)
             calls.extend(known.lowered[run])
         return calls
 
