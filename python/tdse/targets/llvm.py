@@ -1,7 +1,8 @@
 """TVM's own code for the CPU, compiled with LLVM.
 
 Some operators on 8-bit tensors have kernels of their own (``llvm_own``); the rest is what TVM makes
-of the operator. Threads may divide convolutions, all else runs on the caller's.
+of the operator. Threads may divide convolutions and elementwise kernels, all else runs on the
+caller's.
 """
 
 from __future__ import annotations
