@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tdse.assemble import compile_regions
+from tdse.assemble import Compiled, compile_regions
 from tdse.child import PREPARING, RUNNING
 from tdse.edgetpu.package import is_compiled
 from tdse.emulation.executor import emulated_executor
@@ -38,6 +38,7 @@ from tdse.measure.records import RecordStore
 from tdse.measure.regions import measure_regions
 from tdse.measure.remote import Boards
 from tdse.measure.timer import LocalTimer, Timer
+from tdse.outputs import LitertOutputs
 from tdse.regionwise import compare_regions
 from tdse.runtime.emulated import Emulated
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
@@ -108,6 +109,7 @@ class _Worker:
         self._values: dict[int, Array] = {}
         # Where kernels were written, which several candidates may share.
         self.libraries: dict[Any, Path] = {}
+        self._outputs: LitertOutputs | None = None
         # Candidates that differ in their lanes only are compiled once.
         self._verified: dict[Any, Verified] = {}
 
@@ -127,6 +129,20 @@ class _Worker:
     def deadline(self, at_s: float) -> Deadline:
         """That time, or when the parent is asked to end early."""
         return Deadline(at_s, self._stop)
+
+    def output_gap(self, compiled: Compiled, seed: int) -> dict[str, Any] | None:
+        """The outputs of all regions together beside those of the whole model in LiteRT.
+
+        None of a model that is not cut, which is LiteRT's, or that LiteRT cannot run.
+
+        Raises:
+            TargetError: LiteRT or a region cannot be run.
+        """
+        if self.graph.whole_reason or self.graph.ir:
+            return None
+        if self._outputs is None:
+            self._outputs = LitertOutputs(self.graph, seed)
+        return self._outputs.gap(compiled.whole().model().run).as_json()
 
     def at(self, stage: str, target: str, keys: Sequence[str]) -> None:
         """Say what is begun, and with which operators; none for the model as a whole."""
@@ -334,11 +350,12 @@ def _build(
         "libraries": [str(path) for path in libraries],
         "regions": [astuple(region) for region in verified.regions],
         "difference": asdict(verified.difference),
+        "outputs": worker.output_gap(verified.compiled, seed),
     }
 
 
 def _check(worker: _Worker, *, placement: str, seed: int) -> dict[str, Any]:
-    """The difference of a placement that is taken as given.
+    """The differences of regions and outputs of a placement that is taken as given.
 
     Raises:
         ModelError: LiteRT cannot run the model.
@@ -347,11 +364,14 @@ def _check(worker: _Worker, *, placement: str, seed: int) -> dict[str, Any]:
     worker.demand_runs(seed)
     graph = worker.graph
     if graph.whole_reason:
-        return asdict(Difference())
+        return {"difference": asdict(Difference()), "outputs": None}
     worker.at("building", "", [])
     given = load_placement(placement)
     compiled = compile_regions(graph, given.graph_regions, threads=given.threads)
-    return asdict(check_against_litert(compiled, worker.values(seed)))
+    return {
+        "difference": asdict(check_against_litert(compiled, worker.values(seed))),
+        "outputs": worker.output_gap(compiled, seed),
+    }
 
 
 def _write(worker: _Worker, *, placement: str, module: str) -> list[str]:

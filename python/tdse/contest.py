@@ -20,6 +20,7 @@ from tdse.measure.activations import random_inputs
 from tdse.measure.deadline import Stop
 from tdse.measure.race import Entry, Result, race
 from tdse.measure.stats import Ratio, ratio
+from tdse.outputs import OutputGap
 from tdse.search.objectives import Objective, uses_energy, value
 from tdse.search.placement import Windows
 
@@ -54,6 +55,7 @@ class Contestant:
             has no power figures.
         windows_us: when its regions are predicted to run, those of which something is known.
         difference: largest difference of a region from LiteRT's; None if it was not built.
+        outputs: its outputs beside LiteRT's; None if it was not built, or the model is not cut.
         not_timed: why it was not built, or empty.
     """
 
@@ -65,12 +67,18 @@ class Contestant:
     power_w: float | None = None
     windows_us: Windows = field(default_factory=dict)
     difference: Difference | None = None
+    outputs: OutputGap | None = None
     not_timed: str = ""
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The targets it uses, in order of first use."""
         return tuple(dict.fromkeys(region.device for region in self.regions))
+
+    @property
+    def is_close(self) -> bool:
+        """Whether its outputs are not further from LiteRT's than they may be, if that is known."""
+        return self.outputs is None or self.outputs.is_allowed
 
     @property
     def lanes(self) -> int:
@@ -182,6 +190,8 @@ def run_contest(
 ) -> Contest:
     """Build, check and time the contestants; the best by median wins, ties to the simplest.
 
+    One whose outputs are too far from LiteRT's is not timed, unless all are.
+
     What is not surely faster than the model on LiteRT alone, by the upper end of its interval, does
     not win against it.
 
@@ -200,6 +210,7 @@ def run_contest(
     """
     entered: list[Contestant] = []
     built: list[Entry] = []
+    far: list[Entry] = []
     deadline = time.monotonic() + _BUILD_SHARE * seconds
     # What users run today is always timed; then the most promising come first.
     order = sorted(
@@ -225,14 +236,21 @@ def run_contest(
         except CrashError as crash:
             entered.append(dataclasses.replace(contestant, not_timed=f"building it {crash.why}"))
             continue
-        built.append(plan_entry(contestant.name, made, streamed=is_streamed(goals)))
-        entered.append(
-            dataclasses.replace(
-                contestant,
-                regions=tuple(map(Region.from_json, made["regions"])),
-                difference=Difference(**made["difference"]),
-            )
+        outputs = made["outputs"]
+        contestant = dataclasses.replace(
+            contestant,
+            regions=tuple(map(Region.from_json, made["regions"])),
+            difference=Difference(**made["difference"]),
+            outputs=None if outputs is None else OutputGap.from_json(outputs),
         )
+        entry = plan_entry(contestant.name, made, streamed=is_streamed(goals))
+        (built if contestant.is_close else far).append(entry)
+        entered.append(contestant)
+    if built:
+        # What is close to LiteRT is preferred to what is not, however fast.
+        entered = [one if one.is_close else _refused(one) for one in entered]
+    else:
+        built = far
     if not built:
         raise PlacementError(
             "no candidate could be built", where=graph.name, why=entered[0].not_timed
@@ -255,6 +273,12 @@ def run_contest(
         for contestant in {one.name: one for one in (winner, *front)}.values():
             check_regions(graph, contestant.regions)
     return Contest(winner, tuple(entered), results, tuple(goals), front)
+
+
+def _refused(contestant: Contestant) -> Contestant:
+    return dataclasses.replace(
+        contestant, not_timed=f"its outputs differ from LiteRT's by {contestant.outputs}"
+    )
 
 
 def plan_entry(

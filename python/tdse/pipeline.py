@@ -41,6 +41,7 @@ from tdse.measure.conditions import current_conditions, library_versions
 from tdse.measure.deadline import Stop
 from tdse.measure.records import RecordStore
 from tdse.measure.stats import ratio
+from tdse.outputs import OutputGap
 from tdse.place import Decision, Options, contestant_placement, decide, given_here
 from tdse.platform import Platform, discover_host, load_platform
 from tdse.runtime.artefact import (
@@ -78,6 +79,8 @@ class CompileResult:
         front: as written to ``front.json``: what was found for the objective ``pareto``, or what
             a given placement was chosen from; else None.
         emulation: of an emulated platform: what is modelled; else None.
+        outputs: how far the outputs of the whole are from LiteRT's; None of a model that is not cut
+            or that LiteRT cannot run, and of an emulated platform.
     """
 
     out: Path
@@ -87,6 +90,7 @@ class CompileResult:
     metadata: Mapping[str, Any]
     front: Front | None = None
     emulation: Emulation | None = None
+    outputs: OutputGap | None = None
 
 
 def compile(
@@ -163,6 +167,7 @@ def compile(
     with Child(graph, say, stop) as child:
         decision = front = emulation = None
         gap: Difference | None
+        outputs: OutputGap | None = None
         if board.is_emulated:
             _demand_for_emulated(targets, threads)
             if placement is not None:
@@ -177,17 +182,18 @@ def compile(
             checked = chosen if edgetpu == HARDWARE else on_host(chosen)
             gap = None
             if not is_compiled(graph):
-                gap = Difference(**_built(graph, child, "check", checked, seed=seed))
+                gap, outputs = _checked(graph, child, checked, seed)
         elif placement is None:
             decision = decide(graph, options, child=child, progress=say)
             chosen = decision.placement
             gap = decision.contest.winner.difference or Difference()
+            outputs = decision.contest.winner.outputs
             front = _front(graph, decision, options)
         else:
             _demand_nothing_to_choose(pins, targets, threads, objective)
             given = given_here(graph, board, placement)
             chosen, front = given.placement, given.front
-            gap = Difference(**_built(graph, child, "check", chosen, seed=seed))
+            gap, outputs = _checked(graph, child, chosen, seed)
         say("write", 0, 1, str(out))
         module = child.directory / MODULE
         if emulation is None:
@@ -197,6 +203,8 @@ def compile(
         if strict:
             _demand_no_fallback(graph, decision, kinds)
         fields = _metadata(graph, model, options, chosen, decision, gap, kinds)
+        if outputs is not None:
+            fields["outputs_from_litert"] = outputs.as_json()
         if emulation is not None:
             fields |= _emulated_metadata(emulation, objective)
             fields["op_costs"] = emulated_alternatives(emulation)
@@ -215,7 +223,7 @@ def compile(
             metadata = sealed(fields, beside)
             write_json(beside / METADATA, metadata)
     say("write", 1, 1, str(out))
-    return CompileResult(Path(out), chosen, decision, gap, metadata, front, emulation)
+    return CompileResult(Path(out), chosen, decision, gap, metadata, front, emulation, outputs)
 
 
 def _modelled(
@@ -264,6 +272,20 @@ def _modelled(
             )
     with records_of(board) as records:
         return search(records)
+
+
+def _checked(
+    graph: Graph, child: Child, placement: Placement, seed: int
+) -> tuple[Difference, OutputGap | None]:
+    """How far regions and outputs of a placement are from LiteRT's.
+
+    Raises:
+        TargetError: the child did not survive it.
+    """
+    made = _built(graph, child, "check", placement, seed=seed)
+    outputs = made["outputs"]
+    gap = None if outputs is None else OutputGap.from_json(outputs)
+    return Difference(**made["difference"]), gap
 
 
 def _built(graph: Graph, child: Child, job: str, placement: Placement, **arguments: Any) -> Any:

@@ -228,7 +228,13 @@ def compiled(result: CompileResult) -> None:
         f"{result.out}: {spread}, {len(placement.regions)} regions, "
         f"threads: {placement.threads}; regions against LiteRT's: "
         f"{result.difference or 'not compared, the model holds compiled regions'}"
+        + ("" if result.outputs is None else f"; outputs: {result.outputs}")
     )
+    if result.outputs is not None and not result.outputs.is_allowed:
+        out.print(
+            "note: the outputs are further from LiteRT's than they may be, and there was nothing "
+            "else to choose; tdse bench --layers says which regions differ"
+        )
 
 
 def _candidates(contest: Contest) -> Table:

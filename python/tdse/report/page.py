@@ -12,6 +12,7 @@ from statistics import median
 from tdse.account import OpCost, op_costs, place_of
 from tdse.measure.accuracy import Difference
 from tdse.measure.conditions import Conditions
+from tdse.outputs import OutputGap
 from tdse.report.drawing import graph_svg, groups, timeline_svg
 from tdse.report.gather import Facts, RegionTimes
 from tdse.report.text import escaped, paragraph, share_text, table, time_text
@@ -116,6 +117,10 @@ def _summary(facts: Facts) -> str:
             "not checked" if gap is None else str(Difference(gap.steps, gap.relative)),
         )
     )
+    outputs = metadata.outputs_from_litert
+    if outputs is not None:
+        text = OutputGap.from_json(outputs.model_dump())
+        rows.append(("largest difference of outputs from LiteRT (measured)", str(text)))
     rows += [(name, f"{size / 1e6:.2f} MB") for name, size in facts.files]
     return table("summary", ("what", "value"), rows)
 

@@ -78,6 +78,14 @@ class LargestDifference(Record):
     relative: float
 
 
+class OutputDifferences(Record):
+    """As ``tdse.outputs.OutputGap``."""
+
+    inputs: _Count
+    ours: LargestDifference
+    litert_itself: LargestDifference | None
+
+
 class MadeUnder(Record):
     """As ``tdse.measure.conditions.Conditions``."""
 
@@ -180,8 +188,10 @@ class Metadata(Record):
         op_costs: what the placement was chosen from; null where it was given, and of a model that
             is placed whole.
         linker: the compiler that linked ``model.so``.
-        difference_from_litert: null where there is nothing to compare with, because the model holds
-            regions that edgetpu_compiler made.
+        difference_from_litert: of regions; null where there is nothing to compare with, because the
+            model holds regions that edgetpu_compiler made.
+        outputs_from_litert: of the outputs of the whole; not there of a model that is not cut, of
+            one that LiteRT cannot run, and of an emulated board.
         emulated: of an emulated board: what it does, with times that are modelled or say otherwise.
         edgetpus: how many Edge TPUs it runs on, for an artefact that does.
         measured_regions: of such an artefact: regions of the placement, by index, whose predicted
@@ -206,6 +216,7 @@ class Metadata(Record):
     predicted_us: float | None
     predicted_period_us: float | None
     difference_from_litert: LargestDifference | None
+    outputs_from_litert: OutputDifferences | None = None
     conditions: MadeUnder
     cpu: Cpu
     versions: Versions
