@@ -14,7 +14,7 @@ def add_parsers(commands: Any) -> None:
     timed = commands.add_parser(
         "bench",
         help="time an artefact and check its results",
-        epilog="example: tdse bench out/ --layers",
+        epilog="example: tdse bench out/ --layers --save tensors.npz",
     )
     timed.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
     timed.add_argument("--model", metavar="MODEL.tflite", help="the model it was made of")
@@ -61,7 +61,7 @@ def add_parsers(commands: Any) -> None:
     diffs = commands.add_parser(
         "diff",
         help="two artefacts of one model side by side: placement, speed, size, results",
-        epilog="example: tdse diff out/ again/",
+        epilog="example: tdse diff out/ plain/",
     )
     diffs.add_argument("one", metavar="OUT1", help="directory that tdsec wrote")
     diffs.add_argument("two", metavar="OUT2", help="another")

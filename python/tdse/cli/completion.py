@@ -19,7 +19,7 @@ def add_parsers(commands: Any) -> None:
     completes = commands.add_parser(
         "completion",
         help="print a script with which a shell completes tdsec and tdse",
-        epilog="example: tdse completion bash",
+        epilog="example: tdse completion bash > tdse.bash",
     )
     completes.add_argument("shell", choices=_SHELLS, help="the shell that reads the script")
     completes.set_defaults(command=_completion)

@@ -144,7 +144,7 @@ def parser() -> Parser:
     reports = commands.add_parser(
         "report",
         help="write a page that shows an artefact",
-        epilog="example: tdse report out/ --save page.html",
+        epilog="example: tdse report out/",
     )
     reports.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
     reports.add_argument("--model", metavar="MODEL.tflite", help="the model it was made of")
@@ -189,7 +189,7 @@ def parser() -> Parser:
     explores = commands.add_parser(
         "explore",
         help="map models onto an accelerator that is only described, or sizes of it",
-        epilog="example: tdse explore model.tflite --arch accelerator.toml",
+        epilog="example: tdse explore --arch accelerator.toml model.tflite",
     )
     explores.add_argument(
         "models", nargs="*", metavar="MODEL", help=".tflite files, or dMazeRunner's .json of layers"

@@ -23,7 +23,7 @@ def add_parsers(commands: Any) -> None:
     profiles = commands.add_parser(
         "profile",
         help="measure operators that no model brought; carry records between machines",
-        epilog="example: tdse profile --budget 120",
+        epilog="example: tdse profile --export board.jsonl",
     )
     profiles.add_argument(
         "--budget",

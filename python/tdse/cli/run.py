@@ -13,7 +13,7 @@ def add_parsers(commands: Any) -> None:
     runs = commands.add_parser(
         "run",
         help="run an artefact on its inputs",
-        epilog="example: tdse run out/ --save outputs.npz",
+        epilog="example: tdse run out/ --trace trace.json",
     )
     runs.add_argument("out", metavar="OUT", help="directory that tdsec wrote")
     runs.add_argument("--inputs", metavar="DATA.npz", help="arrays by input name (default: random)")

@@ -210,6 +210,7 @@ def parser() -> Parser:
         prog="tdsec",
         description="Decide op by op what of a TFLite model runs where, and build one runtime "
         "module that does so.",
+        epilog="example: tdsec model.tflite -o out/ --budget 20",
     )
     tdsec.add_argument("model", metavar="MODEL.tflite", help="the model")
     tdsec.add_argument(
