@@ -66,6 +66,7 @@ def test_a_board_of_one_s_own(
 
 def test_a_target_of_one_s_own(tmp_path: Path) -> None:
     """The package is installed, and a region of it is part of a module."""
+    pytest.importorskip("setuptools", reason="setuptools, which installs it, is not there")
     installed = tmp_path / "installed"
     pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     source = tmp_path / "custom_target"
