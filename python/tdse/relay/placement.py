@@ -61,10 +61,11 @@ def place(graph: Graph, asked: Asked) -> Placement:
 
 def _emulated(graph: Graph, board: Platform, asked: Asked) -> Placement:
     """The placement on an emulated board: Edge TPUs, and a CPU whose regions LiteRT computes."""
-    others = [d.name for d in board.devices[1:] if d.edgetpu is None]
-    if others:
+    cpu, *others = board.devices
+    wrong = [d.name for d in others if d.edgetpu is None] or [cpu.name] * (cpu.emulated is None)
+    if wrong:
         raise UsageError(
-            f"{others[0]} of platform {board.name} is no Edge TPU",
+            f"{wrong[0]} of platform {board.name} is {'no Edge TPU' if others else 'no CPU'}",
             hint="use a platform of a CPU and Edge TPUs, such as rpi4-coral-usb3",
         )
     if asked.given is not None:
@@ -77,9 +78,8 @@ def _emulated(graph: Graph, board: Platform, asked: Asked) -> Placement:
             hint="leave it out; a pin OP=DEVICE says where an operator must run, OP=llvm which "
             "operators are left to TVM",
         )
-    cpu = board.devices[0].name
     left = [pin for pin in options.pins if pin.rpartition("=")[2] == LLVM]
-    pins = [f"{pin.rpartition('=')[0]}={cpu}" if pin in left else pin for pin in options.pins]
+    pins = [f"{pin.rpartition('=')[0]}={cpu.name}" if pin in left else pin for pin in options.pins]
     ops = [graph.ops[op] for op in graph.placed_ops]
     rows = parse_pins(left, [op.label for op in ops], [op.kind for op in ops], [LLVM])
     modelled = emulate(
