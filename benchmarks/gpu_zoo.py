@@ -301,7 +301,7 @@ def compile_for(graph: Graph, architecture: str, store: RecordStore, nvcc: bool)
     return Compiled(
         legal=sum(answer.ok for answer in support.values()),
         regions=len(regions),
-        kernels=len({symbol for region in result.regions for symbol, _ in region.steps}),
+        kernels=len({step.symbol for region in result.regions for step in region.steps}),
         seconds=seconds,
         nvcc_s=_assembled(result.libraries, architecture) if nvcc else None,
     )
