@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
+from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress, unheard
 from tdse.errors import ModelError, TargetError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -146,7 +146,7 @@ def bench(
         UsageError: the inputs do not fit, a peer is unknown, or the artefact is of an emulated
             board.
     """
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     unknown = [name for name in against if name not in PEERS]
     if unknown:
         raise UsageError(f"no peer is named {unknown[0]!r}", hint=f"choose {', '.join(PEERS)}")

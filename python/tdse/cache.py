@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tdse.child import Progress
+from tdse.child import Progress, unheard
 from tdse.cost.library import MODELS
 from tdse.errors import TdseError
 from tdse.measure.conditions import current_conditions
@@ -62,7 +62,7 @@ def clear_cache(progress: Progress | None = None) -> tuple[tuple[str, int], ...]
     Raises:
         TdseError: a file cannot be removed.
     """
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     directory = cache_directory()
     removed = []
     if not directory.is_dir():

@@ -39,6 +39,10 @@ PREPARING, RUNNING = "preparing", "running"
 FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
+def unheard(stage: str, done: int, total: int, detail: str) -> None:
+    """A ``Progress`` that nobody looks at."""
+
+
 class CrashError(Exception):
     """The process ended, or hung, in the middle of a job.
 

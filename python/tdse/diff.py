@@ -11,7 +11,7 @@ from typing import Any
 
 from tdse.account import place_of
 from tdse.bench import cases_of, model_of
-from tdse.child import Progress
+from tdse.child import Progress, unheard
 from tdse.divergence import Divergence, divergence_json, find_divergence
 from tdse.errors import UsageError
 from tdse.measure.race import Entry, race
@@ -94,7 +94,7 @@ def diff(
         UsageError: they are of different models, the inputs do not fit, or nothing is launched.
         TdseError: as of ``find_divergence``.
     """
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     if launches < 1:
         raise UsageError("there must be at least one launch")
     metadata = {name: read_metadata(name) for name in (one, two)}

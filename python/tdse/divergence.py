@@ -11,7 +11,7 @@ import numpy as np
 
 from tdse.account import executor_regions
 from tdse.bench import cases_of, model_of
-from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
+from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress, unheard
 from tdse.errors import TargetError, UsageError
 from tdse.files import written
 from tdse.measure.accuracy import Difference
@@ -96,7 +96,7 @@ def find_divergence(
         TargetError: the artefact or LiteRT fails or crashes.
         UsageError: the inputs do not fit, results are replayed, or the file cannot be written.
     """
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     metadata = read_metadata(directory)
     if metadata.emulated is not None and metadata.emulated.mode == "timing":
         raise UsageError(

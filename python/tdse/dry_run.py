@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdse.admission import admit
-from tdse.child import Child, Progress
+from tdse.child import Child, Progress, unheard
 from tdse.errors import TdseError
 from tdse.graph.reader import read_tflite
 from tdse.legality import Legality, chosen_targets
@@ -97,7 +97,7 @@ def dry_run(
         ModelError: the file is not a model that can be run.
         PlatformError: the platform is not this machine.
     """
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     demand_positive(threads, budget_s)
     board = load_platform(platform)
     names = chosen_targets(board, targets)

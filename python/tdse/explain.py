@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tdse.child import Child
+from tdse.child import Child, unheard
 from tdse.edgetpu.mapping import compiler_mapping, would_help
 from tdse.emulation.costs import BoardCosts
 from tdse.emulation.emulate import emulate
@@ -64,7 +64,7 @@ def explain(
     names = chosen_targets(board, targets)
     with (
         contextlib.closing(RecordStore(current_conditions())) as store,
-        Child(graph, lambda stage, done, total, detail: None) as child,
+        Child(graph, unheard) as child,
     ):
         legality = ask_targets(graph, child, names, store)
     return [

@@ -15,7 +15,7 @@ from typing import Any
 import tdse
 from tdse.admission import admit
 from tdse.alternatives import emulated_alternatives, table_alternatives
-from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
+from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress, unheard
 from tdse.cost.table import MEASURED, NOT_LEGAL
 from tdse.edgetpu.package import is_compiled
 from tdse.emulation.emulate import Emulation, demand_known, demand_mode, emulate_given
@@ -154,7 +154,7 @@ def compile(
         seed,
         objective,
     )
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     board = load_platform(platform)
     mode = demand_mode(board, emulate) if edgetpu is None else None
     if edgetpu is not None:

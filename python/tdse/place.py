@@ -17,7 +17,7 @@ from tdse.candidates import (
     whole_contestants,
 )
 from tdse.carrying import Carrying
-from tdse.child import Child, Progress
+from tdse.child import Child, Progress, unheard
 from tdse.contest import Builder, Contest, Contestant, distinct, run_contest
 from tdse.cost.library import VariantModels, needed_models
 from tdse.cost.table import CostTable, cost_table
@@ -132,7 +132,7 @@ def decide(
         PlacementError: a pin cannot be obeyed.
         UsageError: a pin or target is unknown.
     """
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     platform = load_platform(options.platform)
     demand_host(platform)
     device = platform.devices[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdse.admission import admit
-from tdse.child import Child, Progress
+from tdse.child import Child, Progress, unheard
 from tdse.errors import ModelError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -79,7 +79,7 @@ def predict(
     """
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads cannot run anything", hint="give 1 or more")
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     graph = read_tflite(Path(model))
     admit(graph)
     if graph.whole_reason:

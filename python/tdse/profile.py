@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tdse.child import Child, Progress
+from tdse.child import Child, Progress, unheard
 from tdse.cost.features import quantities
 from tdse.cost.library import variant_models
 from tdse.errors import PlatformError, UsageError
@@ -99,7 +99,7 @@ def profile(
         UsageError: a target is unknown, or the budget or number of threads is not positive.
     """
     demand_positive(threads, budget_s)
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     machine = load_platform(platform)
     names = chosen_targets(machine, targets)
     if boards is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tdse.bench import OURS, Correctness, cases_of, check_results, model_of
-from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress
+from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress, unheard
 from tdse.errors import ArtefactError, TargetError, UsageError
 from tdse.measure.activations import Array, random_inputs
 from tdse.measure.stats import Ratio, ratio
@@ -138,7 +138,7 @@ def bench_emulated(
         UsageError: the inputs do not fit, or results are recorded and inputs are given.
         TargetError: what runs one step after another cannot be built.
     """
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     if rounds < 1:
         raise UsageError("there must be at least one round")
     metadata = read_metadata(directory)

@@ -8,7 +8,7 @@ from typing import cast
 
 from tdse import __version__
 from tdse.candidates import Searched
-from tdse.child import Progress
+from tdse.child import Progress, unheard
 from tdse.edgetpu.package import is_compiled, is_compiled_region
 from tdse.emulation.costs import BoardCosts
 from tdse.emulation.executor import KIND
@@ -70,7 +70,7 @@ def emulate(
     seed: int = 0,
     budget_s: float = _MOST_SEARCH_S,
     records: RecordStore | None = None,
-    say: Progress = lambda stage, done, total, detail: None,
+    say: Progress = unheard,
 ) -> Emulation:
     """Place a model; all is modelled but regions on Edge TPUs of which there are records.
 

@@ -10,7 +10,7 @@ from statistics import median, quantiles
 
 from tdse.account import executor_regions
 from tdse.bench import model_of
-from tdse.child import Progress
+from tdse.child import Progress, unheard
 from tdse.graph.model import Graph
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.turn import measuring
@@ -101,7 +101,7 @@ def gather(
         ArtefactError: there is no artefact, or it does not fit this machine.
         ModelError: the model is missing, or another than the artefact was made of.
     """
-    say = progress or (lambda stage, done, total, detail: None)
+    say = progress or unheard
     metadata = read_metadata(directory)
     graph = model_of(metadata.model, model)
     placement = load_placement(Path(directory) / PLACEMENT)
