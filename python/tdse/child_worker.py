@@ -33,7 +33,7 @@ from tdse.measure.accuracy import Difference, difference
 from tdse.measure.activations import Array, activations, random_inputs
 from tdse.measure.conditions import current_conditions
 from tdse.measure.deadline import Deadline
-from tdse.measure.ops import Work, measure_ops
+from tdse.measure.ops import OPS_TOGETHER, Work, measure_ops
 from tdse.measure.records import RecordStore
 from tdse.measure.regions import measure_regions
 from tdse.measure.remote import Boards
@@ -44,7 +44,7 @@ from tdse.runtime.emulated import Emulated
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
 from tdse.runtime.model import model_by_position
 from tdse.search.placement import load_placement
-from tdse.targets import target_threads
+from tdse.targets import target_threads, target_variants
 from tdse.targets.litert import demand_as_said, demand_runs
 from tdse.verify import Verified, check_against_litert, verified_regions
 from tdse.worker import end_at_faults, end_with_parent
@@ -524,7 +524,11 @@ def _measure(
     patience_s: float,
     one_by_one: bool,
 ) -> int:
-    """Measure what has no record yet: pins, then LiteRT, then where most may be gained."""
+    """Measure what has no record yet: pins, then LiteRT, then the rest where most may be gained.
+
+    A few operators at a time are measured on all that is left, so that a budget that is too short
+    leaves out operators, of which little may be gained, rather than targets.
+    """
     graph = worker.graph
 
     def begin(ops: Sequence[int], target: str) -> None:
@@ -557,17 +561,23 @@ def _measure(
             for threads in target_threads(target, counts)
         ]
     )
-    for target in sorted(legality.targets, key=lambda name: name != "litert"):
-        for threads in target_threads(target, counts):
-            work = [Work(op, target, threads) for op in graph.placed_ops]
-            if target == "litert":
-                work.sort(key=lambda item: -graph.ops[item.op].macs)
-            else:
-                records = store.find(legality.signatures.values())
-                hope = partial(_hope, graph, legality, records, counts)
-                work.sort(key=hope)
-            total += measure(work)
-    return total
+    variants = target_variants(legality.targets, counts)
+    if "litert" in legality.targets:
+        first = ("litert", target_threads("litert", counts)[0])
+        by_size = sorted(graph.placed_ops, key=lambda op: -graph.ops[op].macs)
+        total += measure([Work(op, *first) for op in by_size])
+        variants = [variant for variant in variants if variant != first]
+    records = store.find(legality.signatures.values())
+    by_key = {legality.signatures[op]: op for op in graph.placed_ops}
+    by_hope = sorted(by_key.values(), key=partial(_hope, graph, legality, records, counts))
+    return total + measure(
+        [
+            Work(op, target, threads)
+            for begin_at in range(0, len(by_hope), OPS_TOGETHER)
+            for target, threads in variants
+            for op in by_hope[begin_at : begin_at + OPS_TOGETHER]
+        ]
+    )
 
 
 # Rough rates of unscheduled loops, only to order what is measured: MAC/us and byte/us.
@@ -580,11 +590,11 @@ def _hope(
     legality: Legality,
     records: Mapping[tuple[str, str, int], Any],
     counts: Sequence[int],
-    item: Work,
+    index: int,
 ) -> float:
-    """The smaller, the more time a measurement on this target may save."""
-    op = graph.ops[item.op]
-    key = legality.signatures[item.op]
+    """The smaller, the more time a measurement on another target may save."""
+    op = graph.ops[index]
+    key = legality.signatures[index]
     times = [records[key, "litert", n].median_us for n in counts if (key, "litert", n) in records]
     loops = op.macs / _LOOP_MACS_PER_US + (op.input_bytes + op.output_bytes) / _LOOP_BYTES_PER_US
     return loops - min(times, default=0.0)

@@ -16,7 +16,7 @@ from tdse.cache import Cache
 from tdse.candidates import Searched
 from tdse.cli.common import console, say
 from tdse.contest import Contest, is_streamed
-from tdse.cost.table import MEASURED, CostTable
+from tdse.cost.table import MEASURED, UNKNOWN, CostTable
 from tdse.doctor import Finding
 from tdse.measure.exchange import Exchange
 from tdse.measure.race import Result
@@ -311,11 +311,13 @@ def _print_kinds(placement: Placement, costs: CostTable) -> None:
     kind = {op.index: op.label.partition(":")[2] for op in placement.ops}
     where = Counter((kind[op], target) for op, target in placement.assignment.items())
     times = {name: np.zeros(len(columns) + 1) for name in kind.values()}
-    unmeasured = False
+    predicted = False
+    unknown: Counter[tuple[str, str]] = Counter()
     for row, op in enumerate(costs.ops):
         chosen = columns[placement.assignment[op]]
         times[kind[op]] += np.append(costs.cost_us[row], costs.cost_us[row, chosen])
-        unmeasured |= costs.source[row][chosen] != MEASURED
+        predicted |= costs.source[row][chosen] != MEASURED
+        unknown.update((t, kind[op]) for t, i in columns.items() if costs.source[row][i] == UNKNOWN)
     kinds = sorted(times, key=lambda name: -times[name][0])
     table = Table(title="What runs where: what operators add to a run, us")
     table.add_column("operators")
@@ -330,16 +332,27 @@ def _print_kinds(placement: Placement, costs: CostTable) -> None:
         groups[f"{len(kinds) - len(shown)} more kinds"] = kinds[len(shown) :]
     for title, members in groups.items():
         counts = [sum(where[name, target] for name in members) for target in columns]
-        sums = np.sum([times[name] for name in members], axis=0)
+        *sums, placed_us = np.sum([times[name] for name in members], axis=0)
+        why = [
+            "unknown" if any(unknown[t, name] for name in members) else "cannot" for t in columns
+        ]
         table.add_row(
             title,
             *(str(n) if n else "" for n in counts),
-            *(f"{us:.1f}" if np.isfinite(us) else "cannot" for us in sums),
+            *(f"{us:.1f}" if np.isfinite(us) else w for us, w in zip(sums, why, strict=True)),
+            f"{placed_us:.1f}",
         )
     out = console()
     out.print(table)
-    if unmeasured:
+    if predicted:
         out.print("some times are not measured but predicted: the budget was short")
+    for target in columns:
+        count = sum(unknown[target, name] for name in kinds)
+        if count:
+            out.print(
+                f"{count} operators were not measured on {target}, and so are not placed there: "
+                "the budget was short; give a longer --budget, what was measured is kept"
+            )
 
 
 def bench(report: Report) -> None:

@@ -45,3 +45,8 @@ class Deadline:
     def is_over(self) -> bool:
         """Whether it has passed."""
         return time.monotonic() > self.at_s or (self.stop is not None and self.stop.exists())
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until then, unless a user asks for an early end; 0 afterwards."""
+        return max(0.0, self.at_s - time.monotonic())

@@ -21,10 +21,12 @@ from tdse.targets import CompiledRegion
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough
 # that a budget is kept and little is lost when a run is stopped.
-_BATCH = 16
+OPS_TOGETHER = 16
 
 # On a machine that is never quiet, an operator costs this much more.
 PATIENCE_S = 0.2
+# Share of the time left that may go into waiting for quiet moments; the rest is for what is timed.
+_WAITING = 0.5
 
 Progress = Callable[[int, int, str], None]
 # Told of operators and their target before they are compiled or run, which may crash.
@@ -59,6 +61,8 @@ def measure_ops(
     The result of each operator is compared with LiteRT's on the same activations; a target whose
     result differs by more than a region may is remembered as not supporting the operator.
 
+    Where the budget is short for all of ``work``, less patience is spent on each operator.
+
     Args:
         graph: the model.
         work: what to measure; equal operators should be in it once.
@@ -85,7 +89,7 @@ def measure_ops(
 
     def jobs() -> Iterator[tuple[_Point, Job]]:
         nonlocal done
-        for target, threads, batch in _batches(work, 1 if one_by_one else _BATCH):
+        for target, threads, batch in _batches(work, 1 if one_by_one else OPS_TOGETHER):
             if deadline.is_over:
                 return
             if begin is not None:
@@ -102,7 +106,8 @@ def measure_ops(
                     _refuse(graph, item, error, store)
                     done += 1
                 else:
-                    yield point, Job(assembly, inputs, threads, patience_s)
+                    patience = min(patience_s, _WAITING * deadline.left_s / (len(work) - done))
+                    yield point, Job(assembly, inputs, threads, patience)
 
     for point, outcome in timer.time_all(jobs(), deadline=deadline):
         if outcome is not None:
