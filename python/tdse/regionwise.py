@@ -12,7 +12,7 @@ import numpy as np
 
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
-from tdse.graph.slice import Slice, slice_model
+from tdse.graph.slice import Slice, slice_model, whole_model
 from tdse.measure.accuracy import difference
 from tdse.measure.activations import Array
 from tdse.runtime import native
@@ -53,7 +53,7 @@ def compare_regions(
             continue
         name = region["name"]
         # The border of every target's region is that of the slice, in its order.
-        piece = _piece(graph, members)
+        piece = whole_model(graph) if graph.whole_reason else slice_model(graph, members)
         ours_in = [got[tensor] for tensor in region["inputs"]]
         ours = [got[tensor] for tensor in region["outputs"]]
         plain_in = [expected[index] for index in piece.inputs]
@@ -88,12 +88,6 @@ def _seen(executor: Any, inputs: Sequence[Array]) -> tuple[list[dict[str, Any]],
         seen.import_module(library)
     values = dict(zip(read_borders(plan).inputs, inputs, strict=True))
     return regions, values | dict(zip(outputs, model_by_position(seen).run(inputs), strict=True))
-
-
-def _piece(graph: Graph, ops: Sequence[int]) -> Slice:
-    if graph.whole_reason:
-        return Slice(graph.data, tuple(ops), graph.inputs, graph.outputs)
-    return slice_model(graph, ops)
 
 
 def _litert(name: str, piece: Slice, inputs: Sequence[Array]) -> list[Array]:

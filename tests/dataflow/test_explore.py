@@ -102,7 +102,7 @@ def test_a_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     plot(_explore(), tmp_path / "front.svg", "two layers")
     assert "two layers" in (tmp_path / "front.svg").read_text()
-    with pytest.raises(UsageError, match="cannot write the picture"):
+    with pytest.raises(UsageError, match="the picture cannot be written"):
         plot(_explore(), tmp_path / "none" / "front.svg", "two layers")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tdse.dataflow.explore import Exploration, Point
 from tdse.errors import UsageError
+from tdse.files import written
 
 _MOST_LABELS = 12
 
@@ -93,10 +94,8 @@ def plot(exploration: Exploration, path: str | os.PathLike[str], title: str) -> 
     bar = figure.colorbar(drawn, label="area proxy, KiB of scratchpad")
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.ax.yaxis.set_minor_formatter("{x:g}")
-    try:
+    with written(path, "the picture"):
         figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise UsageError("cannot write the picture", where=str(path), why=str(error)) from error
 
 
 def _spread(front: list[Point]) -> list[Point]:
