@@ -18,9 +18,10 @@ INSTALLED_FILES := $(shell find python cpp -type f -not -path '*.egg-info/*' -no
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-demo: $(VENV)/installed $(DEMO)/mobilenet_v3_small.tflite ## Place a model on this machine and compare it with LiteRT
+demo: $(VENV)/installed $(DEMO)/mobilenet_v3_small.tflite ## Place a model on this machine, compare it with LiteRT, write a report
 	$(BIN)/tdsec $(DEMO)/mobilenet_v3_small.tflite -o $(DEMO)/out
 	$(BIN)/tdse bench $(DEMO)/out
+	$(BIN)/tdse report $(DEMO)/out
 
 test: $(VENV)/installed ## Run the tests; PYTEST_ARGS="-k slice" chooses among them
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
