@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tdse.cost.boosting import load_xgboost
 from tdse.cost.conformal import conformal_margin
 from tdse.cost.features import FEATURE_NAMES, Floats, Quantities, group, quantities
 from tdse.cost.flydel import Flydel, fit_flydel
@@ -249,8 +250,7 @@ def _boost(
     seed: int,
     weights: Floats | None = None,
 ) -> xgboost.Booster:
-    import xgboost
-
+    xgboost = load_xgboost()
     # One thread, so that the same records give the same trees.
     given = {
         **parameters,
@@ -272,9 +272,7 @@ def _booster_text(booster: xgboost.Booster) -> str:
 
 
 def _booster(text: str) -> xgboost.Booster:
-    import xgboost
-
-    booster = xgboost.Booster({"nthread": 1})
+    booster = load_xgboost().Booster({"nthread": 1})
     booster.load_model(bytearray(base64.b64decode(text)))
     # What the flydel says comes last.
     if booster.num_features() != len(FEATURE_NAMES) + 1:
