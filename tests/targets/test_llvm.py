@@ -16,6 +16,7 @@ from litert_reference import random_inputs, run_litert
 from modelkit import NetworkBuilder, Operator, Subgraph, Tensor, write_model
 from tdse.assemble import Compiled
 from tdse.errors import TargetError
+from tdse.graph.border import op_border
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
 from tdse.graph.slice import slice_model
@@ -24,7 +25,6 @@ tvm = pytest.importorskip("tvm")
 pytestmark = pytest.mark.tvm
 
 from tdse.targets.llvm import LlvmTarget, import_op  # noqa: E402 - needs tvm
-from tdse.targets.llvm_import import op_border  # noqa: E402
 
 ModelPath = Callable[[str], Path]
 SAMPLES = np.random.default_rng(5).uniform(-1.0, 1.0, (8, 9, 9, 6))

@@ -16,8 +16,9 @@ from tdse.graph.model import Graph
 from tdse.graph.slice import Slice
 from tdse.quiet import quiet_stderr
 from tdse.targets.llvm_bodies import with_callees
-from tdse.targets.llvm_import import IMPORT_ERRORS, import_op, reason_of
+from tdse.targets.llvm_import import import_op
 from tdse.targets.llvm_inline import tensor_type, variable
+from tdse.targets.tvm_errors import IMPORT_ERRORS, reason_of
 
 from . import attributes
 

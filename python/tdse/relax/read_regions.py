@@ -13,9 +13,9 @@ from typing import Any
 import tvm
 
 from tdse.errors import TdseError
+from tdse.graph.border import op_border
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
-from tdse.targets.llvm_import import op_border
 
 from . import attributes
 from .calls import Call, Calls, Value, callee, read_calls, read_main

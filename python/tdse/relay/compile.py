@@ -28,10 +28,11 @@ from tdse.runtime.artefact import (
 )
 from tdse.runtime.metadata import RELAY_SCHEMA
 from tdse.search.placement import Placement
-from tdse.targets.llvm_relay import host_target, import_model
+from tdse.targets.llvm_relay import import_model
 
 from .partition import Partition
 from .regions import PLACEMENT as ATTRIBUTE
+from .regions import build_target
 
 
 def compile(
@@ -90,7 +91,7 @@ def compile(
     module = partition(module)
     chosen = Placement.model_validate_json(str(module.attrs[ATTRIBUTE]))
     with tvm.transform.PassContext(opt_level=3):
-        library = relay.build(module, target=host_target())
+        library = relay.build(module, target=build_target(module))
     with replacing(out) as beside:
         library.export_library(str(beside / MODULE), cc=str(linker))
         chosen.save(beside / PLACEMENT)

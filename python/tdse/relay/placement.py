@@ -16,7 +16,7 @@ from tdse.search.given import given_placement
 from tdse.search.placement import PlacedRegion, Placement, parse_pins
 
 # Regions with the attribute Compiler, and what is left to TVM.
-LITERT, EDGETPU, LLVM = "litert", "edgetpu", "llvm"
+LITERT, EDGETPU, LLVM, OPENCL = "litert", "edgetpu", "llvm", "opencl"
 
 
 def place(graph: Graph, asked: Asked) -> Placement:
@@ -43,17 +43,19 @@ def place(graph: Graph, asked: Asked) -> Placement:
         wrong = sorted(set(ours.targets or ()) - {LITERT, LLVM})
         if wrong:
             raise UsageError(
-                f"a module of Relay cannot be placed on {wrong[0]}", hint=f"use {LITERT}, {LLVM}"
+                f"a module of Relay cannot be placed on {wrong[0]} by a search",
+                why="only what runs here is measured" if wrong[0] == OPENCL else "",
+                hint=f"use {LITERT}, {LLVM}",
             )
         placement = (asked if asked.given else dataclasses.replace(asked, options=ours)).placement(
             graph
         )
     for region in placement.regions:
-        if region.target not in (LITERT, EDGETPU, LLVM) or len(region.lanes) > 1:
+        if region.target not in (LITERT, EDGETPU, LLVM, OPENCL) or len(region.lanes) > 1:
             raise PlacementError(
                 f"region {region.index} is for {region.target} on {len(region.lanes)} lanes",
                 where=placement.model_name,
-                why="a module of Relay has regions of litert, edgetpu and llvm, once each",
+                why="a module of Relay has regions of litert, edgetpu, llvm and opencl, once each",
                 hint="leave the placement out to have one searched for",
             )
     return placement
@@ -62,10 +64,11 @@ def place(graph: Graph, asked: Asked) -> Placement:
 def _emulated(graph: Graph, board: Platform, asked: Asked) -> Placement:
     """The placement on an emulated board: Edge TPUs, and a CPU whose regions LiteRT computes."""
     cpu, *others = board.devices
-    wrong = [d.name for d in others if d.edgetpu is None] or [cpu.name] * (cpu.emulated is None)
-    if wrong:
+    wrong = [(cpu.name, "CPU")] if cpu.emulated is None else []
+    wrong += [(device.name, "Edge TPU") for device in others if device.edgetpu is None]
+    for name, kind in wrong:
         raise UsageError(
-            f"{wrong[0]} of platform {board.name} is {'no Edge TPU' if others else 'no CPU'}",
+            f"{name} of platform {board.name} is no {kind}",
             hint="use a platform of a CPU and Edge TPUs, such as rpi4-coral-usb3",
         )
     if asked.given is not None:
@@ -171,7 +174,7 @@ def _given(graph: Graph, board: Platform, asked: Asked) -> Placement:
         why = ""
         if device is None:
             why = f"platform {board.name} has no device {region.device!r}"
-        elif (region.target == EDGETPU) != (device.edgetpu is not None):
+        elif region.target == OPENCL or (region.target == EDGETPU) != (device.edgetpu is not None):
             why = f"{region.device} does not run what is for {region.target}"
         elif region.target != LLVM and region.predicted_us is None:
             why = "it has no predicted_us, which is what it is to take"

@@ -14,10 +14,11 @@ from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.search.placement import PlacedRegion, Placement
-from tdse.targets.llvm_relay import import_slice
+from tdse.targets.llvm_relay import host_target, import_slice
+from tdse.targets.opencl_relay import demand_compiles, opencl_target
 
 from .codegen import PLAN
-from .placement import LLVM
+from .placement import LLVM, OPENCL
 
 PLACEMENT = "tdse.placement"
 
@@ -28,7 +29,7 @@ def with_regions(module: Any, graph: Graph, placement: Placement, *, is_emulated
     Args:
         module: what Relay imports from the file of ``graph``.
         graph: the model.
-        placement: on targets ``litert``, ``edgetpu`` and ``llvm``.
+        placement: on targets ``litert``, ``edgetpu``, ``llvm`` and ``opencl``.
         is_emulated: regions take ``predicted_us``, whatever LiteRT takes for them here.
 
     Raises:
@@ -46,11 +47,20 @@ def with_regions(module: Any, graph: Graph, placement: Placement, *, is_emulated
     index = {graph.tensors[t].name: t for t in graph.inputs}
     inputs = [p for p in old.params if str(p.name_hint) in index]
     values: dict[int, Any] = {index[str(p.name_hint)]: p for p in inputs}
+    on_opencl: set[int] = set()
     for region in placement.regions:
         piece, function = import_slice(graph, region.ops)
         arguments = [values[t] for t in piece.inputs]
-        if region.target == LLVM:
+        if region.target == OPENCL:
+            demand_compiles(graph, region.index, function)
+            on_opencl.update(piece.outputs)
+            arguments = [
+                values[t] if t in on_opencl else _on(tvm.cpu(), values[t]) for t in piece.inputs
+            ]
+        if region.target in (LLVM, OPENCL):
             result = relay.bind(function.body, dict(zip(function.params, arguments, strict=True)))
+            if region.target == OPENCL:
+                result = _on(tvm.device(OPENCL), result)
         else:
             name = f"tdse_region{region.index}_{region.target}"
             plan = _plan(graph, region, placement.threads, is_emulated=is_emulated)
@@ -72,6 +82,25 @@ def with_regions(module: Any, graph: Graph, placement: Placement, *, is_emulated
         main = main.with_attr(name, value)
     made["main"] = main
     return relay.transform.InferType()(made)
+
+
+def build_target(module: Any) -> Any:
+    """The ``target`` of ``relay.build`` for a module: this machine, and OpenCL where it has a part.
+
+    Raises:
+        TargetError: regions are for OpenCL, for which the installed TVM cannot compile.
+    """
+    placement = module.attrs[PLACEMENT] if module.attrs and PLACEMENT in module.attrs else None
+    regions = Placement.model_validate_json(str(placement)).regions if placement else ()
+    has_opencl = any(region.target == OPENCL for region in regions)
+    return [host_target(), opencl_target()] if has_opencl else host_target()
+
+
+def _on(device: Any, value: Any) -> Any:
+    """The value computed on a device; TVM then adds copies where others read it."""
+    if isinstance(value, relay.Tuple):
+        return relay.Tuple([_on(device, field) for field in value.fields])
+    return relay.op.annotation.on_device(value, device, constrain_result=False)
 
 
 def _external(function: Any, region: PlacedRegion, name: str, plan: bytes) -> Any:

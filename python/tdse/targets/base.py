@@ -39,8 +39,12 @@ _BUILT_IN = {
     "edgetpu": "tdse.targets.edgetpu:EdgetpuTarget",
 }
 
-# ``llvm`` is there with Relay, too.
 _RELAX_ONLY = ("llvm", "opencl", "cuda")
+# The same code generators, by way of another intermediate representation.
+_OF_RELAY = {
+    "llvm": "tdse.targets.llvm_relay:LlvmTarget",
+    "opencl": "tdse.targets.opencl_relay:OpenclTarget",
+}
 
 
 @dataclass(frozen=True)
@@ -140,9 +144,8 @@ def get_target(name: str) -> Target:
     """
     kind, _, argument = name.partition(":")
     if kind in _BUILT_IN:
-        # The same code generator, by way of another intermediate representation.
-        is_relay = kind == "llvm" and not RELAY.why_not()
-        place = "tdse.targets.llvm_relay:LlvmTarget" if is_relay else _BUILT_IN[kind]
+        is_relay = kind in _OF_RELAY and not RELAY.why_not()
+        place = (_OF_RELAY if is_relay else _BUILT_IN)[kind]
         if kind in _RELAX_ONLY and not is_relay and RELAX.why_not():
             raise TargetError(
                 f"target {name} needs TVM {RELAX.at_least}",

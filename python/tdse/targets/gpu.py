@@ -16,10 +16,10 @@ from tdse.quiet import quiet_stderr
 from tdse.runtime import native
 
 from .gpu_own import own_call
-from .llvm_import import IMPORT_ERRORS, reason_of
 from .llvm_inline import UnsupportedError
 from .llvm_isa import host_isa
 from .llvm_lower import KernelCall
+from .tvm_errors import IMPORT_ERRORS, reason_of
 from .tvm_target import TvmTarget
 
 # Each kernel gets the first that fits it, from special to general.

@@ -12,7 +12,7 @@ from tvm.target import Target
 
 from tdse.errors import TargetError
 
-from .llvm_import import IMPORT_ERRORS, reason_of
+from .tvm_errors import IMPORT_ERRORS, reason_of
 
 
 class KernelSet:

@@ -16,6 +16,7 @@ from tvm import relax
 from tvm.relax.frontend.tflite import from_tflite
 
 from tdse.errors import ModelError, TargetError
+from tdse.graph.border import op_border
 from tdse.graph.model import Graph, Op, Tensor
 from tdse.graph.slice import slice_model
 from tdse.graph.unpack import constant_bytes
@@ -24,6 +25,7 @@ from tdse.quiet import quiet_stderr
 from .llvm_bodies import ir_body
 from .llvm_constants import has_sparse_constants, with_plain_constants
 from .llvm_inline import Inliner, UnsupportedError, check_types, tensor_type, variable
+from .tvm_errors import IMPORT_ERRORS, reason_of
 
 # Kinds that only move, choose or compare elements, so that they do the same to stored integers as
 # to the real numbers these stand for, as long as all their tensors are quantised alike. TVM
@@ -59,20 +61,6 @@ _MOVING = frozenset(
         "transpose",
         "unpack",
     }
-)
-
-# What the importer raises where it meets something that it was not written for. It has no error
-# of its own, so this is every kind of error that stems from a value.
-IMPORT_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
 )
 
 
@@ -119,43 +107,6 @@ def import_op(graph: Graph, op_index: int) -> tvm.IRModule:
         # It is part of a reference cycle, and would otherwise be destroyed later.
         gc.collect()
     raise TargetError(what, where=graph.name, why=reason)
-
-
-def reason_of(error: BaseException) -> str:
-    """What an exception of TVM says, in one line without traces and check expressions."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("File ", "Traceback"))]
-    text = lines[-1] if lines else type(error).__name__
-    for prefix in ("Check failed: ", "InternalError: "):
-        text = text.removeprefix(prefix)
-    return text if isinstance(error, RuntimeError) or " " in text else f"TVM fails on {text}"
-
-
-def op_border(graph: Graph, ops: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tensors that enter and leave a set of operators, in the order of their slice.
-
-    Args:
-        graph: the model; it need not stem from a flatbuffer.
-        ops: operator indices, ascending.
-    """
-    inside = set(ops)
-    produced = [t for op in ops for t in graph.ops[op].outputs if t >= 0]
-    inputs = {
-        t: None
-        for op in ops
-        for t in graph.ops[op].inputs
-        if t >= 0
-        and graph.producer.get(t, -1) not in inside | graph.constant_ops
-        and not graph.tensors[t].is_constant
-        and not graph.tensors[t].is_variable
-    }
-    outputs = {t: None for t in graph.outputs if t in produced}
-    for t in produced:
-        if any(reader not in inside for reader in graph.consumers.get(t, ())):
-            outputs[t] = None
-    if not outputs:
-        outputs = {t: None for t in produced if not graph.consumers.get(t)}
-    return tuple(inputs), tuple(outputs)
 
 
 def _conformed(graph: Graph, op_index: int, module: tvm.IRModule) -> tvm.IRModule:

@@ -17,11 +17,12 @@ import tvm
 from tvm import relax, te, tirx
 
 from tdse.errors import TargetError
+from tdse.graph.border import op_border
 from tdse.graph.model import Graph
 from tdse.quiet import quiet_stderr
 
-from .llvm_import import IMPORT_ERRORS, op_border, reason_of
 from .llvm_inline import Inliner, UnsupportedError, check_types, variable
+from .tvm_errors import IMPORT_ERRORS, reason_of
 
 Array = npt.NDArray[Any]
 # Of a kernel, and how many iterations threads may divide; 0: none.

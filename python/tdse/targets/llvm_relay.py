@@ -29,21 +29,10 @@ from tdse.platform import discover_host
 from tdse.quiet import quiet_stderr
 
 from .base import CompiledRegion, CompiledRegions, Support, Variant
+from .tvm_errors import IMPORT_ERRORS, reason_of
 
 KIND = "relay"
 _INPUT = "tdse_input_{}"
-
-# What the importer and the compiler raise where they meet something that they were not written for.
-_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 class LlvmTarget:
@@ -101,8 +90,8 @@ def import_model(data: bytes) -> tuple[Any, Any]:
     try:
         with quiet_stderr():
             module, weights = relay.frontend.from_tflite(tflite.Model.GetRootAsModel(data, 0))
-    except _ERRORS as error:
-        raise TargetError("Relay cannot import the model", why=_reason(error)) from None
+    except IMPORT_ERRORS as error:
+        raise TargetError("Relay cannot import the model", why=reason_of(error)) from None
     return module, weights
 
 
@@ -128,8 +117,8 @@ def import_slice(graph: Graph, ops: Sequence[int]) -> tuple[Slice, Any]:
             function = typed(_in_order(graph, piece, function))
     except TargetError as error:
         raise TargetError(what, where=graph.name, why=error.why) from None
-    except _ERRORS as error:
-        raise TargetError(what, where=graph.name, why=_reason(error)) from None
+    except IMPORT_ERRORS as error:
+        raise TargetError(what, where=graph.name, why=reason_of(error)) from None
     made = function.ret_type
     fields = made.fields if isinstance(made, tvm.ir.TupleType) else [made]
     wanted = [tensor_type(graph, t) for t in piece.outputs]
@@ -183,9 +172,11 @@ def _compiled(graph: Graph, region: Region) -> CompiledRegion:
             with quiet_stderr(), tvm.transform.PassContext(opt_level=3):
                 library = relay.build(module, target=host_target())
             library.export_library(str(file), cc=str(find_linker()))
-        except _ERRORS as error:
+        except IMPORT_ERRORS as error:
             raise TargetError(
-                f"Relay cannot compile region {region.index}", where=graph.name, why=_reason(error)
+                f"Relay cannot compile region {region.index}",
+                where=graph.name,
+                why=reason_of(error),
             ) from None
         return CompiledRegion(KIND, file.read_bytes(), piece.inputs, piece.outputs)
 
@@ -218,11 +209,3 @@ def _copy(tensor: Any, address: int, *, to_tensor: bool) -> None:
     size = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
     inside = int(tensor.handle.contents.data) + int(tensor.handle.contents.byte_offset)
     ctypes.memmove(*((inside, address) if to_tensor else (address, inside)), size)
-
-
-def _reason(error: BaseException) -> str:
-    """What an exception of TVM says, in one line without traces and check expressions."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("File ", "Traceback"))]
-    text = kept[-1] if kept else type(error).__name__
-    return text.removeprefix("TVMError: ").removeprefix("InternalError: ")

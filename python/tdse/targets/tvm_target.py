@@ -15,13 +15,14 @@ import numpy as np
 import tvm
 
 from tdse.errors import TargetError
+from tdse.graph.border import op_border
 from tdse.graph.model import Graph, Op
 from tdse.graph.regions import Region
 from tdse.runtime.plan import PlanTensor, Step
 
 from .base import CompiledRegion, CompiledRegions, Support, Variant
 from .llvm_build import KernelSet
-from .llvm_import import import_op, op_border
+from .llvm_import import import_op
 from .llvm_lower import Constant, KernelCall, Local, lower_bodies
 from .llvm_support import support_form
 
