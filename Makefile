@@ -31,7 +31,7 @@ test: $(VENV)/installed ## Run the tests; PYTEST_ARGS="-k slice" chooses among t
 RELAY_PYTHON := python3.10
 RELAY := build/relay
 relay: $(RELAY)/installed ## Run the tests of the door into Relay; needs RELAY_PYTHON=python3.10
-	$(RELAY)/bin/python -m pytest --quiet tests/relay tests/test_doors.py
+	$(RELAY)/bin/python -m pytest --quiet tests/conformance tests/relay tests/test_doors.py
 	$(RELAY)/bin/python -m pytest --quiet tests/test_docs.py -k relay
 
 $(RELAY)/installed: tests/relay/requirements.txt $(VENV)/installed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,9 +98,8 @@ def test_all_on_llvm_is_near(name: str) -> None:
     demand_near(data, built(data, {}, others="llvm"), steps=2)
 
 
-@pytest.mark.parametrize("name", ["branches", "two_inputs_two_outputs", "split"])
-def test_regions_of_both_targets_are_near(name: str) -> None:
-    data = split_model() if name == "split" else RUNNABLE[name]()
+def test_regions_of_both_targets_are_near() -> None:
+    data = split_model()
     ops = read_tflite(data).placed_ops
     demand_near(data, built(data, {op: "llvm" for op in ops[::2]}), steps=2)
 
@@ -125,24 +122,6 @@ def test_bodies_are_compiled_and_not_the_flatbuffer() -> None:
     assert 0 < positive.sum() < positive.size
     np.testing.assert_array_equal(y[positive], reference[positive])
     assert (y[~positive] > 0).all()
-
-
-def test_it_runs_in_another_process(model_path: ModelPath, tmp_path: Path) -> None:
-    data = model_path("tiny_conv_int8").read_bytes()
-    library = built(data, {1: "llvm", 5: "llvm"})
-    library.export_library(str(tmp_path / "model.so"))
-    inputs = random_inputs(data, seed=5)
-    np.save(tmp_path / "x.npy", inputs[0])
-    code = (
-        "import numpy as np, tvm\n"
-        "from tdse.runtime import native\n"
-        "native.register()\n"
-        "library = tvm.runtime.load_module('model.so')\n"
-        "main = tvm.relax.VirtualMachine(library, tvm.cpu())['main']\n"
-        "np.save('y.npy', main(tvm.runtime.tensor(np.load('x.npy'))).numpy())\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
-    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), run_litert(data, inputs)[0])
 
 
 def test_a_module_that_is_not_partitioned(model_path: ModelPath) -> None:

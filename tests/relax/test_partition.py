@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from tdse.errors import PlacementError, PlatformError, TargetError, TdseError, UsageError
+from tdse.errors import PlacementError, TdseError
 from tdse.graph.reader import read_tflite
-from tdse.graph.regions import form_regions
-from tdse.search.placement import make_placement
 
 tvm = pytest.importorskip("tvm")
 pytestmark = pytest.mark.tvm
@@ -20,7 +18,6 @@ pytestmark = pytest.mark.tvm
 import tvm_ffi  # noqa: E402 - needs tvm
 from relax_helpers import (  # noqa: E402
     compile_plainly,
-    demand_equal,
     functions_in,
     placed,
     run,
@@ -104,42 +101,6 @@ def test_attributes_and_operators_stay(model_path: ModelPath) -> None:
             assert tvm_ffi.structural_equal(module[variable], same, map_free_vars=True)
 
 
-def test_it_searches_and_repeats_from_a_file(model_path: ModelPath, tmp_path: Path) -> None:
-    path = model_path("tiny_float")
-    module = tdse.relax.from_tflite(path)
-    # What is not measured in time cannot be pinned; a quiet machine needs a fifth of the budget.
-    searched = tdse.relax.Partition(budget_s=30, pins=["relu=llvm"], threads=1)(module)
-    graph = read_tflite(path)
-    relus = {op.index for op in graph.ops if op.kind == "relu"}
-    assert len(relus) == 2
-    assert relus <= {op for target, ops in regions(searched) if target == "llvm" for op in ops}
-    file = tmp_path / "placement.json"
-    file.write_text(searched.attrs["tdse.placement"])
-    repeated = tdse.relax.Partition(placement=file)(module)
-    assert regions(repeated) == regions(searched)
-    inputs = random_inputs(path.read_bytes(), seed=4)
-    first, second = (run(tdse.relax.build(m), inputs) for m in (searched, repeated))
-    assert [y.tobytes() for y in first] == [y.tobytes() for y in second]
-
-
-def test_in_a_sequential(model_path: ModelPath) -> None:
-    path = model_path("branches")
-    placement = placed(read_tflite(path), {})
-    both = tvm.transform.Sequential(
-        [tdse.relax.Partition(placement=placement), relax.transform.RemoveUnusedOutputs()]
-    )
-    module = both(tdse.relax.from_tflite(path))
-    assert [target for target, _ in regions(module)] == ["litert"]
-    demand_equal(path.read_bytes(), tdse.relax.build(module))
-
-
-def test_errors_pass_through_a_sequential(model_path: ModelPath) -> None:
-    module = tdse.relax.from_tflite(model_path("tiny_float"))
-    with pytest.raises(UsageError, match="pin 99=llvm") as caught:
-        tvm.transform.Sequential([tdse.relax.Partition(pins=["99=llvm"])])(module)
-    assert "\n" not in str(caught.value)
-
-
 def test_a_model_that_is_not_cut_is_one_region(model_path: ModelPath) -> None:
     path = model_path("resource_variable")
     module = tdse.relax.from_tflite(path)
@@ -147,60 +108,12 @@ def test_a_model_that_is_not_cut_is_one_region(model_path: ModelPath) -> None:
     assert regions(partitioned) == [("litert", [0, 1, 2, 3, 4])]
 
 
-@pytest.mark.parametrize(
-    ("options", "kind", "text"),
-    [
-        ({"pins": ["99=llvm"]}, UsageError, "99=llvm"),
-        ({"pins": ["relu=tpu"]}, UsageError, "relu=tpu"),
-        (
-            {"pins": ["svdf=llvm"]},
-            PlacementError,
-            "1:svdf is pinned to llvm",
-        ),
-        ({"platform": "no-such-board"}, TdseError, "no-such-board"),
-        ({"platform": "rpi4"}, PlatformError, "cannot be compiled for on this machine"),
-        ({"placement": "nowhere.json"}, TdseError, "nowhere.json"),
-        ({"threads": 0}, UsageError, "0 threads"),
-        ({"objective": "speed"}, UsageError, "choose latency, throughput, energy, edp, pareto"),
-        ({"objective": "pareto"}, UsageError, "a pass gives one module, and no front"),
-        ({"objective": "energy"}, PlatformError, "no power figures"),
-    ],
-)
-def test_wrong_options(
-    options: dict[str, Any], kind: type[TdseError], text: str, model_path: ModelPath
-) -> None:
+def test_wrong_pins_and_files(model_path: ModelPath, tmp_path: Path) -> None:
     module = tdse.relax.from_tflite(model_path("variable_tensor"))
-    with pytest.raises(kind) as caught:
-        tdse.relax.Partition(**options)(module)
-    assert text in str(caught.value)
+    with pytest.raises(PlacementError, match="1:svdf is pinned to llvm") as caught:
+        tdse.relax.Partition(pins=["svdf=llvm"])(module)
     assert "\n" not in str(caught.value)
-
-
-def test_a_placement_leaves_nothing_to_pin(model_path: ModelPath) -> None:
-    placement = placed(read_tflite(model_path("tiny_float")), {})
-    for more in ({"pins": ["0=llvm"]}, {"threads": 2}):
-        with pytest.raises(UsageError, match="leaves nothing to pin"):
-            tdse.relax.Partition(placement=placement, **more)
-
-
-def test_placements_that_do_not_fit(model_path: ModelPath, tmp_path: Path) -> None:
-    module = tdse.relax.from_tflite(model_path("tiny_float"))
-    fitting = placed(read_tflite(model_path("tiny_float")), {})
-    with pytest.raises(PlatformError, match="cannot be compiled for on this machine"):
-        tdse.relax.Partition("rpi4", placement=fitting)(module)
-    other = placed(read_tflite(model_path("branches")), {})
-    with pytest.raises(PlacementError, match="of another model"):
-        tdse.relax.Partition(placement=other)(module)
-    unknown = placed(read_tflite(model_path("tiny_float")), {}, others="npu")
     file = tmp_path / "placement.json"
-    file.write_text(unknown.model_dump_json(by_alias=True))
-    with pytest.raises(TargetError, match="npu"):
-        tdse.relax.Partition(placement=file)(module)
-    devices = {"litert": "npu0"}
-    regions = form_regions(read_tflite(model_path("tiny_float")), fitting.assignment)
-    elsewhere = make_placement(read_tflite(model_path("tiny_float")), regions, 1, None, 0, devices)
-    with pytest.raises(PlacementError, match="region 0 is on device 'npu0', which platform"):
-        tdse.relax.Partition(placement=elsewhere)(module)
     file.write_text("{")
     with pytest.raises(PlacementError, match=r"placement.json: not a placement that tdse can use"):
         tdse.relax.Partition(placement=file)(module)
@@ -213,13 +126,6 @@ def test_modules_that_are_not_tdse_s(model_path: ModelPath) -> None:
         builder.emit_func_output(builder.emit(relax.op.nn.relu(x)))
     with pytest.raises(TdseError, match="was not made by tdse"):
         tdse.relax.build(builder.get())
-
-
-def test_a_module_is_partitioned_once(model_path: ModelPath) -> None:
-    path = model_path("tiny_float")
-    placement = placed(read_tflite(path), {})
-    once = tdse.relax.Partition(placement=placement)(tdse.relax.from_tflite(path))
-    assert tdse.relax.Partition(placement=placement)(once).same_as(once)
 
 
 @pytest.mark.parametrize(
