@@ -32,6 +32,14 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> ModelPath:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps kernels and records of tests out of the cache of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def record_store_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One record store for a module, so that later tests need not measure again."""

@@ -11,6 +11,7 @@ import pytest
 from tdse.cli import main as tdse_command
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
+from tdse.targets.kernel_cache import keep_kernels
 
 
 @pytest.fixture
@@ -34,10 +35,14 @@ def test_list_and_clear(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "models-0123.json").write_text("{}")
     (home / "measuring.lock").touch()
     (home / "mine.txt").write_text("not tdse's")
+    keep_kernels([("01", b"code"), ("23", b"more code")])
     assert tdse_command.main(["cache", "list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert {"records.sqlite", "models-0123.json"} <= set(told["files"])
+    assert {"records.sqlite", "models-0123.json", "kernels"} <= set(told["files"])
+    assert told["kernels"] == 2
     assert told["size_bytes"] == sum(told["files"].values())
     assert tdse_command.main(["cache", "clear", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["removed"]) == set(told["files"])
-    assert sorted(path.name for path in home.iterdir()) == ["measuring.lock", "mine.txt"]
+    left = ["kernels", "measuring.lock", "mine.txt"]
+    assert sorted(path.name for path in home.iterdir()) == left
+    assert not any((home / "kernels").iterdir())

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from tdse.errors import UsageError
+from tdse.files import cache_directory
 from tdse.graph.layers import Configuration
 from tdse.measure.conditions import current_conditions
 from tdse.measure.excitation import draw
-from tdse.measure.records import Record, RecordStore, cache_directory
+from tdse.measure.records import Record, RecordStore
 from tdse.profile import Profile, profile
 
 BUDGET_S = 5.0

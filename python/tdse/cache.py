@@ -1,4 +1,4 @@
-"""What tdse keeps between runs: measured times, and the cost models learnt from them."""
+"""What tdse keeps between runs: measured times, cost models learnt from them, compiled kernels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 from tdse.child import Progress, unheard
 from tdse.cost.library import MODELS
 from tdse.errors import TdseError
+from tdse.files import cache_directory
 from tdse.measure.conditions import current_conditions
-from tdse.measure.records import STORE, Machine, RecordStore, cache_directory
+from tdse.measure.records import STORE, Machine, RecordStore
 from tdse.measure.turn import measuring
+from tdse.targets.kernel_cache import KERNELS, kept_kernels
 
 # SQLite keeps two more files beside a store that is in use. The lock of measurements stays: a
 # process that waits for it holds the file, not its name.
@@ -24,12 +26,14 @@ class Cache:
 
     Attributes:
         directory: where it is.
-        files: names and bytes.
+        files: names and bytes; all compiled kernels together as their directory.
+        kernels: their number.
         machines: what it has records of.
     """
 
     directory: Path
     files: tuple[tuple[str, int], ...]
+    kernels: int
     machines: tuple[Machine, ...]
 
     @property
@@ -49,12 +53,13 @@ def list_cache() -> Cache:
     if (directory / STORE).is_file():
         with closing(RecordStore(current_conditions())) as store:
             machines = tuple(store.machines())
-    files = tuple((path.name, path.stat().st_size) for path in _files(directory))
-    return Cache(directory, files, machines)
+    found = _found(directory)
+    files = tuple((name, sum(map(_size_bytes, paths))) for name, paths in found.items())
+    return Cache(directory, files, len(found.get(KERNELS, [])), machines)
 
 
 def clear_cache(progress: Progress | None = None) -> tuple[tuple[str, int], ...]:
-    """Remove all records and models, once nobody measures; names and bytes of what is gone.
+    """Remove all of it, once nobody measures; names and bytes of what is gone, as in ``Cache``.
 
     Args:
         progress: called with (stage, done, all, detail).
@@ -64,24 +69,38 @@ def clear_cache(progress: Progress | None = None) -> tuple[tuple[str, int], ...]
     """
     say = progress or unheard
     directory = cache_directory()
-    removed = []
     if not directory.is_dir():
         return ()
     with measuring(say):
-        for path in _files(directory):
-            size = path.stat().st_size
-            try:
-                path.unlink()
-            except OSError as error:
-                raise TdseError(
-                    "the cache cannot be cleared",
-                    where=str(path),
-                    why=error.strerror or str(error),
-                    hint="remove the file by hand",
-                ) from None
-            removed.append((path.name, size))
-    return tuple(removed)
+        return tuple((name, sum(map(_remove, paths))) for name, paths in _found(directory).items())
 
 
-def _files(directory: Path) -> list[Path]:
-    return sorted(path for pattern in _PATTERNS for path in directory.glob(pattern))
+def _remove(path: Path) -> int:
+    """Remove a file; the bytes that it had.
+
+    Raises:
+        TdseError: it cannot be removed.
+    """
+    size_bytes = _size_bytes(path)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise TdseError(
+            "the cache cannot be cleared",
+            where=str(path),
+            why=error.strerror or str(error),
+            hint="remove the file by hand",
+        ) from None
+    return size_bytes
+
+
+def _size_bytes(path: Path) -> int:
+    # Others may remove old kernels at any time.
+    return path.stat().st_size if path.exists() else 0
+
+
+def _found(directory: Path) -> dict[str, list[Path]]:
+    """Names of entries to their files."""
+    files = sorted(path for pattern in _PATTERNS for path in directory.glob(pattern))
+    kernels = kept_kernels()
+    return {path.name: [path] for path in files} | ({KERNELS: kernels} if kernels else {})

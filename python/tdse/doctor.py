@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tdse.doors import RELAX, RELAY, tvm_version
 from tdse.errors import TdseError
+from tdse.files import cache_directory
 from tdse.link import find_linker
 from tdse.measure.conditions import Conditions, current_conditions
-from tdse.measure.records import cache_directory
 from tdse.platform.opencl import find_opencl
 from tdse.targets.base import get_target, target_names
 from tdse.versions import REQUIREMENTS

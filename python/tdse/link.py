@@ -1,8 +1,10 @@
-"""Writes runtime modules as shared libraries; the C++ compiler of this machine links them."""
+"""Writes shared libraries of runtime modules and of kernels; this machine's C++ compiler links."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from tdse.errors import TdseError
 from tdse.worker import find_program
 
 _NAMES = ("g++", "clang++", "c++")
+_LINK_HINT = "see whether the compiler works, and whether there is space for temporary files"
 
 
 def find_linker() -> Path:
@@ -53,5 +56,38 @@ def write_library(module: Any, path: Path) -> None:
             f"{path.name} cannot be linked",
             where=linker,
             why=str(error),
-            hint="see whether the compiler works, and whether there is space for temporary files",
+            hint=_LINK_HINT,
         ) from error
+
+
+def join_objects(objects: Sequence[Path], joined: Path) -> None:
+    """Make one object file of several.
+
+    Raises:
+        TdseError: there is no compiler, or it cannot link.
+    """
+    _link(["-r", "-nostdlib", *map(str, objects)], joined)
+
+
+def link_object(path: Path, library: Path) -> None:
+    """Write an object file as a shared library.
+
+    Raises:
+        TdseError: there is no compiler, or it cannot link.
+    """
+    _link(["-shared", str(path)], library)
+
+
+def _link(arguments: Sequence[str], result: Path) -> None:
+    linker = str(find_linker())
+    try:
+        command = [linker, "-o", str(result), *arguments]
+        subprocess.run(command, check=True, capture_output=True, text=True, errors="replace")
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        raise TdseError(
+            "compiled kernels cannot be linked",
+            where=linker,
+            why=said.strip().splitlines()[-1],
+            hint=_LINK_HINT,
+        ) from None

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tdse.errors import TdseError
+from tdse.files import cache_directory
 from tdse.graph.workload import TensorForm, Workload
 from tdse.measure.conditions import Conditions, current_conditions
-from tdse.measure.records import Record, RecordStore, cache_directory
+from tdse.measure.records import Record, RecordStore
 
 CONDITIONS = Conditions("cpu", 2, (0, 1), "", 0.5, (("tdse", "1"),))
 FORM = TensorForm((1, 8), "int8", scales=1, quantization=0)

@@ -24,7 +24,7 @@ import tvm_ffi  # noqa: E402 - comes with tvm
 
 from tdse.targets.llvm import LlvmTarget  # noqa: E402 - needs tvm
 from tdse.targets.llvm_arithmetic import Arithmetic  # noqa: E402
-from tdse.targets.llvm_build import KernelSet  # noqa: E402
+from tdse.targets.llvm_build import compile_kernels  # noqa: E402
 from tdse.targets.llvm_conv import Conv, Tiles, column_starts, conv_of, word_starts  # noqa: E402
 from tdse.targets.llvm_conv_kernel import choose_tiles  # noqa: E402
 from tdse.targets.llvm_isa import Isa, host_isa, isa_of  # noqa: E402
@@ -211,10 +211,8 @@ def test_no_float_in_the_loops_of_integer_sums(cpu: str, make: Callable[[], Grap
 
 
 def _assembly(graph: Graph, isa: Isa) -> str:
-    kernels = KernelSet("llvm")
-    symbols = [kernels.add(call.function) for call in own_calls(graph, graph.ops[0], isa)]
-    (library,) = kernels.build(symbols, isa.target)
-    return str(library.inspect_source("asm"))
+    kernels = {f"k{i}": c.function for i, c in enumerate(own_calls(graph, graph.ops[0], isa))}
+    return str(compile_kernels(kernels, isa.target).inspect_source("asm"))
 
 
 @pytest.mark.parametrize(

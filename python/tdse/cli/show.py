@@ -78,6 +78,8 @@ def cache(found: Cache) -> None:
     say(f"{found.directory}: {len(found.files)} files, {found.size_bytes / 1e6:.2f} MB")
     for name, size in found.files:
         say(f"  {name}: {size / 1e6:.2f} MB")
+    if found.kernels:
+        say(f"{found.kernels} compiled kernels")
     for machine in found.machines:
         conditions = machine.conditions
         versions = ", ".join(f"{name} {version}" for name, version in conditions.versions)
@@ -90,6 +92,7 @@ def cache_json(found: Cache) -> dict[str, Any]:
         "directory": str(found.directory),
         "files": dict(found.files),
         "size_bytes": found.size_bytes,
+        "kernels": found.kernels,
         "machines": [
             {"cpu": m.conditions.cpu, "cores": m.conditions.cores, "records": m.records}
             for m in found.machines

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass
@@ -16,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tdse.errors import TdseError
 from tdse.faults import faults_of
+from tdse.files import cache_directory, make_private
 from tdse.graph.workload import Workload
 from tdse.measure.conditions import Conditions
 from tdse.measure.schema import MOVE_AWAY, open_store, told
@@ -135,28 +134,6 @@ class Machine:
     conditions: Conditions
     records: int
     measured_at: float
-
-
-def cache_directory() -> Path:
-    """``$XDG_CACHE_HOME/tdse``, or ``~/.cache/tdse``.
-
-    A relative ``XDG_CACHE_HOME`` is ignored, as the XDG base directory specification demands.
-    """
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):
-        base = os.path.expanduser("~/.cache")
-    return Path(base) / "tdse"
-
-
-def make_private(directory: Path) -> None:
-    """Make a directory that only the user may enter: times tell what models somebody has.
-
-    Raises:
-        OSError: it cannot be made, or others may enter it and it belongs to one of them.
-    """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if stat.S_IMODE(directory.stat().st_mode) & 0o077:
-        directory.chmod(0o700)
 
 
 class RecordStore:

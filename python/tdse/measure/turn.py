@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from tdse.errors import TdseError
-from tdse.measure.records import cache_directory, make_private
+from tdse.files import cache_directory, make_private
 
 
 @contextlib.contextmanager

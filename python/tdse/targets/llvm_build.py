@@ -1,9 +1,15 @@
-"""Compile kernels, equal ones once."""
+"""Compile kernels, equal ones once; those for CPUs once for all processes of a user."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import tvm
@@ -11,7 +17,10 @@ import tvm_ffi
 from tvm.target import Target
 
 from tdse.errors import TargetError
+from tdse.link import join_objects, link_object
+from tdse.runtime import native
 
+from .kernel_cache import find_kernel, keep_kernels
 from .tvm_errors import IMPORT_ERRORS, reason_of
 
 
@@ -47,15 +56,18 @@ class KernelSet:
     def build(self, symbols: Iterable[str], target: Target) -> tuple[Any, ...]:
         """TVM runtime modules that together have a function for each of ``symbols``.
 
-        What an earlier call compiled is not compiled again. From a new set there is at most one.
+        What an earlier call compiled is not compiled again, nor, for CPUs, what is in the user's
+        cache. From a new set there is at most one.
 
         Raises:
             TargetError: TVM cannot compile one of them.
+            TdseError: they cannot be linked.
         """
         wanted = list(dict.fromkeys(symbols))
         missing = {s: self._functions[s] for s in wanted if s not in self._library_of}
         if missing:
-            library = _build(missing, target)
+            is_cpu = target.kind.name == "llvm"
+            library = _linked(missing, target) if is_cpu else compile_kernels(missing, target)
             self._library_of.update(dict.fromkeys(missing, library))
         libraries = {id(self._library_of[s]): self._library_of[s] for s in wanted}
         return tuple(libraries.values())
@@ -66,18 +78,76 @@ class KernelSet:
         Raises:
             TargetError: TVM cannot compile one of the kernels.
         """
-        _build(self._functions, target)
+        compile_kernels(self._functions, target)
 
 
-def _build(functions: dict[str, tvm.tirx.PrimFunc], target: Target) -> Any:
+def compile_kernels(functions: Mapping[str, tvm.tirx.PrimFunc], target: Target) -> Any:
+    """A module of TVM's of kernels by their symbols.
+
+    Raises:
+        TargetError: TVM cannot compile one of them.
+    """
     module = tvm.IRModule(
         {name: function.with_attr("global_symbol", name) for name, function in functions.items()}
     )
-    # On a processor, the pass would move what own kernels hold in registers to the heap.
-    config = {"tirx.disable_storage_rewrite": target.kind.name == "llvm"}
+    config = _config(target)
     try:
         with tvm.transform.PassContext(config=config):
             return tvm.tirx.build(module, target)
     except IMPORT_ERRORS as error:
         what = f"TVM cannot compile a kernel for {target.kind.name}"
         raise TargetError(what, why=reason_of(error)) from error
+
+
+def _linked(functions: Mapping[str, tvm.tirx.PrimFunc], target: Target) -> Any:
+    """Kernels, each an object file of its own, in one module that can be run and exported.
+
+    Raises:
+        TargetError: TVM cannot compile one of them.
+        TdseError: they cannot be linked.
+    """
+    compiled: list[tuple[str, bytes]] = []
+    with tempfile.TemporaryDirectory(prefix="tdse-kernels-") as scratch:
+        directory = Path(scratch)
+        objects = []
+        for symbol, function in functions.items():
+            path = directory / f"{symbol}.o"
+            key = _key(symbol, function, target)
+            kept = find_kernel(key)
+            if kept is None:
+                compile_kernels({symbol: function}, target).write_to_file(str(path), "o")
+                compiled.append((key, path.read_bytes()))
+            else:
+                path.write_bytes(kept)
+            objects.append(path)
+        if compiled:
+            keep_kernels(compiled)
+        joined, library = directory / "joined.o", directory / "kernels.so"
+        join_objects(objects, joined)
+        link_object(joined, library)
+        native.register()
+        create = tvm_ffi.get_global_func("tdse.kernels_create")
+        return create(joined.read_bytes(), native.load_library(library))
+
+
+def _key(symbol: str, function: tvm.tirx.PrimFunc, target: Target) -> str:
+    """Digest of all that the object file of a kernel depends on."""
+    parts = [
+        symbol,
+        tvm.ir.save_json(function),
+        str(target),
+        json.dumps(_config(target)),
+        _compiler(),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@cache
+def _compiler() -> str:
+    names = ("apache-tvm", "apache-tvm-ffi")
+    return " ".join(f"{name} {metadata.version(name)}" for name in names)
+
+
+def _config(target: Target) -> dict[str, bool]:
+    # On a processor, the pass would move what own kernels hold in registers to the heap.
+    return {"tirx.disable_storage_rewrite": target.kind.name == "llvm"}
