@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cross import needs_cross_compiler
 from tdse.doors import RELAY
 
 REPOSITORY = Path(__file__).parent.parent
@@ -22,6 +23,7 @@ _BLOCK = re.compile(r"^```(console|python|toml)\n(.*?)^```", re.MULTILINE | re.D
 # of OpenCL takes a second for each kernel.
 _MODELS = {"run-and-bench.md": "demo", "opencl.md": "tiny_float"}
 _MARKS = {
+    "boards.md": needs_cross_compiler,
     "opencl.md": pytest.mark.opencl,
     "relay.md": pytest.mark.skipif(bool(RELAY.why_not()), reason=f"no Relay: {RELAY.why_not()}"),
 }

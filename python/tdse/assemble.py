@@ -12,10 +12,11 @@ from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.link import write_library
+from tdse.platform import Device
 from tdse.runtime import native
 from tdse.runtime.model import Model, model_by_position
 from tdse.runtime.plan import SPIN_US, Plan, PlanLane, PlanRegion, PlanTensor, time_limit_ms
-from tdse.targets import CompiledRegion, get_target
+from tdse.targets import CompiledRegion, target_for
 
 # Lanes that run different parts of one item wait for each other many times within a run, and the
 # run for every wake-up: so they look for work for longer than they ever wait there.
@@ -94,6 +95,7 @@ def compile_regions(
     *,
     threads: int,
     bodies: Mapping[int, Any] | None = None,
+    processor: Device | None = None,
 ) -> Compiled:
     """Compile ``regions``, those of one target together.
 
@@ -103,16 +105,17 @@ def compile_regions(
         threads: threads that a region may use; a target may use fewer.
         bodies: Relax functions of operators, where another front door than the flatbuffer
             supplies them.
+        processor: a platform's device that is not this machine's CPU; None for that.
 
     Raises:
-        TargetError: a target cannot compile one of its regions.
+        TargetError: a target cannot compile one of its regions, or not for the processor.
     """
     compiled: dict[int, CompiledRegion] = {}
     libraries = []
     for target_name in dict.fromkeys(region.device for region in regions):
         positions = [i for i, region in enumerate(regions) if region.device == target_name]
         mine = [regions[i] for i in positions]
-        target = get_target(target_name)
+        target = target_for(target_name, processor)
         if bodies is not None and hasattr(target, "compile_bodies"):
             result = target.compile_bodies(graph, mine, bodies, threads)
         else:
@@ -130,13 +133,14 @@ def assemble(
     threads: int,
     bodies: Mapping[int, Any] | None = None,
     expected_us: float | None = None,
+    processor: Device | None = None,
 ) -> Any:
     """Compile ``regions`` and join them into one module; see ``compile_regions`` and ``whole``.
 
     Returns:
         A ``tvm_ffi`` module of kind ``tdse_executor``, the compiled kernels imported into it.
     """
-    compiled = compile_regions(graph, regions, threads=threads, bodies=bodies)
+    compiled = compile_regions(graph, regions, threads=threads, bodies=bodies, processor=processor)
     return compiled.whole(expected_us).module()
 
 

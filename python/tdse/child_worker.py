@@ -31,7 +31,7 @@ from tdse.legality import Legality, demand_all_supported, find_legality
 from tdse.link import write_library
 from tdse.measure.accuracy import Difference, difference
 from tdse.measure.activations import Array, activations, random_inputs
-from tdse.measure.conditions import current_conditions
+from tdse.measure.conditions import compiled_for, current_conditions
 from tdse.measure.deadline import Deadline
 from tdse.measure.ops import OPS_TOGETHER, Work, measure_ops
 from tdse.measure.records import RecordStore
@@ -39,6 +39,7 @@ from tdse.measure.regions import measure_regions
 from tdse.measure.remote import Boards
 from tdse.measure.timer import LocalTimer, Timer
 from tdse.outputs import LitertOutputs
+from tdse.platform import Device
 from tdse.regionwise import compare_regions
 from tdse.runtime.emulated import Emulated
 from tdse.runtime.litert import invoke, make_interpreter, run_litert
@@ -220,9 +221,18 @@ class _Worker:
         return values
 
 
-def _ask_targets(worker: _Worker, *, store: str, targets: Sequence[str]) -> None:
-    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
-        find_legality(worker.graph, targets, records, begin=worker.at)
+def _ask_targets(
+    worker: _Worker, *, store: str, targets: Sequence[str], processor: Mapping[str, Any] | None
+) -> None:
+    device = _device(processor)
+    conditions = current_conditions() if device is None else compiled_for(device)
+    with contextlib.closing(RecordStore(conditions, Path(store))) as records:
+        find_legality(worker.graph, targets, records, begin=worker.at, processor=device)
+
+
+def _device(fields: Mapping[str, Any] | None) -> Device | None:
+    """A platform's device that is compiled for; None for this machine."""
+    return None if fields is None else Device.model_validate(fields)
 
 
 @contextlib.contextmanager
@@ -374,15 +384,18 @@ def _check(worker: _Worker, *, placement: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _write(worker: _Worker, *, placement: str, module: str) -> list[str]:
+def _write(
+    worker: _Worker, *, placement: str, module: str, processor: Mapping[str, Any] | None
+) -> list[str]:
     """Write the runtime module of a placement; the kind of each region."""
     from tdse.relax import build, from_tflite
     from tdse.relax.build import executor_of
     from tdse.relax.partition import placed
 
     worker.at("building", "", [])
-    lib = build(placed(from_tflite(worker.graph), load_placement(placement)))
-    write_library(lib, Path(module))
+    device = _device(processor)
+    lib = build(placed(from_tflite(worker.graph), load_placement(placement), device))
+    write_library(lib, Path(module), device)
     description = json.loads(executor_of(lib)["describe"]())
     return [region["kind"] for region in description["regions"]]
 

@@ -85,6 +85,16 @@ class Contestant:
         """The number of lanes that it uses."""
         return len({lane for region in self.regions for lane in region.lanes})
 
+    def checked(self, made: Mapping[str, Any]) -> Contestant:
+        """The contestant as ``Builder.build`` made and checked it: regions may have been cut."""
+        outputs = made["outputs"]
+        return dataclasses.replace(
+            self,
+            regions=tuple(map(Region.from_json, made["regions"])),
+            difference=Difference(**made["difference"]),
+            outputs=None if outputs is None else OutputGap.from_json(outputs),
+        )
+
     def energy_mj(self, latency_us: float) -> float | None:
         """Millijoules of a run that takes so long, modelled; None without power figures."""
         # A microsecond of a watt is a thousandth of a millijoule.
@@ -116,7 +126,7 @@ class Contest:
     Attributes:
         winner: the best.
         contestants: all, also those that were not timed.
-        results: name of a contestant to what it measured.
+        results: name of a contestant to what it measured; none of a machine that is not this one.
         goals: what was to be small.
         front: for several objectives, those that no other beats in all of them, by what was
             measured, the best for the first objective first; empty for one objective.
@@ -236,13 +246,7 @@ def run_contest(
         except CrashError as crash:
             entered.append(dataclasses.replace(contestant, not_timed=f"building it {crash.why}"))
             continue
-        outputs = made["outputs"]
-        contestant = dataclasses.replace(
-            contestant,
-            regions=tuple(map(Region.from_json, made["regions"])),
-            difference=Difference(**made["difference"]),
-            outputs=None if outputs is None else OutputGap.from_json(outputs),
-        )
+        contestant = contestant.checked(made)
         entry = plan_entry(contestant.name, made, streamed=is_streamed(goals))
         (built if contestant.is_close else far).append(entry)
         entered.append(contestant)

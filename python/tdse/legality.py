@@ -9,8 +9,8 @@ from tdse.errors import ModelError, TdseError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.signature import signature
 from tdse.measure.records import RecordStore
-from tdse.platform import Platform
-from tdse.targets import Support, Target, get_target
+from tdse.platform import Device, Platform
+from tdse.targets import Support, Target, get_target, target_for
 from tdse.targets.base import target_code
 
 Begin = Callable[[str, str, Sequence[str]], None]
@@ -33,6 +33,20 @@ class Legality:
     def legal(self) -> dict[str, dict[int, bool]]:
         """Target to operator index to whether it may run there."""
         return {t: {op: s.ok for op, s in ops.items()} for t, ops in self.support.items()}
+
+    def corrected(self, store: RecordStore) -> Legality:
+        """With what was found out on another machine, where operators were run: its word counts.
+
+        Args:
+            store: has that machine's records.
+        """
+        support: dict[str, dict[int, Support]] = {}
+        for target, answers in self.support.items():
+            support[target] = {}
+            for op, answer in answers.items():
+                found = store.find_support(self.signatures[op], target)
+                support[target][op] = Support(*found) if found else answer
+        return Legality(self.targets, support, self.signatures)
 
 
 def chosen_targets(platform: Platform, wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -84,7 +98,12 @@ def _why_missing(name: str, platform: Platform) -> str:
 
 
 def find_legality(
-    graph: Graph, targets: Sequence[str], store: RecordStore, *, begin: Begin | None = None
+    graph: Graph,
+    targets: Sequence[str],
+    store: RecordStore,
+    *,
+    begin: Begin | None = None,
+    processor: Device | None = None,
 ) -> Legality:
     """Ask each target about each operator, equal operators once; answers are remembered.
 
@@ -93,11 +112,12 @@ def find_legality(
         targets: names.
         store: takes and gives the answers.
         begin: called with what is done, the target and the signature before a target is asked.
+        processor: a platform's device that is not this machine's CPU; None for that.
     """
     signatures = {op: signature(graph, op) for op in graph.placed_ops}
     support: dict[str, dict[int, Support]] = {}
     for name in targets:
-        target = get_target(name)
+        target = target_for(name, processor)
         answers: dict[str, Support] = {}
         for op, key in signatures.items():
             if key in answers:

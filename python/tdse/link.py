@@ -1,4 +1,4 @@
-"""Writes shared libraries of runtime modules and of kernels; this machine's C++ compiler links."""
+"""Writes runtime modules and kernels as libraries; a C++ compiler of this machine links them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from tdse.errors import TdseError
+from tdse.platform import Device, discover_host
 from tdse.worker import find_program
 
 _NAMES = ("g++", "clang++", "c++")
 _LINK_HINT = "see whether the compiler works, and whether there is space for temporary files"
 
 
-def find_linker() -> Path:
-    """The compiler that ``CXX`` names, or the first one on ``PATH``.
+def find_linker(processor: Device | None = None) -> Path:
+    """The compiler that links for a processor.
+
+    For this machine it is the one that ``CXX`` names, or the first one on ``PATH``. For another
+    architecture it is the one on ``PATH`` whose name begins with the triple, as Debian's and GNU's
+    are called.
+
+    Args:
+        processor: a platform's device that is not this machine's CPU; None for that.
 
     Raises:
         TdseError: there is none.
     """
+    if processor is not None and processor.isa != discover_host().devices[0].isa:
+        return _find_cross_linker(processor.triple)
     named = os.environ.get("CXX", "")
     if named and os.path.dirname(named) and not os.path.isabs(named):
         raise TdseError(
@@ -38,15 +48,37 @@ def find_linker() -> Path:
     )
 
 
-def write_library(module: Any, path: Path) -> None:
+def _find_cross_linker(triple: str) -> Path:
+    # A triple may name the vendor as well: aarch64-unknown-linux-gnu.
+    parts = triple.split("-")
+    names = dict.fromkeys((f"{triple}-g++", f"{parts[0]}-{'-'.join(parts[-2:])}-g++"))
+    for name in names:
+        found = find_program(name)
+        if found is not None:
+            return found
+    package = f"g++-{list(names)[-1].removesuffix('-g++')}".replace("_", "-")
+    raise TdseError(
+        f"there is no C++ compiler that links for {triple}",
+        where="PATH",
+        why=f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not found",
+        hint=f"install one, on Debian with apt-get install {package}",
+    )
+
+
+def write_library(module: Any, path: Path, processor: Device | None = None) -> None:
     """Write a TVM runtime module, with all that it imports, as the shared library ``path``.
+
+    Args:
+        module: compiled for the processor.
+        path: of the library.
+        processor: a platform's device that is not this machine's CPU; None for that.
 
     Raises:
         TdseError: there is no compiler, or it cannot link.
     """
     from tvm.support import cc
 
-    linker = str(find_linker())
+    linker = str(find_linker(processor))
     triple = cc.get_target_by_dump_machine(linker)
     try:
         fcompile = cc.cross_compiler(linker, get_target_triple=triple)

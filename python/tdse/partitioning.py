@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
+from tdse.child import Child, unheard
+from tdse.elsewhere import decide_elsewhere, processor_elsewhere
 from tdse.errors import ModelError, TdseError, UsageError
 from tdse.goals import PARETO
 from tdse.graph.model import Graph
-from tdse.place import Options, decide, given_here
-from tdse.platform import load_platform
+from tdse.place import Options, decide, demand_host, given_on
+from tdse.platform import Device, load_platform
 from tdse.search.placement import Placement
 
 GivenPlacement = Placement | str | PathLike[str]
@@ -52,11 +54,30 @@ class Asked:
 
         Raises:
             PlatformError, PlacementError, ModelError, UsageError, TargetError: as of ``decide`` and
-                ``given_here``.
+                ``given_on``.
         """
         if self.given is None:
             return decide(graph, self.options).placement
-        return given_here(graph, load_platform(self.options.platform), self.given).placement
+        platform = load_platform(self.options.platform)
+        demand_host(platform)
+        return given_on(graph, platform, self.given).placement
+
+    def placement_anywhere(self, graph: Graph) -> tuple[Placement, Device | None]:
+        """The placement, and the processor if it is for another machine than this.
+
+        Raises:
+            PlatformError, PlacementError, ModelError, UsageError, TargetError: as of
+                ``decide_elsewhere``, and as above.
+        """
+        platform = load_platform(self.options.platform)
+        processor = processor_elsewhere(platform)
+        if processor is None:
+            return self.placement(graph), None
+        if self.given is not None:
+            return given_on(graph, platform, self.given).placement, processor
+        with Child(graph, unheard) as child:
+            decision = decide_elsewhere(graph, self.options, processor, child=child, say=unheard)
+        return decision.placement, processor
 
 
 class Transform:

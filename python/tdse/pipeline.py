@@ -18,10 +18,12 @@ from tdse.alternatives import emulated_alternatives, table_alternatives
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress, unheard
 from tdse.cost.table import MEASURED, NOT_LEGAL
 from tdse.edgetpu.package import is_compiled
+from tdse.elsewhere import decide_elsewhere, processor_elsewhere, why_elsewhere
 from tdse.emulation.emulate import Emulation, demand_known, demand_mode, emulate_given
 from tdse.emulation.emulate import emulate as emulated_placement
 from tdse.emulation.executor import KIND
 from tdse.emulation.hardware import (
+    COMPILE_ONLY,
     HARDWARE,
     count_edgetpus,
     demand_edgetpu_mode,
@@ -42,8 +44,8 @@ from tdse.measure.deadline import Stop
 from tdse.measure.records import RecordStore
 from tdse.measure.stats import ratio
 from tdse.outputs import OutputGap
-from tdse.place import Decision, Options, contestant_placement, decide, given_here
-from tdse.platform import Platform, discover_host, load_platform
+from tdse.place import Decision, Options, contestant_placement, decide, given_on
+from tdse.platform import Device, Platform, discover_host, load_platform
 from tdse.runtime.artefact import (
     FRONT,
     METADATA,
@@ -113,6 +115,9 @@ def compile(
 ) -> CompileResult:
     """Place ``model`` on ``platform`` and write the artefact to ``out``.
 
+    For a platform that is not this machine, nothing is timed: the placement rests on records of
+    that machine or on those of this one, and its results are checked as compiled for this one.
+
     Args:
         model: a ``.tflite`` file.
         out: directory of the artefact; one that is there is replaced once the new one is complete.
@@ -130,8 +135,9 @@ def compile(
         emulate: for an emulated platform, and only then, how its results come about:
             ``correctness``, computed on this machine, or ``timing``, recorded and replayed.
         edgetpu: for a platform with Edge TPUs, instead of ``emulate``: ``hardware``, compile for
-            them and check the result on them, or ``compile-only``, for another machine like this
-            one. The placement is modelled either way.
+            them and check the result on them, or ``compile-only``, for another machine, whose
+            processor the platform's first device names, or else one like this. The placement is
+            modelled either way.
         seed: of everything random; with equal records, the search gives equal candidates.
         progress: called with (stage, done, all, detail).
         stop: once it is asked for, nothing more is measured, and the best of what is known by then
@@ -140,8 +146,8 @@ def compile(
     Raises:
         UsageError: an argument is wrong.
         ModelError: the file is not a model that can be run.
-        PlatformError: the platform is not this machine, or has no power figures though the
-            objective needs them.
+        PlatformError: tdse cannot compile for the platform, or it has no power figures though
+            the objective needs them.
         PlacementError: a pin or a given placement cannot be obeyed.
         ArtefactError: ``out`` cannot be written.
     """
@@ -159,8 +165,9 @@ def compile(
     mode = demand_mode(board, emulate) if edgetpu is None else None
     if edgetpu is not None:
         demand_edgetpu_mode(board, edgetpu, emulate)
+    processor = _processor(board, mode, edgetpu)
     check_writable(out)
-    find_linker()
+    find_linker(processor)
     graph = read_tflite(Path(model))
     demand_space(len(graph.data), out)
     admit(graph)
@@ -184,25 +191,37 @@ def compile(
             if not is_compiled(graph):
                 gap, outputs = _checked(graph, child, checked, seed)
         elif placement is None:
-            decision = decide(graph, options, child=child, progress=say)
+            if processor is None:
+                decision = decide(graph, options, child=child, progress=say)
+            else:
+                decision = decide_elsewhere(graph, options, processor, child=child, say=say)
             chosen = decision.placement
             gap = decision.contest.winner.difference or Difference()
             outputs = decision.contest.winner.outputs
             front = _front(graph, decision, options)
         else:
             _demand_nothing_to_choose(pins, targets, threads, objective)
-            given = given_here(graph, board, placement)
+            given = given_on(graph, board, placement)
             chosen, front = given.placement, given.front
             gap, outputs = _checked(graph, child, chosen, seed)
         say("write", 0, 1, str(out))
         module = child.directory / MODULE
         if emulation is None:
-            kinds = _built(graph, child, "write", chosen, module=str(module))
+            kinds = _built(
+                graph,
+                child,
+                "write",
+                chosen,
+                module=str(module),
+                processor=None if processor is None else processor.model_dump(mode="json"),
+            )
         else:
             kinds, gap = _emulated(graph, child, emulation, seed, module)
         if strict:
             _demand_no_fallback(graph, decision, kinds)
-        fields = _metadata(graph, model, options, chosen, decision, gap, kinds)
+        fields = _metadata(graph, model, options, chosen, decision, gap, kinds, processor)
+        if processor is not None:
+            fields["elsewhere"] = _elsewhere_metadata(board, decision)
         if outputs is not None:
             fields["outputs_from_litert"] = outputs.as_json()
         if emulation is not None:
@@ -224,6 +243,21 @@ def compile(
             write_json(beside / METADATA, metadata)
     say("write", 1, 1, str(out))
     return CompileResult(Path(out), chosen, decision, gap, metadata, front, emulation, outputs)
+
+
+def _processor(board: Platform, mode: Mode | None, edgetpu: str | None) -> Device | None:
+    """The processor to compile for, where it is another than this machine's.
+
+    Raises:
+        PlatformError: tdse cannot compile for it.
+    """
+    if mode is not None:
+        return None
+    if edgetpu is None:
+        return processor_elsewhere(board)
+    host, cpu = discover_host().devices[0], board.devices[0]
+    # Beside an Edge TPU, LiteRT computes on any processor of the architecture.
+    return cpu if edgetpu == COMPILE_ONLY and cpu.isa not in ("", host.isa) else None
 
 
 def _modelled(
@@ -411,16 +445,19 @@ def _demand_no_fallback(graph: Graph, decision: Decision | None, kinds: Sequence
             hint=_STRICT,
         )
     table = decision.table if decision is not None else None
-    if table is None:
+    if decision is None or table is None:
         return
+    why, more = "the budget ended before it was measured", "give a larger --budget"
+    if decision.elsewhere is not None:
+        why, more = "there is no record of it from that machine", "measure it there"
     for op, sources in zip(table.ops, table.source, strict=True):
         for target, source in zip(table.targets, sources, strict=True):
             if source not in (MEASURED, NOT_LEGAL):
                 raise PlacementError(
                     f"the time of op {graph.ops[op].label} on {target} is {source}",
                     where=graph.name,
-                    why="the budget ended before it was measured",
-                    hint=f"give a larger --budget; {_STRICT}",
+                    why=why,
+                    hint=f"{more}; {_STRICT}",
                 )
 
 
@@ -432,6 +469,7 @@ def _metadata(
     decision: Decision | None,
     gap: Difference | None,
     kinds: Sequence[str],
+    processor: Device | None,
 ) -> dict[str, Any]:
     return {
         "schema": METADATA_SCHEMA,
@@ -458,21 +496,40 @@ def _metadata(
         "predicted_period_us": placement.predicted_period_us,
         "difference_from_litert": None if gap is None else asdict(gap),
         "conditions": asdict(current_conditions()),
-        "cpu": _cpu_metadata(kinds),
+        "cpu": _cpu_metadata(kinds, processor),
         "versions": dict(library_versions()),
         "searches": [asdict(one) for one in decision.searches] if decision else [],
         "contest": _contest_metadata(decision),
         "op_costs": _op_costs(decision),
         "labels": {name: list(labels) for name, labels in read_labels(graph).items()},
-        "linker": str(find_linker()),
+        "linker": str(find_linker(processor)),
         "licences": _licences_metadata(kinds),
     }
 
 
-def _cpu_metadata(kinds: Sequence[str]) -> dict[str, Any]:
+def _cpu_metadata(kinds: Sequence[str], processor: Device | None) -> dict[str, Any]:
     """What must be there to load ``model.so``: LiteRT chooses its code when it runs, TVM before."""
-    device = discover_host().devices[0]
-    return {"isa": device.isa, "features": list(device.features) if _have_kernels(kinds) else []}
+    device = processor or discover_host().devices[0]
+    features: Sequence[str] = ()
+    if _have_kernels(kinds):
+        # It comes with TVM.
+        from tdse.targets.llvm_isa import used_features
+
+        features = device.features if processor is None else used_features(processor)
+    return {"isa": device.isa, "features": list(features)}
+
+
+def _elsewhere_metadata(board: Platform, decision: Decision | None) -> dict[str, Any]:
+    """What of an artefact for another machine is not known as of one for this machine."""
+    host = discover_host().devices[0]
+    found = None if decision is None else decision.elsewhere
+    return {
+        "why": why_elsewhere(board),
+        "times_of": found.times_of if found else "",
+        "is_its_own": bool(found and found.is_its_own),
+        "why_not_its_own": found.why_not_its_own if found else "",
+        "checked_on": f"{host.isa}, {host.model_name}",
+    }
 
 
 def _have_kernels(kinds: Sequence[str]) -> bool:
@@ -502,7 +559,7 @@ def _contest_metadata(decision: Decision | None) -> list[dict[str, Any]]:
     if decision is None:
         return []
     contest = decision.contest
-    winner_us = contest.results[contest.winner.name].medians_us
+    won = contest.results.get(contest.winner.name)
     rows = []
     for contestant in contest.contestants:
         row: dict[str, Any] = {
@@ -517,10 +574,10 @@ def _contest_metadata(decision: Decision | None) -> list[dict[str, Any]]:
             "won": contestant.name == contest.winner.name,
         }
         result = contest.results.get(contestant.name)
-        if result is None:
+        if result is None or won is None:
             row["not_timed"] = contestant.not_timed
         else:
-            against = ratio(result.medians_us, winner_us)
+            against = ratio(result.medians_us, won.medians_us)
             row["measured_us"] = result.median_us
             row["modelled_mj"] = contestant.energy_mj(result.median_us)
             row["launch_medians_us"] = result.medians_us

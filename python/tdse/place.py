@@ -81,6 +81,23 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """What a placement for a machine that is not this one rests on; nothing of it was timed.
+
+    Attributes:
+        why: what makes this machine another one.
+        times_of: processor or board whose times were used; empty if none were needed.
+        is_its_own: whether that is the machine that was placed on; else this one stands in for it.
+        why_not_its_own: why not its own, where that was looked for.
+    """
+
+    why: str
+    times_of: str
+    is_its_own: bool = False
+    why_not_its_own: str = ""
+
+
+@dataclass(frozen=True)
 class Decision:
     """A placement and how it came about.
 
@@ -93,6 +110,7 @@ class Decision:
         disturbed: records of the model's operators that were measured, now or earlier, while
             something else slowed the machine down.
         searches: how each search ended; none for a model that is placed whole.
+        elsewhere: of a machine that is not this one: what was searched by.
     """
 
     placement: Placement
@@ -102,6 +120,7 @@ class Decision:
     measured: int = 0
     disturbed: int = 0
     searches: tuple[Searched, ...] = ()
+    elsewhere: Elsewhere | None = None
 
     @property
     def search(self) -> Searched | None:
@@ -138,12 +157,7 @@ def decide(
     device = platform.devices[0]
     targets = chosen_targets(platform, options.targets)
     demand_power(platform, options.objective, targets)
-    pins = parse_pins(
-        options.pins,
-        [graph.ops[op].label for op in graph.placed_ops],
-        [graph.ops[op].kind for op in graph.placed_ops],
-        targets,
-    )
+    pins = parsed_pins(graph, options, targets)
     counts = thread_counts(options.threads, device.cores)
     with (
         measuring(say),
@@ -167,6 +181,21 @@ def decide(
         return _search_and_race(
             graph, found, worker, counts, device, store, options, pins, begun, say
         )
+
+
+def parsed_pins(graph: Graph, options: Options, targets: Sequence[str]) -> dict[int, str]:
+    """The pins: position of an operator in ``graph.placed_ops`` to the target it must run on.
+
+    Raises:
+        UsageError: an operator or target is not there.
+        PlacementError: two pins contradict each other.
+    """
+    return parse_pins(
+        options.pins,
+        [graph.ops[op].label for op in graph.placed_ops],
+        [graph.ops[op].kind for op in graph.placed_ops],
+        targets,
+    )
 
 
 def demand_positive(threads: int | None, budget_s: float) -> None:
@@ -193,19 +222,17 @@ def demand_host(platform: Platform) -> None:
         raise PlatformError(
             f"platform {platform.name} cannot be compiled for on this machine",
             why=why,
-            hint="run tdsec on the board itself; --explain works on any machine",
+            hint="run it on the board itself; tdsec also compiles for other machines",
         )
 
 
-def given_here(graph: Graph, platform: Platform, given: Placement | str | PathLike[str]) -> Given:
-    """A placement that a user gives, if it can be built on this machine; see ``given_placement``.
+def given_on(graph: Graph, platform: Platform, given: Placement | str | PathLike[str]) -> Given:
+    """A placement that a user gives, if it is for such a platform; see ``given_placement``.
 
     Raises:
-        PlatformError: the platform is not this machine.
         PlacementError: the placement cannot be taken, or is for devices that are not there.
         TargetError: it is for targets that do not exist.
     """
-    demand_host(platform)
     found = given_placement(graph, given)
     for region in found.placement.regions:
         if platform.device(region.device) is None:
@@ -386,20 +413,7 @@ def _race_whole(
     say: Progress,
 ) -> Decision:
     """Place a model that cannot be cut whole on LiteRT, with the best thread count."""
-    for row, target in pins.items():
-        if target != "litert":
-            raise PlacementError(
-                f"op {graph.ops[graph.placed_ops[row]].label} cannot be pinned to {target}",
-                where=graph.name,
-                why=f"the model is placed whole on litert: {graph.whole_reason}",
-            )
-    if "litert" not in legality.targets:
-        raise PlacementError(
-            "the model can only be placed whole on litert",
-            where=graph.name,
-            why=graph.whole_reason,
-            hint="add litert to --targets",
-        )
+    demand_whole_on_litert(graph, legality, pins)
     whole = (Region(0, "litert", graph.placed_ops),)
     has_power = device.active_w_per_core is not None
     contestants = [
@@ -424,6 +438,28 @@ def _race_whole(
     )
     placement = contestant_placement(graph, contest.winner, options)
     return Decision(placement, contest, None, legality)
+
+
+def demand_whole_on_litert(graph: Graph, legality: Legality, pins: Mapping[int, str]) -> None:
+    """Refuse what keeps a model that cannot be cut off LiteRT.
+
+    Raises:
+        PlacementError: a pin does, or LiteRT is not among the targets.
+    """
+    for row, target in pins.items():
+        if target != "litert":
+            raise PlacementError(
+                f"op {graph.ops[graph.placed_ops[row]].label} cannot be pinned to {target}",
+                where=graph.name,
+                why=f"the model is placed whole on litert: {graph.whole_reason}",
+            )
+    if "litert" not in legality.targets:
+        raise PlacementError(
+            "the model can only be placed whole on litert",
+            where=graph.name,
+            why=graph.whole_reason,
+            hint="add litert to --targets",
+        )
 
 
 def contestant_placement(graph: Graph, contestant: Contestant, options: Options) -> Placement:

@@ -13,14 +13,13 @@ from tdse.child import Child, Progress, unheard
 from tdse.errors import ModelError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
-from tdse.legality import Legality, chosen_targets
+from tdse.legality import chosen_targets
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
 from tdse.outlook import Outlook, outlook
 from tdse.place import thread_counts
 from tdse.platform import Platform, discover_devices, load_platform
 from tdse.survey import ask_targets
-from tdse.targets import Support
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def predict(
                 say("legality", 0, 1, "")
                 legality = ask_targets(graph, child, names, here)
                 if store is not here:
-                    legality = _corrected(legality, store)
+                    legality = legality.corrected(store)
                 counts = thread_counts(threads, board.devices[0].cores)
                 outlooks.append(
                     outlook(
@@ -136,17 +135,6 @@ def _records_of(board: Platform, here: RecordStore) -> Iterator[RecordStore]:
     conditions = here.conditions_for(board.devices[0])
     with contextlib.closing(RecordStore(conditions, here.path)) as store:
         yield store
-
-
-def _corrected(legality: Legality, store: RecordStore) -> Legality:
-    """What was found out on another machine, where operators were run, beats what is said here."""
-    support: dict[str, dict[int, Support]] = {}
-    for target, answers in legality.support.items():
-        support[target] = {}
-        for op, answer in answers.items():
-            found = store.find_support(legality.signatures[op], target)
-            support[target][op] = Support(*found) if found else answer
-    return Legality(legality.targets, support, legality.signatures)
 
 
 def _parameter_bytes(graph: Graph) -> int:

@@ -20,6 +20,7 @@ from tdse.graph.signature import signature
 from tdse.legality import Legality, find_legality
 from tdse.measure.ops import PATIENCE_S
 from tdse.measure.records import RecordStore
+from tdse.platform import Device
 
 _NO_NAMES: Mapping[str, str] = {}
 
@@ -90,14 +91,30 @@ def survey(
     return Survey(find_legality(graph, targets, store), measured)
 
 
-def ask_targets(graph: Graph, child: Child, targets: Sequence[str], store: RecordStore) -> Legality:
+def ask_targets(
+    graph: Graph,
+    child: Child,
+    targets: Sequence[str],
+    store: RecordStore,
+    *,
+    processor: Device | None = None,
+) -> Legality:
     """Find out where operators may run, without running them.
+
+    Args:
+        graph: the model.
+        child: its process.
+        targets: names.
+        store: takes and gives their answers; for a processor, one with the conditions
+            ``compiled_for`` it.
+        processor: a platform's device that is not this machine's CPU; None for that.
 
     Raises:
         TdseError: the child was killed from outside, or ended in a way that no operator explains.
     """
-    _ask(graph, child, store, "ask_targets", targets=list(targets))
-    return find_legality(graph, targets, store)
+    given = None if processor is None else processor.model_dump(mode="json")
+    _ask(graph, child, store, "ask_targets", targets=list(targets), processor=given)
+    return find_legality(graph, targets, store, processor=processor)
 
 
 def time_regions(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tdse
+from cross import AARCH64, machine_of, needs_cross_compiler
 from tdse.edgetpu.compiler import compile_slices
 from tdse.edgetpu.delegate import LIBRARY, demand_devices, demand_runs
 from tdse.errors import (
+    ArtefactError,
     DelegateCrashError,
     DelegateMissingError,
     DelegateRefusedError,
@@ -140,12 +145,33 @@ def test_an_artefact_is_compiled_where_there_is_no_hardware(
 ) -> None:
     use_compiler("whole")
     out = tmp_path / "out"
-    given = {"platform": BOARD, "pins": ("reshape=tpu", "conv2d=cpu", "fully_connected=cpu")}
-    tdse.compile(flattened, out=out, edgetpu="compile-only", **given)
+    given: dict[str, Any] = {"pins": ("reshape=tpu", "conv2d=cpu", "fully_connected=cpu")}
+    # Without a triple, the CPU is taken for one like that of this machine.
+    preset = (resources.files("tdse.platform") / f"presets/{BOARD}.toml").read_text()
+    alike = tmp_path / "board.toml"
+    alike.write_text(re.sub(r"(?m)^(triple|mcpu) = .*\n", "", preset))
+    tdse.compile(flattened, out=out, platform=str(alike), edgetpu="compile-only", **given)
     with pytest.raises(DelegateMissingError):
         tdse.load(out)
     with pytest.raises(DelegateMissingError):
-        tdse.compile(flattened, out=out, edgetpu="hardware", **given)
+        tdse.compile(flattened, out=out, platform=BOARD, edgetpu="hardware", **given)
+
+
+@needs_cross_compiler
+def test_an_artefact_is_linked_for_the_board(
+    flattened: Path, tmp_path: Path, use_compiler: UseCompiler
+) -> None:
+    use_compiler("whole")
+    out = tmp_path / "out"
+    made = tdse.compile(
+        flattened, out=out, platform=BOARD, edgetpu="compile-only", pins=["reshape=tpu"]
+    )
+    assert machine_of(out / "model.so") == AARCH64
+    assert made.metadata["cpu"] == {"isa": "aarch64", "features": []}
+    assert made.metadata["elsewhere"]["why"] == "cpu is aarch64, this machine is x86_64"
+    assert made.metadata["edgetpus"] == 1
+    with pytest.raises(ArtefactError, match="it is for aarch64"):
+        tdse.load(out)
 
 
 def test_modes_are_explicit(flattened: Path, tmp_path: Path) -> None:

@@ -197,11 +197,13 @@ def test_a_model_with_a_state_keeps_it(graph: Graph, model_path: Callable[[str],
     assert all(len(step.lanes) == 1 for step in result.emulated.steps)
 
 
-def test_compiled_models_are_read(tmp_path: Path) -> None:
+def test_compiled_models_are_read(board_with: Callable[..., Platform], tmp_path: Path) -> None:
     path = tmp_path / "twin_edgetpu.tflite"
     path.write_bytes(compiled_model(package(5000, 0)))
     out = tmp_path / "out"
-    result = tdse.compile(path, out=out, platform=BOARD, edgetpu="compile-only")
+    board_with("tpu")
+    board = str(tmp_path / "board.toml")
+    result = tdse.compile(path, out=out, platform=board, edgetpu="compile-only")
     assert [(op.label, op.target) for op in result.placement.ops] == [
         ("0:edgetpu_custom_op", "edgetpu"),
         ("1:abs", "litert"),

@@ -106,10 +106,10 @@ def test_a_file_of_another_artefact(copied: Path, loaded_modules: list[Path]) ->
 
 
 def test_a_newer_format(copied: Path, loaded_modules: list[Path]) -> None:
-    write_json(copied / METADATA, {"schema": "tdse.metadata/5", "unknown": [1, 2]})
+    write_json(copied / METADATA, {"schema": "tdse.metadata/6", "unknown": [1, 2]})
     assert _refusal(copied, loaded_modules).endswith(
-        "the artefact was made by a newer tdse: its metadata have format 5, this tdse reads "
-        "format 4; update tdse"
+        "the artefact was made by a newer tdse: its metadata have format 6, this tdse reads "
+        "format 5; update tdse"
     )
 
 

@@ -211,10 +211,10 @@ def compiled(result: CompileResult) -> None:
         if result.decision.search is not None:
             out.print(_search(result.decision.search))
         for contestant in result.decision.contest.contestants:
-            if contestant.not_timed:
+            if contestant.not_timed and result.decision.elsewhere is None:
                 out.print(f"{contestant.name} was not timed: {contestant.not_timed}")
         if result.decision.table is not None:
-            _print_kinds(placement, result.decision.table)
+            _print_kinds(placement, result.decision.table, result.decision.elsewhere is not None)
         if result.decision.disturbed:
             out.print(
                 f"the machine was busy: {result.decision.disturbed} times of operators were "
@@ -222,6 +222,8 @@ def compiled(result: CompileResult) -> None:
             )
     if result.front is not None:
         out.print(_front(result))
+    if "elsewhere" in result.metadata:
+        _print_elsewhere(result.metadata)
     if "measured_regions" in result.metadata:
         measured = len(result.metadata["measured_regions"])
         out.print(f"placed by a model; {measured} of the regions were measured on an Edge TPU")
@@ -232,6 +234,7 @@ def compiled(result: CompileResult) -> None:
         f"threads: {placement.threads}; regions against LiteRT's: "
         f"{result.difference or 'not compared, the model holds compiled regions'}"
         + ("" if result.outputs is None else f"; outputs: {result.outputs}")
+        + (", compiled for this machine" if "elsewhere" in result.metadata else "")
     )
     if result.outputs is not None and not result.outputs.is_allowed:
         out.print(
@@ -240,17 +243,32 @@ def compiled(result: CompileResult) -> None:
         )
 
 
+def _print_elsewhere(metadata: Mapping[str, Any]) -> None:
+    """What an artefact for another machine rests on, and what is left to do there."""
+    out, found, cpu = console(), metadata["elsewhere"], metadata["cpu"]
+    out.print(f"compiled for {cpu['isa']}, nothing was timed: {found['why']}")
+    if found["is_its_own"]:
+        out.print(f"placed by records of {found['times_of']}")
+    elif found["times_of"]:
+        out.print(
+            f"placed by times of this machine, {found['times_of']}, which stand in for those of "
+            f"{metadata['platform']}: {found['why_not_its_own']}"
+        )
+    out.print("tdse deploy runs and times it on the board")
+
+
 def _candidates(contest: Contest) -> Table:
     streamed = is_streamed(contest.goals)
     what = "streams, ms from one result to the next" if streamed else "ms of a run"
-    table = Table(title=f"Candidates on 1 thread (x1) or more, timed in several processes: {what}")
+    how = "timed in several processes" if contest.results else "predicted, not timed"
+    table = Table(title=f"Candidates on 1 thread (x1) or more, {how}: {what}")
     # Without power figures, nothing is known of energy.
     has_energy = any(contestant.power_w is not None for contestant in contest.contestants)
     columns = ["candidate", "regions", "predicted", "measured", "time / winner's"]
     columns += ["modelled mJ"] * has_energy
     for name in columns:
         table.add_column(name, justify="left" if name == "candidate" else "right")
-    best = contest.results[contest.winner.name].medians_us
+    won = contest.results.get(contest.winner.name)
     for contestant in contest.contestants:
         timed = contest.results.get(contestant.name)
         predicted = contestant.expected_us(contest.goals[0])
@@ -259,7 +277,7 @@ def _candidates(contest: Contest) -> Table:
             str(len(contestant.regions)),
             "-" if predicted is None else f"{predicted / 1000:.3f}",
             "not timed" if timed is None else f"{timed.median_us / 1000:.3f}",
-            "" if timed is None else str(ratio(timed.medians_us, best)),
+            "" if timed is None or won is None else str(ratio(timed.medians_us, won.medians_us)),
         ]
         if has_energy:
             energy_mj = None if timed is None else contestant.energy_mj(timed.median_us)
@@ -308,7 +326,7 @@ def _front(result: CompileResult) -> Table:
     return table
 
 
-def _print_kinds(placement: Placement, costs: CostTable) -> None:
+def _print_kinds(placement: Placement, costs: CostTable, is_elsewhere: bool) -> None:
     """For each kind of operator: where it went, and what its operators add to a run."""
     columns = {target: i for i, target in enumerate(costs.targets)}
     kind = {op.index: op.label.partition(":")[2] for op in placement.ops}
@@ -347,7 +365,7 @@ def _print_kinds(placement: Placement, costs: CostTable) -> None:
         )
     out = console()
     out.print(table)
-    if predicted:
+    if predicted and not is_elsewhere:
         out.print("some times are not measured but predicted: the budget was short")
     for target in columns:
         count = sum(unknown[target, name] for name in kinds)

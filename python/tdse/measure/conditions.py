@@ -87,6 +87,25 @@ def current_conditions(root: Path = Path("/")) -> Conditions:
     )
 
 
+def compiled_for(processor: Device) -> Conditions:
+    """Stand for code that is compiled on this machine for a processor that is not there.
+
+    No time has been measured under them; what a compiler says of an operator is kept with them.
+
+    Args:
+        processor: of a platform.
+    """
+    features = " ".join(processor.features)
+    return Conditions(
+        cpu=f"compiled for {processor.triple} {processor.mcpu} {features}".rstrip(),
+        cores=processor.cores,
+        affinity=(),
+        governor="",
+        load_average=0.0,
+        versions=library_versions(),
+    )
+
+
 def library_versions() -> tuple[tuple[str, str], ...]:
     """Installed versions of what generates or runs the code that is timed."""
     names = ("tdse", "ai-edge-litert", "apache-tvm", "apache-tvm-ffi")

@@ -7,6 +7,8 @@ Of the module:
 ``tdse.model_name``   its name, for messages
 ``tdse.model_sha256`` hex digest of the bytes
 ``tdse.placement``    after ``Partition``: the placement as JSON
+``tdse.processor``    after ``Partition`` for another machine: its processor, a platform's device
+                      as JSON
 ===================== ========================================================================
 
 Of the function of an operator:
@@ -45,13 +47,15 @@ import tvm
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
+from tdse.platform import Device
 
 MODEL = "tdse.model"
 MODEL_NAME = "tdse.model_name"
 MODEL_SHA256 = "tdse.model_sha256"
 PLACEMENT = "tdse.placement"
+PROCESSOR = "tdse.processor"
 
-OF_MODULE = (MODEL, MODEL_NAME, MODEL_SHA256, PLACEMENT)
+OF_MODULE = (MODEL, MODEL_NAME, MODEL_SHA256, PLACEMENT, PROCESSOR)
 
 OP = "tdse.op"
 OPS = "tdse.ops"
@@ -91,6 +95,12 @@ def is_region(function: Any) -> bool:
 def is_partitioned(module: tvm.IRModule) -> bool:
     """Whether ``Partition`` has been run on the module."""
     return attribute(module, PLACEMENT) is not None
+
+
+def processor_of(module: tvm.IRModule) -> Device | None:
+    """The processor that a partitioned module is for; None for that of this machine."""
+    text = attribute(module, PROCESSOR)
+    return None if text is None else Device.model_validate_json(str(text))
 
 
 def graph_of(module: tvm.IRModule) -> Graph:

@@ -11,9 +11,11 @@ from tvm import relax
 from tdse.assemble import assemble
 from tdse.errors import ArtefactError, TdseError
 from tdse.graph.model import Graph
+from tdse.platform import Device
 from tdse.runtime import native
 from tdse.search.placement import Placement
 from tdse.targets.llvm_inline import tensor_type
+from tdse.targets.llvm_isa import isa_of_device
 
 from . import attributes
 from .bodies import BodiesInModule
@@ -55,14 +57,16 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
     Returns:
         The runtime module of a Relax executable, the executor with all regions imported into it.
         It can be exported, and run by ``relax.VirtualMachine``; after ``load_module`` in a
-        process where tdse is installed as well.
+        process where tdse is installed as well. What ``Partition`` made for another machine is
+        exported with a compiler that links for that one.
 
     Raises:
         TdseError: the module is not partitioned, was not made by tdse, or a pass has changed what
             its calls compute.
         TargetError: a region cannot be compiled.
     """
-    return tvm.compile(linked(module), target="llvm").mod
+    target = _vm_target(attributes.processor_of(module))
+    return tvm.compile(linked(module), target=target).mod
 
 
 def linked(module: tvm.IRModule) -> tvm.IRModule:
@@ -93,6 +97,7 @@ def linked(module: tvm.IRModule) -> tvm.IRModule:
         threads=found.threads,
         bodies=bodies,
         expected_us=placement.predicted_us,
+        processor=attributes.processor_of(module),
     )
     main = module["main"]
     given = dict(module.attrs)
@@ -103,14 +108,15 @@ def linked(module: tvm.IRModule) -> tvm.IRModule:
     )
 
 
-def wrap_in_vm(executor: Any, graph: Graph) -> tvm.runtime.Module:
+def wrap_in_vm(executor: Any, graph: Graph, processor: Device | None = None) -> tvm.runtime.Module:
     """A runtime module for ``relax.VirtualMachine`` whose ``main`` is one call of ``executor``.
 
     Args:
         executor: a module of kind ``tdse_executor``.
         graph: gives inputs and outputs, their names, types and shapes.
+        processor: a platform's device that is not this machine's CPU; None for that.
     """
-    library = tvm.compile(_main_of(graph), target="llvm").mod
+    library = tvm.compile(_main_of(graph), target=_vm_target(processor)).mod
     library.import_module(executor)
     return library
 
@@ -144,6 +150,11 @@ def _main_of(graph: Graph) -> tvm.IRModule:
     ]
     types = [tensor_type(graph, t) for t in graph.outputs]
     return executor_call(parameters, types[0] if len(types) == 1 else relax.TupleType(types))
+
+
+def _vm_target(processor: Device | None) -> Any:
+    """What the call into the executor is compiled for."""
+    return "llvm" if processor is None else isa_of_device(processor).target
 
 
 def executor_of(library: tvm.runtime.Module) -> Any:

@@ -14,6 +14,7 @@ from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.partitioning import Asked, GivenPlacement, Transform, WholeErrors, names_of
 from tdse.place import Options
+from tdse.platform import Device
 from tdse.search.placement import Placement
 
 from . import attributes
@@ -86,7 +87,9 @@ class Partition(WholeErrors, _ModulePass):
             return t6
 
     The functions of the operators stay as they are. The attributes of the module stay, and
-    ``tdse.placement`` is added, the placement as JSON. The module still runs when it is compiled
+    ``tdse.placement`` is added, the placement as JSON; for a platform that is not this machine also
+    ``tdse.processor``, which ``build`` then compiles for, to be exported with a compiler that links
+    for it. The module still runs when it is compiled
     with ``tvm.compile``; ``build`` compiles each region for its target.
 
     Args:
@@ -109,8 +112,8 @@ class Partition(WholeErrors, _ModulePass):
             wrong, or the objective is.
         TdseError: the module is not in normal form, or was changed since it was imported by
             ``from_tflite``; when the pass is run.
-        PlatformError: the platform is not this machine, or has no power figures though the
-            objective needs them; when the pass is run.
+        PlatformError: the platform can neither be measured nor be compiled for here, or has no
+            power figures though the objective needs them; when the pass is run.
         PlacementError: a pin or the given placement cannot be obeyed; when the pass is run.
     """
 
@@ -142,22 +145,29 @@ def _partition(
     if attributes.is_partitioned(module):
         return module
     lifted = lift(module, tflite_path=tflite_path)
-    return placed(lifted, asked.placement(attributes.graph_of(lifted)))
+    placement, processor = asked.placement_anywhere(attributes.graph_of(lifted))
+    return placed(lifted, placement, processor)
 
 
-def placed(lifted: tvm.IRModule, placement: Placement) -> tvm.IRModule:
+def placed(
+    lifted: tvm.IRModule, placement: Placement, processor: Device | None = None
+) -> tvm.IRModule:
     """The module with the regions of a placement.
 
     Args:
         lifted: by ``lift`` or ``from_tflite``.
         placement: of its graph; taken as it is, for any platform.
+        processor: a platform's device to compile for; None for this machine's.
 
     Raises:
         TdseError: the module is not in normal form, or was changed since it was imported.
     """
     owners = _call_positions(lifted, attributes.graph_of(lifted))
     members = [sorted({owners[op] for op in region.ops}) for region in placement.regions]
-    return with_regions(lifted, placement, members)
+    module = with_regions(lifted, placement, members)
+    if processor is None:
+        return module
+    return module.with_attr(attributes.PROCESSOR, processor.model_dump_json())
 
 
 def _call_positions(module: tvm.IRModule, graph: Graph) -> dict[int, int]:

@@ -71,7 +71,8 @@ def _lead(facts: Facts) -> str:
         text = f"{time_text(winner.measured_us)} {_unit(metadata)}, measured"
         text += "".join(f"; {value}" for _, value in _against_litert(metadata, winner))
     else:
-        text = f"A placement that was given; {time_text(_traced_us(facts))} a run, traced"
+        how = "A placement that was given" if metadata.elsewhere is None else "Compiled elsewhere"
+        text = f"{how}; {time_text(_traced_us(facts))} a run, traced"
     return paragraph(f"{text}.", label="lead")
 
 
@@ -80,7 +81,8 @@ def _traced_us(facts: Facts) -> float:
 
 
 def _winner(metadata: Metadata) -> ContestRow | None:
-    return next((row for row in metadata.contest if row.won), None)
+    """What was timed as the best; None where nothing was."""
+    return next((row for row in metadata.contest if row.won and row.measured_us is not None), None)
 
 
 def _summary(facts: Facts) -> str:
@@ -284,6 +286,11 @@ def _contest(metadata: Metadata) -> str:
         "mJ, modelled",
     )
     won = [i for i, row in enumerate(metadata.contest) if row.won]
+    if metadata.elsewhere is not None:
+        by = metadata.elsewhere.times_of or "nothing"
+        return paragraph(
+            f"Nothing was timed: {metadata.elsewhere.why}. Predictions are by times of {by}."
+        ) + table("candidates", heads, rows, marked=won)
     return paragraph(
         f"Times of {_unit(metadata)}; measured in turns, in several processes, when the model was "
         "compiled: medians, and 95 % intervals of the ratio from resampling the processes. "

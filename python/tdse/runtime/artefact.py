@@ -20,7 +20,7 @@ MODULE = "model.so"
 PLACEMENT = "placement.json"
 FRONT = "front.json"
 METADATA = "metadata.json"
-METADATA_SCHEMA = "tdse.metadata/4"
+METADATA_SCHEMA = "tdse.metadata/5"
 
 # An artefact is written in seconds; a temporary directory of this age has lost its process.
 _STALE_S = 3600.0

@@ -176,6 +176,26 @@ class OpCosts(Record):
         return self
 
 
+class Elsewhere(Record):
+    """Of an artefact that was compiled for another machine, so that nothing of it was timed.
+
+    Attributes:
+        why: what makes the machine that compiled it another one.
+        times_of: processor or board whose times the placement rests on; empty where it was given,
+            and of a model that is placed whole.
+        is_its_own: whether that is the machine that it is for; else these times stand in.
+        why_not_its_own: why that machine's own were not used; empty where they were.
+        checked_on: architecture and name of the processor on which results were compared with
+            LiteRT's, with the same placement compiled for that processor.
+    """
+
+    why: str
+    times_of: str
+    is_its_own: bool
+    why_not_its_own: str
+    checked_on: str
+
+
 class Metadata(Record):
     """The whole file.
 
@@ -196,10 +216,11 @@ class Metadata(Record):
         edgetpus: how many Edge TPUs it runs on, for an artefact that does.
         measured_regions: of such an artefact: regions of the placement, by index, whose predicted
             times were measured; those of the others are modelled.
+        elsewhere: of an artefact that was compiled for another machine.
         metadata_sha256: of all other keys, so that damage to the file is noticed.
     """
 
-    schema_: Annotated[Literal["tdse.metadata/4"], Field(alias="schema")]
+    schema_: Annotated[Literal["tdse.metadata/5"], Field(alias="schema")]
     tdse: str
     made_at: str
     model: SourceModel
@@ -229,6 +250,7 @@ class Metadata(Record):
     emulated: Emulated | None = None
     edgetpus: Annotated[int, Field(ge=0)] = 0
     measured_regions: tuple[_Count, ...] = ()
+    elsewhere: Elsewhere | None = None
     files: Files
     metadata_sha256: _Sha256
 

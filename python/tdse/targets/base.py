@@ -29,6 +29,7 @@ from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.graph.slice import Slice, slice_model
 from tdse.platform.discover import TARGET_ENTRY_POINTS as ENTRY_POINTS
+from tdse.platform.model import Device
 from tdse.runtime.plan import PlanTensor, Step
 
 _BUILT_IN = {
@@ -107,7 +108,11 @@ class CompiledRegions:
 
 @runtime_checkable
 class Target(Protocol):
-    """A way to compile and run operators."""
+    """A way to compile and run operators.
+
+    One that can compile for another processor than this machine's has a method ``for_processor``
+    as well: given a ``Device`` of a platform, it returns the target that compiles for that.
+    """
 
     name: str
 
@@ -165,6 +170,30 @@ def get_target(name: str) -> Target:
             hint=f"did you mean {near[0]}?" if near else "",
         )
     return _load(found)
+
+
+def target_for(name: str, processor: Device | None) -> Target:
+    """The target called ``name``, compiling for a processor.
+
+    Args:
+        name: of the target.
+        processor: a platform's device that is not this machine's CPU; None for that.
+
+    Raises:
+        TargetError: there is no such target, or it compiles for this machine only.
+        PlatformError: it does not compile for such a processor.
+    """
+    target = get_target(name)
+    if processor is None:
+        return target
+    if not hasattr(target, "for_processor"):
+        raise TargetError(
+            f"target {name} compiles for this machine only",
+            where=f"device {processor.name}",
+            hint=f"leave {name} out with --targets, or compile on the board",
+        )
+    other: Target = target.for_processor(processor)
+    return other
 
 
 def target_names() -> tuple[str, ...]:

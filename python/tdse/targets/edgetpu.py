@@ -15,6 +15,7 @@ from tdse.edgetpu.compiler import compile_slices, find_compiler, why_no_compiler
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
+from tdse.platform.model import Device
 from tdse.runtime.edgetpu import KIND
 
 from .base import CompiledRegion, CompiledRegions, Support, Variant, cut_region
@@ -55,6 +56,10 @@ class EdgetpuTarget:
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """One: the host's cores play no part."""
         return (Variant(self.name, 1),)
+
+    def for_processor(self, processor: Device) -> EdgetpuTarget:
+        """The same: an Edge TPU's code has nothing of the processor beside it."""
+        return self
 
     def supports(self, graph: Graph, op_index: int) -> Support:
         """By the table in ``tdse.edgetpu.rules``; what the compiler says comes later."""

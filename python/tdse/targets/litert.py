@@ -17,6 +17,7 @@ from tdse.graph.model import Graph, Op
 from tdse.graph.regions import Region
 from tdse.graph.signature import signature
 from tdse.graph.slice import Slice, slice_model, whole_model
+from tdse.platform.model import Device
 from tdse.quiet import quiet_stderr
 from tdse.runtime import native
 from tdse.runtime.litert import make_interpreter
@@ -56,6 +57,10 @@ class LitertTarget:
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """Thread counts in powers of two, and all cores."""
         return tuple(Variant(self.name, n) for n in cpu_thread_counts(cores))
+
+    def for_processor(self, processor: Device) -> LitertTarget:
+        """The same: a slice of a model is for any processor."""
+        return self
 
     def supports(self, graph: Graph, op_index: int) -> Support:
         """Whether LiteRT prepares the operator's slice, with LiteRT's own words if not.

@@ -7,13 +7,16 @@ caller's.
 
 from __future__ import annotations
 
+from functools import cache
+
 import tvm
 
 from tdse.graph.model import Graph, Op
+from tdse.platform.model import Device
 
 from .base import Support, Variant, cpu_thread_counts
 from .llvm_import import import_op
-from .llvm_isa import Isa, host_isa
+from .llvm_isa import Isa, host_isa, isa_of_device
 from .llvm_lower import KernelCall
 from .llvm_own import own_calls
 from .llvm_schedule import divide_kernel, schedule_kernel
@@ -33,6 +36,10 @@ class LlvmTarget(TvmTarget):
     def __init__(self, isa: Isa | None = None) -> None:
         super().__init__("llvm", "tvm")
         self._given_isa = isa
+
+    def for_processor(self, processor: Device) -> LlvmTarget:
+        """The target that compiles for another processor; the same object every time."""
+        return _of_processor(processor)
 
     def available(self) -> Support:
         """Whether the installed TVM compiles with LLVM."""
@@ -70,3 +77,8 @@ class LlvmTarget(TvmTarget):
     @property
     def _isa(self) -> Isa:
         return self._given_isa or host_isa()
+
+
+@cache
+def _of_processor(processor: Device) -> LlvmTarget:
+    return LlvmTarget(isa_of_device(processor))
