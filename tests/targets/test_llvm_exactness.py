@@ -9,7 +9,7 @@ from target_models import random_values, run_on
 from litert_reference import run_litert
 from tdse.errors import TargetError
 from tdse.graph.build import build_graph
-from tdse.graph.model import Graph
+from tdse.graph.layers import Configuration
 from tdse.measure.excitation import KINDS, draw
 
 tvm = pytest.importorskip("tvm")
@@ -24,17 +24,17 @@ BYTE_KINDS = [(kind, dtype) for kind, dtype in KINDS if dtype in ("int8", "uint8
 NOT_ON_LLVM = ("transpose_conv2d", "batch_matmul")
 
 
-def small_operator(kind: str, dtype: str) -> Graph:
+def small_operator(kind: str, dtype: str) -> Configuration:
     """The smallest of some random operators that has more than a few elements."""
     generator = np.random.default_rng(11)
-    graphs = [build_graph(draw(generator, kind, dtype)) for _ in range(6)]
-    sizes = {graph.ops[0].output_bytes: graph for graph in graphs}
+    drawn = [draw(generator, kind, dtype) for _ in range(6)]
+    sizes = {build_graph(one).ops[0].output_bytes: one for one in drawn}
     return sizes[min((size for size in sizes if size >= 64), default=max(sizes))]
 
 
 @pytest.mark.parametrize(("kind", "dtype"), BYTE_KINDS)
 def test_results_are_litert_s_to_the_bit(kind: str, dtype: str) -> None:
-    graph = small_operator(kind, dtype)
+    graph = build_graph(small_operator(kind, dtype))
     values = random_values(graph)
     if kind in NOT_ON_LLVM:
         with pytest.raises(TargetError):
