@@ -126,6 +126,31 @@ def test_records_of_the_board_decide(
     assert {region["target"] for region in placement["regions"]} == {"litert"}
 
 
+def test_a_dry_run_and_reasons(
+    tiny_conv_int8: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By records of this machine, by those of the board, and what is compiled for it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model, board = str(tiny_conv_int8), ["--platform", "rpi4", "--threads", "1"]
+    graph = read_tflite(tiny_conv_int8)
+    _keep(graph, current_conditions(), {"litert": 9.0, "llvm": 2.0})
+    assert tdsec.main([model, "--dry-run", *board]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "without being timed: cpu is aarch64, this machine is x86_64" in printed
+    assert f"times are those of {current_conditions().cpu} litert x1: 0 of" in printed
+    assert "expected: llvm x1" in printed
+    _keep(graph, RPI4, {"litert": 2.0, "llvm": 9.0})
+    assert tdsec.main([model, "--dry-run", *board]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "times are those of Raspberry Pi 4 Model B Rev 1.4 measuring" in printed
+    assert "expected: nothing is gained on litert x1" in printed
+    assert tdsec.main([model, "--explain", *board[:2]]) == 0
+    assert "0:conv2d: litert, llvm" in capsys.readouterr().out
+
+
 @needs_emulator
 def test_the_network_runs_on_such_a_processor(tiny_conv_int8: Path, tmp_path: Path) -> None:
     graph, processor = read_tflite(tiny_conv_int8), aarch64("cortex-a72", ("asimd", "crc32", "fp"))

@@ -10,6 +10,14 @@ from pathlib import Path
 
 from tdse.admission import admit
 from tdse.child import Child, Progress, unheard
+from tdse.elsewhere import (
+    ask_for,
+    here_counts,
+    its_own_store,
+    known_counts,
+    processor_elsewhere,
+    why_elsewhere,
+)
 from tdse.errors import TdseError
 from tdse.graph.reader import read_tflite
 from tdse.legality import Legality, chosen_targets
@@ -57,6 +65,8 @@ class DryRun:
         expected: the fastest choice by what is known now; None where too little is.
         litert: the whole model on LiteRT at its best, likewise.
         unknown: why nothing can be expected; or empty.
+        elsewhere: what makes the platform another machine than this; or empty.
+        times_of: processor or board whose times are expected; empty where none are.
     """
 
     model: str
@@ -68,6 +78,8 @@ class DryRun:
     expected: Choice | None
     litert: Choice | None
     unknown: str
+    elsewhere: str = ""
+    times_of: str = ""
 
     @property
     def gain(self) -> float | None:
@@ -92,16 +104,22 @@ def dry_run(
     Args:
         model, platform, targets, threads, budget_s, seed, progress: as of ``compile``.
 
+    For a platform that is not this machine, its own records count, or where there are none, those
+    of this machine, with which operators would be measured.
+
     Raises:
         UsageError: an argument is wrong, or the platform is emulated, so that nothing is measured.
         ModelError: the file is not a model that can be run.
-        PlatformError: the platform is not this machine.
+        PlatformError: tdse cannot compile for the platform.
     """
     say = progress or unheard
     demand_positive(threads, budget_s)
     board = load_platform(platform)
     names = chosen_targets(board, targets)
-    demand_host(board)
+    processor = processor_elsewhere(board)
+    if processor is None:
+        demand_host(board)
+    elsewhere = "" if processor is None else why_elsewhere(board)
     graph = read_tflite(Path(model))
     admit(graph)
     counts = thread_counts(threads, board.devices[0].cores)
@@ -116,14 +134,25 @@ def dry_run(
             expected=None,
             litert=None,
             unknown="a model that is placed whole is not predicted",
+            elsewhere=elsewhere,
         )
-    with (
-        contextlib.closing(RecordStore(current_conditions())) as store,
-        Child(graph, say) as child,
-    ):
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(contextlib.closing(RecordStore(current_conditions())))
+        child = stack.enter_context(Child(graph, say))
         say("legality", 0, 1, "")
-        legality = ask_targets(graph, child, names, store)
-        variants = _missing(legality, counts, store)
+        if processor is None:
+            legality = ask_targets(graph, child, names, store)
+            variants = _missing(legality, counts, store)
+        else:
+            legality = ask_for(graph, processor, names, child)
+            own = its_own_store(store, processor)
+            known = own and known_counts(own, legality.corrected(own), counts)
+            if own and known:
+                store, counts, variants = stack.enter_context(contextlib.closing(own)), known, ()
+            else:
+                counts = here_counts(store, counts)
+                variants = _missing(legality, counts, store)
+            legality = legality.corrected(store)
         expected = litert = None
         unknown = ""
         try:
@@ -141,6 +170,7 @@ def dry_run(
             litert = next((one for one in choices if tuple(one.targets) == ("litert",)), None)
         except TdseError as error:
             unknown = str(error)
+        times_of = store.conditions.cpu
     measuring_s = min(_OP_S * sum(one.missing for one in variants), MEASURE_SHARE * budget_s)
     return DryRun(
         model=graph.name,
@@ -152,6 +182,8 @@ def dry_run(
         expected=expected,
         litert=litert,
         unknown=unknown,
+        elsewhere=elsewhere,
+        times_of=times_of,
     )
 
 

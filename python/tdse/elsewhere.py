@@ -17,6 +17,7 @@ from tdse.child import Child, CrashError, Progress
 from tdse.contest import Builder, Contest, Contestant, distinct
 from tdse.cost.library import VariantModels, needed_models, variant_models
 from tdse.cost.table import MEASURED, PREDICTED, CostTable
+from tdse.doors import RELAX
 from tdse.errors import TargetError, TdseError, UsageError
 from tdse.goals import PARETO, demand_power
 from tdse.graph.model import Graph
@@ -50,13 +51,14 @@ NOT_HERE = "it is for another machine"
 def processor_elsewhere(platform: Platform) -> Device | None:
     """The CPU of a platform that is not this machine, to compile for.
 
-    None if it is this machine, or emulated.
+    None if it is this machine, or emulated, or if there is only a TVM of the door into Relay, which
+    compiles for this machine.
 
     Raises:
         PlatformError: tdse cannot compile for such a processor.
     """
     is_here = platform.source == "found" or platform.is_host(discover_devices())
-    if is_here or platform.is_emulated:
+    if is_here or platform.is_emulated or RELAX.why_not():
         return None
     # It comes with TVM.
     from tdse.targets.llvm_isa import isa_of_device
@@ -73,6 +75,12 @@ def why_elsewhere(platform: Platform) -> str:
     if platform.is_emulated:
         return f"{cpu.name} is {cpu.isa}, this machine is {here.isa}"
     return platform.differs_from(host)
+
+
+def ask_for(graph: Graph, processor: Device, targets: Sequence[str], child: Child) -> Legality:
+    """What targets that compile for a processor say of the operators of a model."""
+    with contextlib.closing(RecordStore(compiled_for(processor))) as words:
+        return ask_targets(graph, child, targets, words, processor=processor)
 
 
 def decide_elsewhere(
@@ -109,24 +117,69 @@ def decide_elsewhere(
     pins = parsed_pins(graph, options, targets)
     counts = thread_counts(options.threads, processor.cores)
     why = why_elsewhere(platform)
-    with contextlib.closing(RecordStore(compiled_for(processor))) as words:
-        legality = ask_targets(graph, child, targets, words, processor=processor)
+    legality = ask_for(graph, processor, targets, child)
     if graph.whole_reason:
         return _whole(graph, options, legality, pins, max(counts), Elsewhere(why, ""))
     with contextlib.closing(RecordStore(current_conditions())) as here:
-        try:
-            conditions = here.conditions_for(processor)
-        except TdseError as error:
-            known, why_not = None, error.what
-        else:
-            with contextlib.closing(RecordStore(conditions, here.path)) as store:
-                known = _its_own(store, graph, legality, counts, why)
-            why_not = f"there are too few records of {conditions.cpu}"
-        if known is None:
-            basis = Elsewhere(why, here.conditions.cpu, why_not_its_own=why_not)
-            with measuring(say):
-                known = _stand_in(here, graph, legality, counts, options, pins, child, basis)
+        own = its_own_store(here, processor)
+        if own is not None:
+            with contextlib.closing(own):
+                legality = legality.corrected(own)
+                known_there = known_counts(own, legality, counts)
+                if known_there:
+                    known = _its_own(own, graph, legality, known_there, why)
+                    return _search(graph, known, processor, options, pins, child, say)
+        basis = Elsewhere(
+            why, here.conditions.cpu, why_not_its_own=_why_not_its_own(own, processor)
+        )
+        with measuring(say):
+            known = _stand_in(here, graph, legality, counts, options, pins, child, basis)
     return _search(graph, known, processor, options, pins, child, say)
+
+
+def its_own_store(here: RecordStore, processor: Device) -> RecordStore | None:
+    """The records of the machine with a processor, in the file of this machine's, if any."""
+    try:
+        conditions = here.conditions_for(processor)
+    except TdseError:
+        return None
+    return RecordStore(conditions, here.path)
+
+
+def known_counts(store: RecordStore, legality: Legality, counts: Sequence[int]) -> tuple[int, ...]:
+    """The thread counts with which each operator was measured, or can be predicted.
+
+    Args:
+        store: of the machine.
+        legality: where operators may run there.
+        counts: thread counts to choose from.
+    """
+    variants = target_variants(legality.targets, counts)
+    records = store.find(legality.signatures.values())
+    models = variant_models(store, variants)
+
+    def is_known(target: str, threads: int) -> bool:
+        if models[target, threads].operators is not None:
+            return True
+        may = (key for op, key in legality.signatures.items() if legality.support[target][op].ok)
+        return all((key, target, threads) in records for key in may)
+
+    return tuple(
+        count
+        for count in counts
+        if all(is_known(t, n) for t, n in target_variants(legality.targets, [count]))
+    )
+
+
+def here_counts(here: RecordStore, counts: Sequence[int]) -> tuple[int, ...]:
+    """The thread counts that can stand in for others: at most as many as this machine has cores."""
+    return tuple(sorted({min(count, here.conditions.cores) for count in counts}))
+
+
+def _why_not_its_own(own: RecordStore | None, processor: Device) -> str:
+    if own is not None:
+        return f"there are too few records of {own.conditions.cpu}"
+    return f"there are no records of {processor.model_name or processor.name}"
 
 
 @dataclass(frozen=True)
@@ -154,34 +207,18 @@ class _Known:
 
 def _its_own(
     store: RecordStore, graph: Graph, legality: Legality, counts: Sequence[int], why: str
-) -> _Known | None:
-    """What is on record of the machine; None if that is too little for every thread count."""
-    legality = legality.corrected(store)
+) -> _Known:
+    """What is on record of the machine."""
+    demand_all_supported(graph, legality)
     variants = target_variants(legality.targets, counts)
-    records = store.find(legality.signatures.values())
     models = variant_models(store, variants)
     launches = find_launch(variants, store)
-
-    def is_known(target: str, threads: int) -> bool:
-        if models[target, threads].operators is not None:
-            return True
-        may = (key for op, key in legality.signatures.items() if legality.support[target][op].ok)
-        return all((key, target, threads) in records for key in may)
-
-    known = [
-        count
-        for count in counts
-        if all(is_known(t, n) for t, n in target_variants(legality.targets, [count]))
-    ]
-    if not known:
-        return None
-    demand_all_supported(graph, legality)
     return _Known(
         legality,
-        records,
+        store.find(legality.signatures.values()),
         models,
         {one: launches.get(one, models[one].launch_us) for one in variants},
-        {count: count for count in known},
+        {count: count for count in counts},
         Elsewhere(why, store.conditions.cpu, is_its_own=True),
     )
 
@@ -201,7 +238,7 @@ def _stand_in(
     It has no times of more threads than it has cores; those of its cores are taken.
     """
     threads = {count: min(count, store.conditions.cores) for count in counts}
-    here = sorted(set(threads.values()))
+    here = here_counts(store, counts)
     found = survey(
         graph,
         child,

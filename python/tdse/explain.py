@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tdse.child import Child, unheard
 from tdse.edgetpu.mapping import compiler_mapping, would_help
+from tdse.elsewhere import ask_for, processor_elsewhere
 from tdse.emulation.costs import BoardCosts
 from tdse.emulation.emulate import emulate
 from tdse.emulation.measured import records_of
@@ -66,7 +67,11 @@ def explain(
         contextlib.closing(RecordStore(current_conditions())) as store,
         Child(graph, unheard) as child,
     ):
-        legality = ask_targets(graph, child, names, store)
+        processor = processor_elsewhere(board)
+        if processor is None:
+            legality = ask_targets(graph, child, names, store)
+        else:
+            legality = ask_for(graph, processor, names, child)
     return [
         Explanation(
             op,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tdse.admission import admit
 from tdse.child import Child, Progress, unheard
+from tdse.elsewhere import ask_for, processor_elsewhere
 from tdse.errors import ModelError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -98,7 +99,11 @@ def predict(
             names = chosen_targets(board, targets)
             with _records_of(board, here) as store:
                 say("legality", 0, 1, "")
-                legality = ask_targets(graph, child, names, here)
+                processor = processor_elsewhere(board)
+                if processor is None:
+                    legality = ask_targets(graph, child, names, here)
+                else:
+                    legality = ask_for(graph, processor, names, child)
                 if store is not here:
                     legality = legality.corrected(store)
                 counts = thread_counts(threads, board.devices[0].cores)

@@ -47,6 +47,10 @@ def forecast(result: Forecast) -> None:
 def dry_run(found: DryRun) -> None:
     """Print what a compilation would do."""
     say(f"{found.model}: {found.ops} operators; nothing is measured or built now")
+    if found.elsewhere:
+        say(f"it would be compiled without being timed: {found.elsewhere}")
+    if found.times_of:
+        say(f"times are those of {found.times_of}")
     if found.whole_reason:
         say(f"it would be placed whole on litert: {found.whole_reason}")
     for one in found.variants:
