@@ -1,4 +1,4 @@
-"""Compile kernels, equal ones once; those for CPUs once for all processes of a user."""
+"""Compile kernels, equal ones once; those for this CPU once for all processes of a user."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class KernelSet:
     def build(self, symbols: Iterable[str], target: Target) -> tuple[Any, ...]:
         """TVM runtime modules that together have a function for each of ``symbols``.
 
-        What an earlier call compiled is not compiled again, nor, for CPUs, what is in the user's
-        cache. From a new set there is at most one.
+        What an earlier call compiled is not compiled again, nor, for this CPU, what is in the
+        user's cache. From a new set there is at most one.
 
         Raises:
             TargetError: TVM cannot compile one of them.
@@ -66,8 +66,9 @@ class KernelSet:
         wanted = list(dict.fromkeys(symbols))
         missing = {s: self._functions[s] for s in wanted if s not in self._library_of}
         if missing:
-            is_cpu = target.kind.name == "llvm"
-            library = _linked(missing, target) if is_cpu else compile_kernels(missing, target)
+            # Without a triple it is this machine's processor, which can load what is linked here.
+            is_here = target.kind.name == "llvm" and "mtriple" not in target.attrs
+            library = _linked(missing, target) if is_here else compile_kernels(missing, target)
             self._library_of.update(dict.fromkeys(missing, library))
         libraries = {id(self._library_of[s]): self._library_of[s] for s in wanted}
         return tuple(libraries.values())
