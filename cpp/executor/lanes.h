@@ -33,7 +33,7 @@ class Lanes {
   void Wait(Frame* frame);
 
  private:
-  class Lane;
+  struct Lane;
   struct Shared;
 
   void Stop();

@@ -50,7 +50,7 @@ struct PlanRegion {
   std::vector<TensorId> inputs;
   std::vector<TensorId> outputs;
   std::vector<PlanStep> steps;
-  // Each has a copy of the region; items take turns among them.
+  // Each has a copy of the region; whichever is free first takes an item.
   std::vector<LaneId> lanes = {0};
 
   // Where its steps run, as the kind says: "opencl" is the first device of OpenCL, "opencl:1" the

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -146,7 +147,7 @@ TEST(StagesOfAPipelineRunSideBySide) {
   CHECK_EQUAL(alone.load(), 0);
 }
 
-TEST(CopiesTakeTurns) {
+TEST(CopiesRunSideBySide) {
   Meeting meeting;
   std::atomic<int> alone{0};
   Executor executor(Shared(Copies()), Factories([&](const std::string&, uint8_t value) {
@@ -161,6 +162,41 @@ TEST(CopiesTakeTurns) {
     CHECK_EQUAL(int{Pop(&stream)}, value + 1);
   }
   CHECK_EQUAL(alone.load(), 0);
+}
+
+TEST(ALaneThatIsSlowDoesNotHoldUpItems) {
+  // The first item only ends when all others that may be on their way have ended on the other lane.
+  std::atomic<int> others{0};
+  std::atomic<bool> were_held_up{false};
+  Executor executor(Shared(Copies()), Factories([&](const std::string&, uint8_t value) {
+                      if (value == 0) were_held_up = !Becomes([&] { return others == 3; });
+                      if (value != 0) ++others;
+                      return value;
+                    }));
+  Stream stream(&executor);
+  for (uint8_t value = 0; value < 4; ++value) CHECK(Push(&stream, value));
+  for (uint8_t value = 0; value < 4; ++value) CHECK_EQUAL(int{Pop(&stream)}, value);
+  CHECK(!were_held_up);
+}
+
+TEST(TheRegionsOfAnItemStayOnTheLaneThatTookIt) {
+  Plan plan = Chain(3, 1);
+  plan.lanes = LanesNamed({"first", "second"});
+  for (PlanRegion& region : plan.regions) region.lanes = {0, 1};
+  std::mutex mutex;
+  std::vector<std::set<std::thread::id>> threads(40);
+  Executor executor(Shared(plan), Factories([&](const std::string&, uint8_t value) {
+                      const std::lock_guard<std::mutex> lock(mutex);
+                      threads[value].insert(std::this_thread::get_id());
+                      return value;
+                    }));
+  Stream stream(&executor);
+  uint8_t popped = 0;
+  for (uint8_t value = 0; value < threads.size(); ++value) {
+    while (!Push(&stream, value)) CHECK_EQUAL(int{Pop(&stream)}, popped++);
+  }
+  while (popped < threads.size()) CHECK_EQUAL(int{Pop(&stream)}, popped++);
+  for (const auto& each : threads) CHECK_EQUAL(each.size(), 1u);
 }
 
 TEST(ResultsComeInTheOrderOfTheInputs) {

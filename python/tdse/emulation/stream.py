@@ -22,8 +22,9 @@ def stream_period_us(graph: Graph, steps: Sequence[Step], lanes: int, in_flight:
     """Microseconds between two results of a long stream.
 
     A lane runs one step at a time: of all that are ready the oldest run's first, and of one run in
-    the order of the steps. Runs take the lanes of a step in turns. A new run begins when the oldest
-    is done, if as many are on their way as may be.
+    the order of the steps. A step of several lanes is taken by whichever is free first, and with it
+    the run's other steps of the same lanes. A new run begins when the oldest is done, if as many
+    are on their way as may be.
 
     Args:
         graph: the model.
@@ -45,7 +46,11 @@ def _period_us(
     generator: random.Random,
 ) -> float:
     after, before = order
-    ready: list[list[tuple[int, int]]] = [[] for _ in range(lanes)]
+    # What a lane can do, by the lanes that can: its own alone, or some that have copies.
+    ready: dict[tuple[int, ...], list[tuple[int, int]]] = {(lane,): [] for lane in range(lanes)}
+    ready |= {step.lanes: [] for step in steps}
+    queues = [[queue for on, queue in ready.items() if lane in on] for lane in range(lanes)]
+    taken: dict[tuple[int, tuple[int, ...]], int] = {}
     is_busy = [False] * lanes
     running: list[tuple[float, int, int, int]] = []
     waiting: dict[int, list[int]] = {}
@@ -56,7 +61,8 @@ def _period_us(
 
     def push(item: int, step: int) -> None:
         on = steps[step].lanes
-        heapq.heappush(ready[on[item % len(on)]], (item, step))
+        lane = taken.get((item, on))
+        heapq.heappush(ready[on if lane is None else (lane,)], (item, step))
 
     def begin(item: int) -> None:
         waiting[item], left[item] = list(before), len(steps)
@@ -73,8 +79,10 @@ def _period_us(
         begin(item)
     while len(ends_us) < count:
         for lane in range(lanes):
-            if ready[lane] and not is_busy[lane]:
-                item, step = heapq.heappop(ready[lane])
+            filled = [queue for queue in queues[lane] if queue]
+            if filled and not is_busy[lane]:
+                item, step = heapq.heappop(min(filled))
+                taken[item, steps[step].lanes] = lane
                 is_busy[lane] = True
                 time_us = steps[step].modelled_us * (1.0 + _JITTER * generator.random())
                 heapq.heappush(running, (now_us + time_us, item, step, lane))

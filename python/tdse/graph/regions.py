@@ -21,8 +21,8 @@ class Region:
         index: position in the order in which regions can run.
         device: the device of all its operators.
         ops: operator indices, ascending; constant operators are in no region.
-        lanes: lanes of the executor that each have a copy of it, ascending; the runs of a stream
-            take the copies in turns.
+        lanes: lanes of the executor that each have a copy of it, ascending; whichever is free
+            first takes a run of a stream.
     """
 
     index: int

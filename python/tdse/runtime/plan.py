@@ -144,9 +144,9 @@ class PlanRegion:
         inputs: positions in ``Plan.tensors``, in the slice's order.
         outputs: likewise.
         steps: kernels of the other kinds, called in order.
-        lanes: positions in ``Plan.lanes``; each has a copy of the region, and items take turns
-            among them. A region that keeps state from run to run must have one, and must not come
-            after one that has several.
+        lanes: positions in ``Plan.lanes``; each has a copy of the region, and whichever is free
+            first takes an item, with all its regions on the same lanes. A region that keeps state
+            from run to run must have one, and must not come after one that has several.
     """
 
     name: str
