@@ -56,12 +56,13 @@ FIXED_ADDRESSES = $(shell setarch --addr-no-randomize true 2> /dev/null && \
 CORE_TESTS := cmake -S . -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DTDSE_CORE_TESTS=ON
 sanitize: $(VENV)/dependencies ## Run the tests and the fuzz target of the C++ core under sanitizers
 	$(CORE_TESTS) -B build/sanitize-address -DTDSE_SANITIZE=address,undefined
-	cmake --build build/sanitize-address --target tdse_core_tests tdse_fuzz_plan_driver
+	cmake --build build/sanitize-address --target tdse_core_tests tdse_fuzz_plan_driver tdse_c_api_check
 	build/sanitize-address/tdse_core_tests
 	build/sanitize-address/tdse_fuzz_plan_driver
 	$(CORE_TESTS) -B build/sanitize-thread -DTDSE_SANITIZE=thread
 	cmake --build build/sanitize-thread --target tdse_core_tests
 	$(FIXED_ADDRESSES) build/sanitize-thread/tdse_core_tests
+	$(FIXED_ADDRESSES) cmake --build build/sanitize-thread --target tdse_c_api_check
 
 FUZZ_SECONDS := 60
 CLANG := clang++

@@ -57,6 +57,7 @@ setup(
         # Where TVM 0.27 is not installed, nothing compiles for OpenCL.
         *([Extension("tdse.lib.libtdse_opencl", sources=[])] if HAS_TVM_RUNTIME else []),
         Extension("tdse.lib.libtdse_region", sources=[]),
+        Extension("tdse.lib.libtdse_runtime", sources=[]),
         Extension("tdse.lib.libtdse_tvm", sources=[]),
         Extension("tdse_openvino.lib.libtdse_openvino", sources=[]),
     ],

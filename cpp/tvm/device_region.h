@@ -4,8 +4,8 @@
 
 #include <memory>
 
+#include "kernels.h"
 #include "region.h"
-#include "tvm_region.h"
 
 namespace tdse {
 

@@ -16,10 +16,10 @@
 #include "emulated_region.h"
 #include "function_region.h"
 #include "functions.h"
+#include "kernels.h"
 #include "litert_api.h"
 #include "litert_region.h"
 #include "stream_module.h"
-#include "tvm_region.h"
 
 namespace tdse {
 namespace {
@@ -174,7 +174,7 @@ RegionFactories ExecutorModule::Factories() {
     return MakeEmulatedRegion(plan, region, litert);
   };
   all["tvm"] = [find_kernel](const Plan&, const PlanRegion& region) {
-    return MakeTvmRegion(region, find_kernel);
+    return MakeKernelRegion(region, KernelsOf(find_kernel));
   };
   for (const PlanRegion& planned : plan_->plan.regions) {
     if (planned.device().device_type != kDLCPU) {

@@ -44,7 +44,7 @@ def compare_regions(
         TargetError: a region fails, or LiteRT cannot run its slice.
     """
     check_artefact(directory)
-    regions, got = _seen(native.load_executor(Path(directory) / MODULE), inputs)
+    regions, got = _seen(native.load_tvm_executor(Path(directory) / MODULE), inputs)
     expected = dict(zip(graph.inputs, inputs, strict=True))
     rows: list[dict[str, Any]] = []
     kept: dict[str, Array] = {}

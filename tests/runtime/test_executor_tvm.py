@@ -55,6 +55,17 @@ def scale_rows(
 @pytest.fixture(scope="module")
 def library() -> Any:
     """Kernels on float32 of SHAPE: scale(x, y) doubles, plus(a, b, y), and scale_rows."""
+    return _library()
+
+
+@pytest.fixture(scope="module")
+def bare_library() -> Any:
+    """The same as artefacts have them: they check no arguments, and so need nothing of TVM."""
+    with tvm.transform.PassContext(config={"tirx.disable_assert": True}):
+        return _library()
+
+
+def _library() -> Any:
     module = tvm.IRModule(
         {
             "scale": _kernel("scale", lambda x: x * 2, 1),
@@ -190,10 +201,11 @@ def test_kernel_that_fails(library: Any) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_export_and_load(library: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", [native.load_executor, native.load_tvm_executor])
+def test_export_and_load(load: Callable[[Path], Any], bare_library: Any, tmp_path: Path) -> None:
     plan, constant = tvm_plan()
-    path = export(executor_of(plan, library), tmp_path)
-    executor = native.load_executor(path)
+    path = export(executor_of(plan, bare_library), tmp_path)
+    executor = load(path)
     x = image()
     np.testing.assert_array_equal(run(executor, x), (x * 2 + constant) * 2)
 
@@ -256,10 +268,10 @@ def entry_point(directory: Path) -> list[str]:
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_fork_of_a_process_with_workers(library: Any, tmp_path: Path) -> None:
+def test_fork_of_a_process_with_workers(bare_library: Any, tmp_path: Path) -> None:
     """A child has none of the threads that help; it starts its own, and ends as any process."""
     plan, constant = tvm_plan(2, BY_ROWS)
-    export(executor_of(plan, library), tmp_path)
+    export(executor_of(plan, bare_library), tmp_path)
     x = image()
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "expected.npy", (x * 2 + constant) * 2)
@@ -304,6 +316,7 @@ def test_files_that_are_no_artefact(library: Any, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="the runtime module cannot be loaded"):
         native.load_executor(tmp_path / "text.so")
     library.export_library(str(tmp_path / "kernels.so"))
-    with pytest.raises(ArtefactError, match="the runtime module holds no executor"):
-        native.load_executor(tmp_path / "kernels.so")
+    for load in (native.load_executor, native.load_tvm_executor):
+        with pytest.raises(ArtefactError, match=r"holds no executor.*not written by tdse"):
+            load(tmp_path / "kernels.so")
     assert native.load_library(tmp_path / "kernels.so")["scale"] is not None

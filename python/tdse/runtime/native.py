@@ -1,4 +1,9 @@
-"""The C++ side: load it once, make executors and call them."""
+"""The C++ side: load it once, make executors and call them.
+
+An artefact runs without TVM wherever it can: ``libtdse_runtime.so`` opens it. Regions on devices of
+TVM's, and those that other packages bring, need TVM's own loader, and so does whoever makes
+executors of plans.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from tdse.errors import ArtefactError, TargetError, TdseError
-from tdse.platform.opencl import find_opencl, target_number
+from tdse.runtime.c_executor import OpenedModel
 
 _LIBRARIES = Path(__file__).resolve().parent.parent / "lib"
 LIBRARY = _LIBRARIES / "libtdse_tvm.so"
 REGION_LIBRARY = _LIBRARIES / "libtdse_region.so"
 OPENCL_LIBRARY = _LIBRARIES / "libtdse_opencl.so"
 KIND = "tdse_executor"
+# Kinds of regions that libtdse_runtime.so runs by itself, and those that Python runs for it.
+C_KINDS = ("litert", "tvm", "emulated")
+PYTHON_KINDS = ("litert_interpreter", "edgetpu", "relay")
 # Of each kind of region that another package brings: a function without arguments that registers
 # `tdse.region.<kind>` with tvm_ffi, see cpp/tvm/function_region.h.
 REGION_ENTRY_POINTS = "tdse.regions"
@@ -49,9 +57,7 @@ def register() -> None:
         if litert is not None:
             tvm_ffi.get_global_func("tdse.set_litert_library")(str(litert))
         for name, function in (
-            ("tdse.region.litert_interpreter", _litert_interpreter),
-            ("tdse.region.edgetpu", _edgetpu_region),
-            ("tdse.region.relay", _relay_region),
+            *((f"tdse.region.{kind}", _tvm_region_maker(kind)) for kind in PYTHON_KINDS),
             ("tdse.load_region_kind", _load_region_kind),
         ):
             tvm_ffi.register_global_func(name, function, override=True)
@@ -99,6 +105,21 @@ def load_executor(path: str | os.PathLike[str]) -> Any:
     Raises:
         ArtefactError: the file is missing, damaged, made for another machine, or holds no executor,
             or a device that it uses is not there.
+        TargetError: a region cannot be made.
+    """
+    opened = _open_model(path)
+    kinds = {region["kind"] for region in json.loads(opened.description)["regions"]}
+    if kinds <= {*C_KINDS, *PYTHON_KINDS}:
+        return call(opened.prepared, _make_region, litert_library())
+    del opened
+    return load_tvm_executor(path)
+
+
+def load_tvm_executor(path: str | os.PathLike[str]) -> Any:
+    """The same as a module of ``tvm_ffi``, which makes its regions when they are first used.
+
+    Raises:
+        ArtefactError: see ``load_executor``.
     """
     executor = find_executor(load_library(path))
     if executor is None:
@@ -110,6 +131,34 @@ def load_executor(path: str | os.PathLike[str]) -> Any:
         )
     _demand_devices(executor, path)
     return executor
+
+
+def _open_model(path: str | os.PathLike[str]) -> OpenedModel:
+    name = str(path)
+    try:
+        name = _name_to_load(path)
+        return OpenedModel(name)
+    except (OSError, RuntimeError) as error:
+        why = _message(error).removeprefix(f"{name}: the runtime module cannot be loaded: ")
+        raise _not_loaded(path, why.replace(name, str(path))) from None
+
+
+def _not_loaded(path: str | os.PathLike[str], why: str) -> ArtefactError:
+    return ArtefactError(
+        "the runtime module cannot be loaded",
+        where=str(path),
+        why=why,
+        hint="compile the model again on a machine of this kind",
+    )
+
+
+def _make_region(kind: str, blob: bytes, threads: int, sizes: Sequence[int]) -> Callable[..., Any]:
+    """What runs a region of one of ``PYTHON_KINDS``."""
+    if kind == "litert_interpreter":
+        return _litert_interpreter(blob, threads, sizes)
+    if kind == "edgetpu":
+        return _edgetpu_region(blob, threads, sizes)
+    return _relay_region(blob, threads, sizes)
 
 
 def load_library(path: str | os.PathLike[str]) -> Any:
@@ -130,12 +179,7 @@ def load_library(path: str | os.PathLike[str]) -> Any:
         # threads and memory.
         return tvm_ffi.load_module(name, keep_module_alive=False)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
-        raise ArtefactError(
-            "the runtime module cannot be loaded",
-            where=str(path),
-            why=_message(error).replace(name, str(path)),
-            hint="compile the model again on a machine of this kind",
-        ) from None
+        raise _not_loaded(path, _message(error).replace(name, str(path))) from None
 
 
 def _name_to_load(path: str | os.PathLike[str]) -> str:
@@ -182,6 +226,8 @@ def find_executor(module: Any) -> Any:
 
 def _demand_devices(executor: Any, path: str | os.PathLike[str]) -> None:
     """Refuse a module that uses an OpenCL device which is not there."""
+    from tdse.platform.opencl import find_opencl, target_number
+
     kinds = {region["kind"] for region in json.loads(executor["describe"]())["regions"]}
     numbers = {number for number in map(target_number, kinds) if number is not None}
     if not numbers:
@@ -249,13 +295,21 @@ def _message(error: BaseException) -> str:
     return str(error).strip() or type(error).__name__
 
 
-def _litert_interpreter(model: bytes, threads: int, sizes: Sequence[int]) -> Any:
-    """What runs a ``litert_interpreter`` region; called once for each region, by the C++ side."""
-    import tvm_ffi
+def _tvm_region_maker(kind: str) -> Callable[[bytes, int, Sequence[int]], Any]:
+    """Makes regions of ``kind`` for ``tvm_ffi``; see cpp/tvm/function_region.h."""
 
+    def make(blob: bytes, threads: int, sizes: Sequence[int]) -> Any:
+        import tvm_ffi
+
+        return tvm_ffi.convert(_make_region(kind, bytes(blob), threads, sizes))
+
+    return make
+
+
+def _litert_interpreter(model: bytes, threads: int, sizes: Sequence[int]) -> Callable[..., Any]:
     from tdse.runtime.interpreter import InterpreterRegion
 
-    return tvm_ffi.convert(InterpreterRegion(bytes(model), threads, sizes).run)
+    return InterpreterRegion(model, threads, sizes).run
 
 
 def _load_region_kind(kind: str) -> None:
@@ -273,28 +327,22 @@ def _load_region_kind(kind: str) -> None:
     found[0].load()()
 
 
-def _edgetpu_region(compiled: bytes, threads: int, sizes: Sequence[int]) -> Any:
-    """What runs an ``edgetpu`` region; called once for each region, by the C++ side."""
-    import tvm_ffi
-
+def _edgetpu_region(compiled: bytes, threads: int, sizes: Sequence[int]) -> Callable[..., Any]:
     from tdse.runtime.edgetpu import edgetpu_interpreter
     from tdse.runtime.interpreter import InterpreterRegion
 
     try:
-        interpreter = edgetpu_interpreter(bytes(compiled))
+        interpreter = edgetpu_interpreter(compiled)
     except TdseError as error:
         _told[str(error)] = error
         raise
-    return tvm_ffi.convert(InterpreterRegion.of(interpreter, sizes).run)
+    return InterpreterRegion.of(interpreter, sizes).run
 
 
-def _relay_region(library: bytes, threads: int, sizes: Sequence[int]) -> Any:
-    """What runs a ``relay`` region; called once for each region, by the C++ side."""
-    import tvm_ffi
-
+def _relay_region(library: bytes, threads: int, sizes: Sequence[int]) -> Callable[..., Any]:
     from tdse.targets.llvm_relay import relay_region
 
-    return tvm_ffi.convert(relay_region(bytes(library), threads, sizes))
+    return relay_region(library, threads, sizes)
 
 
 def _litert_call(constant: Any, *tensors: Any) -> None:
