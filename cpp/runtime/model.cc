@@ -17,10 +17,16 @@ RegionFactory NeedsTvm(const std::string& kind) {
   };
 }
 
-RegionFactory NeedsPython(const std::string& kind) {
-  return [kind](const Plan&, const PlanRegion&) -> std::unique_ptr<Region> {
-    throw std::runtime_error("regions of kind '" + kind +
-                             "' are run by Python; load the artefact with tdse.load there");
+// Regions that the program's functions run, if it has any.
+RegionFactory CalledRegions(const std::string& kind, const tdse_region_functions* functions) {
+  if (functions == nullptr) {
+    return [kind](const Plan&, const PlanRegion&) -> std::unique_ptr<Region> {
+      throw std::runtime_error("regions of kind '" + kind +
+                               "' are run by Python; load the artefact with tdse.load there");
+    };
+  }
+  return [given = *functions](const Plan& plan, const PlanRegion& region) {
+    return MakeCalledRegion(given, plan, region);
   };
 }
 
@@ -45,25 +51,20 @@ OpenedModel::OpenedModel(const std::string& path)
 
 RegionFactories FactoriesOf(const std::shared_ptr<const OpenedModel>& opened,
                             const tdse_region_functions* functions) {
-  const RegionFactories litert = {{"litert", MakeLiteRtRegion}};
-  RegionFactories all = litert;
-  all["emulated"] = [litert](const Plan& plan, const PlanRegion& region) {
-    return MakeEmulatedRegion(plan, region, litert);
+  const RegionFactories host = {
+      {"litert", MakeLiteRtRegion},
+      {"litert_interpreter", CalledRegions("litert_interpreter", functions)}};
+  RegionFactories all = host;
+  all["emulated"] = [host](const Plan& plan, const PlanRegion& region) {
+    return MakeEmulatedRegion(plan, region, host);
   };
   all["tvm"] = [kernels = KernelsOf(opened)](const Plan&, const PlanRegion& region) {
     return MakeKernelRegion(region, kernels);
   };
   for (const PlanRegion& planned : opened->plan().regions) {
     if (all.count(planned.kind) != 0) continue;
-    if (planned.device().device_type != kDLCPU) {
-      all[planned.kind] = NeedsTvm(planned.kind);
-    } else if (functions == nullptr) {
-      all[planned.kind] = NeedsPython(planned.kind);
-    } else {
-      all[planned.kind] = [given = *functions](const Plan& plan, const PlanRegion& region) {
-        return MakeCalledRegion(given, plan, region);
-      };
-    }
+    const bool is_of_tvm = planned.device().device_type != kDLCPU;
+    all[planned.kind] = is_of_tvm ? NeedsTvm(planned.kind) : CalledRegions(planned.kind, functions);
   }
   return all;
 }
