@@ -1,0 +1,229 @@
+"""How well streams over several lanes are predicted, and how much of the rest is the machine's.
+
+    python benchmarks/streams.py MODEL_OR_DIRECTORY... [--launches 5] [--seconds 2] [--budget 45]
+        [--json FILE]
+
+Each model is compiled for throughput. Then, in each of several processes, five contenders take
+turns of some 40 ms: the artefact as a stream and call by call, LiteRT with one and with two
+threads, and two copies of LiteRT with one thread each. What is predicted at compile time holds for
+the machine of that moment, and a virtual core may give half of what it gave, or a quarter. So the
+prediction is held against the measurement in three ways:
+
+``plain``  as it was made: the period that the contest expected of the winner.
+
+``pace``   with this launch's pace: what LiteRT on one thread takes over what was predicted of it.
+
+``beside`` from what the same launch says of the machine: a call of the artefact, by what factor
+           copies of LiteRT slow each other down, and the number of lanes. Only what differs
+           between the interference of our code and LiteRT's is left.
+
+Calls are held against the prediction of a run in the first two ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tdse.graph.reader import read_tflite
+from tdse.measure.activations import random_inputs
+from tdse.measure.race import Entry, race
+from tdse.measure.stats import ratio
+from tdse.measure.turn import measuring
+
+_STREAM, _CALL, _X1, _X2, _COPIES = "stream", "call", "litert x1", "litert x2", "litert copies"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Medians of one process, microseconds."""
+
+    stream_us: float
+    call_us: float
+    x1_us: float
+    x2_us: float
+    copies_us: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One model.
+
+    Attributes:
+        winner: name of the candidate that was built.
+        lanes: that it uses.
+        period_us, run_us: predicted of it at compile time; None where nothing was.
+        x1_us: predicted of LiteRT on one thread.
+        contest_us: what the winner's period was in the contest.
+        launches: what was measured later.
+    """
+
+    model: str
+    winner: str
+    lanes: int
+    period_us: float | None
+    run_us: float | None
+    x1_us: float | None
+    contest_us: float
+    launches: Sequence[Launch]
+
+    def off_plain(self) -> list[float]:
+        """By what share each launch's stream differs from what was predicted."""
+        return [each.stream_us / self.period_us - 1 for each in self.launches if self.period_us]
+
+    def off_pace(self) -> list[float]:
+        """Likewise, of the prediction at the launch's pace."""
+        return [
+            each.stream_us / (self.period_us * each.x1_us / self.x1_us) - 1
+            for each in self.launches
+            if self.period_us and self.x1_us
+        ]
+
+    def off_beside(self) -> list[float]:
+        """Likewise, of what calls and copies of LiteRT in the same launch lead to expect."""
+        if self.lanes == 1:
+            return [each.stream_us / each.call_us - 1 for each in self.launches]
+        return [
+            each.stream_us / (each.call_us * each.copies_us / each.x1_us) - 1
+            for each in self.launches
+        ]
+
+    def off_call(self) -> list[float]:
+        """By what share each launch's calls differ from what was predicted of a run."""
+        return [each.call_us / self.run_us - 1 for each in self.launches if self.run_us]
+
+    def off_call_pace(self) -> list[float]:
+        """Likewise, at the launch's pace."""
+        return [
+            each.call_us / (self.run_us * each.x1_us / self.x1_us) - 1
+            for each in self.launches
+            if self.run_us and self.x1_us
+        ]
+
+
+def main() -> None:
+    """Entry point."""
+    arguments = _arguments()
+    outcomes = []
+    for path in _models(arguments.models):
+        outcomes.append(judge(path, arguments))
+        _print(outcomes)
+        if arguments.json:
+            rows = [asdict(one) for one in outcomes]
+            arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def judge(path: Path, arguments: argparse.Namespace) -> Outcome:
+    """Compile a model for throughput, and time it beside LiteRT."""
+    with tempfile.TemporaryDirectory(prefix="tdse-streams-") as scratch:
+        out = Path(scratch) / "out"
+        command = [sys.executable, "-m", "tdse.cli.tdsec", str(path), "-o", str(out)]
+        options = ["--objective", "throughput", "--budget", str(arguments.budget)]
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
+        metadata = json.loads((out / "metadata.json").read_text())
+        litert: dict[str, Any] = {"model": str(path), "copies": 1, "threads": 1}
+        entries = [
+            Entry(_STREAM, "artefact", {"directory": str(out), "streamed": True}),
+            Entry(_CALL, "artefact", {"directory": str(out), "streamed": False}),
+            Entry(_X1, "litert", litert),
+            Entry(_X2, "litert", {**litert, "threads": 2}),
+            Entry(_COPIES, "litert", {**litert, "copies": 2}),
+        ]
+        with measuring(lambda stage, done, total, detail: None):
+            results = race(
+                entries,
+                random_inputs(read_tflite(path), 0),
+                launches=arguments.launches,
+                seconds=arguments.seconds,
+            )
+    rows = {row["name"]: row for row in metadata["contest"]}
+    winner = next(row for row in rows.values() if row["won"])
+    medians = [results[name].medians_us for name in (_STREAM, _CALL, _X1, _X2, _COPIES)]
+    return Outcome(
+        model=path.stem,
+        winner=winner["name"],
+        lanes=metadata["lanes"],
+        period_us=metadata["predicted_period_us"],
+        run_us=metadata["predicted_us"],
+        x1_us=rows["litert x1"]["predicted_us"],
+        contest_us=winner["measured_us"],
+        launches=[Launch(*each) for each in zip(*medians, strict=True)],
+    )
+
+
+def _print(outcomes: Sequence[Outcome]) -> None:
+    table = Table(title="Streams: off their prediction, %: median of launches [least, most]")
+    for name in ("model", "winner"):
+        table.add_column(name)
+    columns = ("predicted ms", "contest ms", "now ms", "plain", "pace", "beside", "call", "at pace")
+    for name in (*columns, "LiteRT's best call / ours", "best copies, too / ours"):
+        table.add_column(name, justify="right")
+    for one in outcomes:
+        ours = [each.stream_us for each in one.launches]
+        calls = _best([each.x1_us for each in one.launches], [each.x2_us for each in one.launches])
+        every = _best(calls, [each.copies_us for each in one.launches])
+        table.add_row(
+            one.model,
+            one.winner,
+            "-" if one.period_us is None else f"{one.period_us / 1e3:.3f}",
+            f"{one.contest_us / 1e3:.3f}",
+            f"{np.median(ours) / 1e3:.3f}",
+            *map(
+                _spread,
+                (
+                    one.off_plain(),
+                    one.off_pace(),
+                    one.off_beside(),
+                    one.off_call(),
+                    one.off_call_pace(),
+                ),
+            ),
+            str(ratio(calls, ours)),
+            str(ratio(every, ours)),
+        )
+    Console(width=200).print(table)
+
+
+def _best(one: list[float], other: list[float]) -> list[float]:
+    """The launches of whichever has the smaller median."""
+    return min(one, other, key=lambda launches: float(np.median(launches)))
+
+
+def _spread(shares: Sequence[float]) -> str:
+    if not shares:
+        return "-"
+    middle, low, high = 100 * np.median(shares), 100 * min(shares), 100 * max(shares)
+    return f"{middle:+.0f} [{low:+.0f}, {high:+.0f}]"
+
+
+def _models(given: Sequence[str]) -> list[Path]:
+    found: list[Path] = []
+    for text in given:
+        path = Path(text)
+        found += sorted(path.rglob("*.tflite")) if path.is_dir() else [path]
+    return found
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="+", help=".tflite files, or directories of them")
+    parser.add_argument("--launches", type=int, default=5, help="processes that time a model")
+    parser.add_argument("--seconds", type=float, default=2.0, help="timed in each")
+    parser.add_argument("--budget", type=float, default=45.0, help="of tdsec, seconds")
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
