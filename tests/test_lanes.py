@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 
 from tdse.candidates import contestant_of
 from tdse.contest import Contestant
-from tdse.errors import PlacementError
+from tdse.errors import PlacementError, TargetError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region, check_regions
-from tdse.lanes import copies
+from tdse.lanes import copies, lane_contestants
+from tdse.measure.race import Entry, Lap, Result
 from tdse.search import Problem, search
 from tdse.search.given import given_placement
 from tdse.search.placement import make_placement
@@ -108,3 +110,40 @@ def test_what_has_state_has_no_copies(graph: Graph, model_path) -> None:
     regions = [Region(0, "litert", state.placed_ops, (0, 1))]
     with pytest.raises(PlacementError, match="region 0 is on several lanes"):
         given_placement(state, make_placement(state, regions, 1, None, 0))
+
+
+def test_what_cannot_be_built_does_not_keep_streams_from_being_predicted(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = _problem(graph, cores=1)
+    good = _best(graph, problem)
+    bad = dataclasses.replace(good, name="bad", predicted_us=1.0, predicted_period_us=1.0)
+
+    class Builds:
+        def build(self, contestant: Contestant) -> dict[str, object]:
+            if contestant.name.startswith("bad"):
+                raise TargetError("its results are off")
+            return {"plan": contestant.name, "libraries": []}
+
+    def timed(entries: list[Entry], *_: object, **__: object) -> dict[str, Result]:
+        # Each of two lanes takes 30 us while the other is busy, and 20 us alone.
+        times = {entry.name: 15.0 if entry.arguments["streamed"] else 20.0 for entry in entries}
+        return {name: Result(name, (Lap((us,), 0, 0, 0),)) for name, us in times.items()}
+
+    monkeypatch.setattr("tdse.lanes.race", timed)
+    found = lane_contestants(
+        graph,
+        {1: problem},
+        [good, bad],
+        ("throughput",),
+        2,
+        Builds(),  # type: ignore[arg-type]
+        seed=0,
+        say=lambda stage, done, total, detail: None,
+    )
+    periods = {one.name: one.predicted_period_us for one in found}
+    assert good.predicted_us is not None
+    assert periods == {
+        "best on 2 lanes": pytest.approx(good.predicted_us * 1.5 / 2),
+        "bad on 2 lanes": pytest.approx(1.0 * 1.5 / 2),
+    }

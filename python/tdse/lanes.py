@@ -60,14 +60,14 @@ def lane_contestants(
         if lanes < 2 or not of_threads:
             continue
         say("search", len(found), len(contestants), f"{lanes} lanes of {threads} threads")
-        best = min(of_threads, key=lambda one: one.expected_worth(goals[0]))
+        of_threads.sort(key=lambda one: one.expected_worth(goals[0]))
         if is_streamed(goals):
             if not graph.why_stateful:
-                slowdown = _slowdown(graph, best, lanes, builder, seed)
+                slowdown = _slowdown(graph, of_threads, lanes, builder, seed)
                 idle_w = float(problem.idle_w.sum())
                 found += [copies(one, lanes, slowdown, idle_w) for one in of_threads]
         else:
-            found += _side_by_side(graph, problem, best, lanes, goals, builder, seed)
+            found += _side_by_side(graph, problem, of_threads, lanes, goals, builder, seed)
     return found
 
 
@@ -98,18 +98,19 @@ def copies(
 def _side_by_side(
     graph: Graph,
     problem: Problem,
-    best: Contestant,
+    contestants: Sequence[Contestant],
     lanes: int,
     goals: Sequence[Objective],
     builder: Builder,
     seed: int,
 ) -> list[Contestant]:
     """The best candidate whose branches run side by side; none where that would not pay."""
+    best = contestants[0]
     least_worth = best.expected_worth(goals[0])
     at_best = _found(graph, _on_lanes(problem, lanes, 1.0), best, lanes, goals, seed)
     if at_best.expected_worth(goals[0]) > _PROMISING * least_worth:
         return []
-    slowdown = _slowdown(graph, best, lanes, builder, seed)
+    slowdown = _slowdown(graph, contestants, lanes, builder, seed)
     if slowdown is None:
         return []
     real = _found(graph, _on_lanes(problem, lanes, slowdown), best, lanes, goals, seed)
@@ -137,21 +138,29 @@ def _on_lanes(problem: Problem, lanes: int, slowdown: float) -> Problem:
 
 
 def _slowdown(
-    graph: Graph, contestant: Contestant, lanes: int, builder: Builder, seed: int
+    graph: Graph, contestants: Sequence[Contestant], lanes: int, builder: Builder, seed: int
 ) -> float | None:
-    """By what factor a run takes longer while every lane has one; None if it cannot be timed."""
-    both = {_ALONE: contestant, _BESIDE: copies(contestant, lanes)}
-    entries = []
-    try:
-        for name, one in both.items():
-            entries.append(plan_entry(name, builder.build(one), streamed=name == _BESIDE))
-        results = race(
-            entries, random_inputs(graph, seed), launches=_LAUNCHES, seconds=_SECONDS, seed=seed
-        )
-    except (TdseError, CrashError):
-        return None
-    pairs = zip(results[_BESIDE].medians_us, results[_ALONE].medians_us, strict=True)
-    return max(1.0, lanes * float(np.median([beside / alone for beside, alone in pairs])))
+    """By what factor a run takes longer while every lane has one; None if none can be timed.
+
+    Args:
+        graph: the model.
+        contestants: the first of these that can be built and run is timed.
+        lanes, builder, seed: as of ``lane_contestants``.
+    """
+    for contestant in contestants:
+        both = {_ALONE: contestant, _BESIDE: copies(contestant, lanes)}
+        entries = []
+        try:
+            for name, one in both.items():
+                entries.append(plan_entry(name, builder.build(one), streamed=name == _BESIDE))
+            results = race(
+                entries, random_inputs(graph, seed), launches=_LAUNCHES, seconds=_SECONDS, seed=seed
+            )
+        except (TdseError, CrashError):
+            continue
+        pairs = zip(results[_BESIDE].medians_us, results[_ALONE].medians_us, strict=True)
+        return max(1.0, lanes * float(np.median([beside / alone for beside, alone in pairs])))
+    return None
 
 
 def _name(name: str, lanes: int) -> str:
