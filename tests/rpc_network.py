@@ -24,10 +24,10 @@ class Network:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._processes: list[tuple[subprocess.Popen[bytes], str]] = []
-        port = _free_port()
+        port = free_port()
         self.address = f"127.0.0.1:{port}"
         self._run("", "tvm.exec.rpc_tracker", "--port", str(port), "--port-end", str(port + 1))
-        _wait(lambda: _listens(port))
+        wait_until(lambda: listens(port))
 
     def close(self, key: str | None = None) -> None:
         """End the servers of ``key``, or everything."""
@@ -43,7 +43,7 @@ class Network:
         cores: set[int] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a server; it is there some seconds later, see ``wait_for``."""
-        port = _free_port()
+        port = free_port()
         # A server and what it forks inherit the cores of the thread that starts it.
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores or before)
@@ -67,7 +67,7 @@ class Network:
             except TdseError:
                 return False
 
-        _wait(are_there)
+        wait_until(are_there)
 
     @staticmethod
     def kill(process: subprocess.Popen[bytes], signal_number: int = signal.SIGKILL) -> None:
@@ -92,19 +92,19 @@ class Network:
         return process
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait(is_done: Callable[[], bool]) -> None:
+def wait_until(is_done: Callable[[], bool]) -> None:
     end = time.monotonic() + _START_S
     while not is_done():
         if time.monotonic() > end:

@@ -8,8 +8,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress, unheard
 from tdse.errors import ModelError, TargetError, UsageError
@@ -233,8 +235,16 @@ def cases_of(
     return read_inputs(artefact, inputs)
 
 
+class Runs(Protocol):
+    """What gives outputs for inputs: a loaded artefact, or one that ran elsewhere."""
+
+    def run(self, arrays: Sequence[npt.ArrayLike]) -> list[Array]:
+        """The outputs of one run."""
+        ...
+
+
 def check_results(
-    graph: Graph, artefact: Model, child: Child, cases: Sequence[Sequence[Array]]
+    graph: Graph, artefact: Runs, child: Child, cases: Sequence[Sequence[Array]]
 ) -> Correctness:
     """Results of an artefact beside LiteRT's."""
     # All see the same inputs in the same order from their first call on, which a state depends on.

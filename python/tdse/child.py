@@ -22,7 +22,7 @@ from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.measure.deadline import Stop
 from tdse.platform import discover_host
-from tdse.worker import worker_command, worker_environment
+from tdse.worker import FAULTS, worker_command, worker_environment
 
 # Told of the stage, what of it is done, how much it has, and a detail.
 Progress = Callable[[str, int, int, str], None]
@@ -35,8 +35,6 @@ BUILD_SILENT_S = 900.0
 LITERT_SILENT_S = 30.0
 # The stages in which LiteRT takes up the model, and computes what every result is held against.
 PREPARING, RUNNING = "preparing", "running"
-# Signals of a fault in the process itself, in contrast to SIGKILL and SIGTERM from outside.
-FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
 def unheard(stage: str, done: int, total: int, detail: str) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from tdse.errors import TdseError
 
+# Signals of a fault in the process itself, in contrast to SIGKILL and SIGTERM from outside.
+FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
 # What -P does, for Python 3.10, which has no such option; the directory is the first of the path.

@@ -342,7 +342,9 @@ def test_wrong_addresses_and_keys_are_told(
 ) -> None:
     monkeypatch.setattr(remote, "_WAIT_S", 0.5)
     for text in ("here", "here:", ":90", "here:0", "here:65536", "here:ssh"):
-        with pytest.raises(UsageError, match="is not the address of a tracker; give HOST:PORT"):
+        with pytest.raises(
+            UsageError, match="is not the address of an RPC tracker or server; give HOST:PORT"
+        ):
             Boards(text, pair)
     with pytest.raises(TdseError, match=r"^127.0.0.1:1: the RPC tracker cannot be used: Conn.*re"):
         Boards("127.0.0.1:1", pair)

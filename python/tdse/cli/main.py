@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tdse.cli import bench, completion, profile
+from tdse.cli import bench, completion, deploy, profile, serve
 from tdse.cli import run as running
 from tdse.cli.common import Output, Parser, add_output_options, names, run, say
 
@@ -115,7 +115,7 @@ def parser() -> Parser:
         description="Look at devices, measure operators, predict models, run what tdsec made.",
     )
     commands = tdse.add_subparsers(dest="name", required=True, metavar="COMMAND")
-    for module in (running, bench, profile, completion):
+    for module in (running, bench, deploy, serve, profile, completion):
         module.add_parsers(commands)
 
     devices = commands.add_parser(

@@ -19,8 +19,8 @@ from typing import Any, Generic
 
 from tdse.errors import PlatformError, TargetError, TdseError
 from tdse.link import write_library
-from tdse.measure.board import Board, this_board
 from tdse.measure.deadline import Deadline
+from tdse.measure.description import Board, this_board
 from tdse.measure.session import LostError, Session
 from tdse.measure.timer import Job, Key, Timed
 from tdse.measure.tracker import Place, Tracker

@@ -15,8 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 import tdse
 from tdse.errors import TargetError, TdseError, VersionError
-from tdse.measure.board import LIMIT_S, Board
+from tdse.measure.board import LIMIT_S
 from tdse.measure.conditions import Conditions, library_versions
+from tdse.measure.description import Board
 from tdse.measure.message import as_array, pack, unpack
 from tdse.measure.timer import Job, Timed
 from tdse.measure.timing import Timing
@@ -55,7 +56,7 @@ class Session:
             VersionError: it has no tdse, or other versions than this process.
         """
         self.place = place
-        time_executor, self.board = _within(_CONNECT_S, _connect, place)
+        time_executor, self.board = connected(place, "tdse.rpc.time_executor")
         self._time: Callable[[bytes], bytes] | None = time_executor
         try:
             _demand_versions(place, self.board.conditions)
@@ -85,41 +86,56 @@ class Session:
             "libraries": len(libraries),
         }
         request = pack(settings, [plan.to_bytes(), *libraries, *inputs])
-        header, parts = unpack(bytes(_within(_ANSWER_S, self._time, request)))
+        header, parts = unpack(bytes(within(_ANSWER_S, self._time, request)))
         if "error" in header:
-            raise self._error(header["error"])
+            raise board_error(self.place, header["error"])
         tensors = [plan.tensors[i] for i in plan.outputs]
         try:
             outputs = [as_array(p, t.dtype, t.shape) for p, t in zip(parts, tensors, strict=True)]
             timing = _TIMING.validate_python(header["timing"])
         except (KeyError, ValueError) as error:
-            raise self._malformed(str(error)) from None
+            raise malformed(self.place, str(error)) from None
         if not (timing.median_us > 0 and all(0 <= x < math.inf for x in asdict(timing).values())):
-            raise self._malformed(f"a time of {timing.median_us} us")
+            raise malformed(self.place, f"a time of {timing.median_us} us")
         return Timed(timing, tuple(outputs))
 
-    def _error(self, fields: Any) -> TdseError:
-        """The board's error, which is never of a kind that it should not be."""
-        try:
-            texts = TypeAdapter(dict[str, str]).validate_python(fields)
-            error = TdseError.from_dict(texts)
-        except (KeyError, ValueError):
-            return self._malformed("an error without text")
-        error_type = TargetError if isinstance(error, TargetError) else TdseError
-        where = " ".join(filter(None, (f"board {self.place}", error.where)))
-        return error_type(error.what, where=where, why=error.why, hint=error.hint)
 
-    def _malformed(self, why: str) -> TdseError:
-        return TdseError("the board's answer is malformed", where=str(self.place), why=why)
+def connected(place: Place, name: str) -> tuple[Callable[[bytes], bytes], Board]:
+    """A function that a board offers, by its name, and what the board is.
+
+    The board is this process's as long as something holds the function.
+
+    Raises:
+        LostError: the board does not answer.
+        VersionError: it has no tdse, or another version.
+    """
+    return within(_CONNECT_S, _connect, place, name)
 
 
-def _connect(place: Place) -> tuple[Callable[[bytes], bytes], Board]:
+def board_error(place: Place, fields: Any) -> TdseError:
+    """An error that a board tells of, which is never of a kind that it should not be."""
+    try:
+        texts = TypeAdapter(dict[str, str]).validate_python(fields)
+        error = TdseError.from_dict(texts)
+    except (KeyError, ValueError):
+        return malformed(place, "an error without text")
+    error_type = TargetError if isinstance(error, TargetError) else TdseError
+    where = " ".join(filter(None, (f"board {place}", error.where)))
+    return error_type(error.what, where=where, why=error.why, hint=error.hint)
+
+
+def malformed(place: Place, why: str) -> TdseError:
+    """What is wrong with an answer that cannot be understood."""
+    return TdseError("the board's answer is malformed", where=str(place), why=why)
+
+
+def _connect(place: Place, name: str) -> tuple[Callable[[bytes], bytes], Board]:
     from tvm import rpc
 
     session = rpc.connect(place.host, place.port, place.match_key, _SESSION_S)
     with suppress(AttributeError, ValidationError):
         description = session.get_function("tdse.rpc.describe")()
-        return session.get_function("tdse.rpc.time_executor"), _BOARD.validate_json(description)
+        return session.get_function(name), _BOARD.validate_json(description)
     # The traceback of the error must not keep the board occupied.
     del session
     raise VersionError(
@@ -147,7 +163,7 @@ def _demand_versions(place: Place, conditions: Conditions) -> None:
         )
 
 
-def _within(limit_s: float, function: Callable[..., Result], *arguments: Any) -> Result:
+def within(limit_s: float, function: Callable[..., Result], *arguments: Any) -> Result:
     """The result of a call to a board, which may never come: then its thread is left to itself.
 
     Raises:

@@ -48,7 +48,7 @@ class Tracker:
         host, _, port = text.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
             raise UsageError(
-                f"{text!r} is not the address of a tracker",
+                f"{text!r} is not the address of an RPC tracker or server",
                 hint="give HOST:PORT, as 127.0.0.1:9190",
             )
         return Tracker(host, int(port))
