@@ -14,6 +14,8 @@ GOOD = {
     "apache-tvm": "0.27.0.post1",
     "apache-tvm-ffi": "0.1.14.post1",
     "ai-edge-litert": "2.3.0",
+    "tdse": "0.1.0",
+    "tdse-runtime": "",
 }
 
 
@@ -71,3 +73,27 @@ def test_refused(changes: dict[str, str], message: str) -> None:
     with pytest.raises(VersionError) as error:
         versions.check(installed(**changes))
     assert str(error.value).startswith(message)
+
+
+def test_two_distributions_of_one_package() -> None:
+    with pytest.raises(VersionError) as error:
+        versions.check(installed(tdse_runtime="0.1.0"))
+    assert str(error.value) == (
+        "tdse 0.1.0 and tdse-runtime 0.1.0 are both installed: the first has all that is in the "
+        "second; pip uninstall tdse-runtime tdse, then install one of them"
+    )
+
+
+def test_without_the_compiler_artefacts_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "has_compiler", lambda: False)
+    versions.check(installed(apache_tvm="", apache_tvm_ffi="", ai_edge_litert=""))
+    with pytest.raises(VersionError, match=r"ai-edge-litert 2\.4 does not work with tdse"):
+        versions.check(installed(apache_tvm="", ai_edge_litert="2.4"))
+
+
+def test_what_is_missing() -> None:
+    found = versions.missing(
+        {"ai-edge-litert": "2.3", "apache-tvm": "0.27"}, installed(apache_tvm="")
+    )
+    assert found == ["apache-tvm"]
+    assert versions.install_command(found) == 'pip install "apache-tvm>=0.27,<0.28"'

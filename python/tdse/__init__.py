@@ -40,6 +40,8 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("compile", "CompileResult", "relax", "relay"):
+        versions.demand_compiler()
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     if name in ("relax", "relay"):

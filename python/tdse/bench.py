@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress, unheard
-from tdse.errors import ModelError, TargetError, UsageError
+from tdse.errors import ModelError, TargetError, TdseError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.measure.accuracy import Difference, difference, worst
@@ -23,13 +26,18 @@ from tdse.measure.race import Entry, Result, race
 from tdse.measure.stats import Ratio, ratio
 from tdse.measure.turn import measuring
 from tdse.npz import read_inputs
-from tdse.place import thread_counts
 from tdse.platform import discover_host
+from tdse.processor import cpu_thread_counts
+from tdse.runtime.artefact import PLACEMENT
 from tdse.runtime.metadata import SourceModel, read_metadata
 from tdse.runtime.model import Model, load
+from tdse.versions import has_compiler
+from tdse.worker import run_worker
 
 PEERS = ("litert", "tvm", "openvino")
 OURS = "tdse"
+# One run of LiteRT, of a large network with the reference kernels, is done well within this.
+_LITERT_LIMIT_S = 600.0
 # LiteRT's reference kernels are slow; so many inputs are enough to see how far they are off.
 _REFERENCE_INPUTS = 2
 # Seconds of running before the regions are timed, and again of timing them.
@@ -167,11 +175,11 @@ def bench(
     cases = cases_of(graph, artefact, inputs, seed)
     say("check", 0, 1, "")
     with (
-        Child(graph, say) as child,
+        ExitStack() as needed,
         measuring(say),
     ):
-        correctness = check_results(graph, artefact, child, cases)
-        entries, absent = _entries(directory, against, child, say, stream=stream)
+        correctness = check_results(graph, artefact, cases)
+        entries, absent = _entries(directory, against, graph, needed, say, stream=stream)
         results = race(
             entries,
             cases[0],
@@ -243,12 +251,10 @@ class Runs(Protocol):
         ...
 
 
-def check_results(
-    graph: Graph, artefact: Runs, child: Child, cases: Sequence[Sequence[Array]]
-) -> Correctness:
+def check_results(graph: Graph, artefact: Runs, cases: Sequence[Sequence[Array]]) -> Correctness:
     """Results of an artefact beside LiteRT's."""
     # All see the same inputs in the same order from their first call on, which a state depends on.
-    expected = _litert_outputs(graph, child, cases)
+    expected = _litert_outputs(graph, cases)
     results = [artefact.run(case) for case in cases]
     total = worst([difference(y, e) for y, e in zip(results, expected, strict=True)])
     agrees = sum(
@@ -258,7 +264,7 @@ def check_results(
     if total.is_exact:
         return Correctness(len(cases), total, None, agrees)
     try:
-        plain = _litert_outputs(graph, child, cases[:_REFERENCE_INPUTS], reference_kernels=True)
+        plain = _litert_outputs(graph, cases[:_REFERENCE_INPUTS], reference_kernels=True)
     except TargetError:
         # Some custom operators exist in the XNNPACK delegate only.
         return Correctness(len(cases), total, None, agrees)
@@ -268,32 +274,36 @@ def check_results(
 
 def _litert_outputs(
     graph: Graph,
-    child: Child,
     cases: Sequence[Sequence[Array]],
     *,
     reference_kernels: bool = False,
 ) -> list[list[Array]]:
-    """The outputs of each case, from one interpreter.
+    """The outputs of each case, from one interpreter in a process of its own.
 
     Raises:
         TargetError: LiteRT cannot run the model with these kernels.
     """
-    inputs, outputs = child.directory / "inputs.npz", child.directory / "outputs.npz"
-    np.savez(inputs, *(array for case in cases for array in case))
-    try:
-        child.ask(
-            "run_litert",
-            inputs=str(inputs),
-            outputs=str(outputs),
-            cases=len(cases),
-            reference_kernels=reference_kernels,
-        )
-    except CrashError as crash:
-        raise TargetError(
-            "LiteRT cannot run the model", where=graph.name, why=f"running it {crash.why}"
-        ) from None
-    with np.load(outputs) as archive:
-        arrays = [archive[name] for name in archive.files]
+    with tempfile.TemporaryDirectory(prefix="tdse-bench-") as directory:
+        files = {name: str(Path(directory) / name) for name in ("model", "inputs", "outputs.npz")}
+        Path(files["model"]).write_bytes(graph.data)
+        with open(files["inputs"], "wb") as file:
+            np.savez(file, *(array for case in cases for array in case))
+        try:
+            run_worker(
+                "tdse.measure.litert_worker",
+                *files.values(),
+                str(len(cases)),
+                *(["reference"] if reference_kernels else []),
+                doing="running the model with LiteRT",
+                limit_s=_LITERT_LIMIT_S,
+                where=graph.name,
+            )
+        except TdseError as error:
+            raise TargetError(
+                "LiteRT cannot run the model", where=graph.name, why=error.why
+            ) from None
+        with np.load(files["outputs.npz"]) as archive:
+            arrays = [archive[name] for name in archive.files]
     count = len(graph.outputs)
     return [arrays[i * count : (i + 1) * count] for i in range(len(cases))]
 
@@ -301,24 +311,31 @@ def _litert_outputs(
 def _entries(
     directory: str | os.PathLike[str],
     against: Sequence[str],
-    child: Child,
+    graph: Graph,
+    needed: ExitStack,
     say: Progress,
     *,
     stream: bool,
 ) -> tuple[list[Entry], dict[str, str]]:
+    """Who takes part, and why others do not; ``needed`` keeps what they need in files."""
+    model = Path(needed.enter_context(tempfile.TemporaryDirectory(prefix="tdse-bench-"))) / "model"
+    model.write_bytes(graph.data)
     ours = {"directory": str(Path(directory).absolute()), "streamed": stream}
     entries = [Entry(OURS, "artefact", ours)]
     absent: dict[str, str] = {}
     cores = discover_host().devices[0].cores
-    counts = thread_counts(None, cores)
+    counts = cpu_thread_counts(cores)
     if "litert" in against:
-        litert = {"model": str(child.model), "copies": 1}
+        litert = {"model": str(model), "copies": 1}
         entries += [Entry(f"litert x{n}", "litert", {**litert, "threads": n}) for n in counts]
         if stream and cores > 1:
             copies = {**litert, "copies": cores, "threads": 1}
             entries.append(Entry(f"{cores} copies of litert x1", "litert", copies))
-    if "tvm" in against:
+    if "tvm" in against and not has_compiler():
+        absent["tvm default"] = "there is no compiler in tdse-runtime (pip install tdse)"
+    elif "tvm" in against:
         say("build", 0, 1, "TVM's default build")
+        child = needed.enter_context(Child(graph, say))
         library = child.directory / "tvm_default.so"
         why = _default_tvm_build(child, library)
         if why:
@@ -329,7 +346,7 @@ def _entries(
         if importlib.util.find_spec("openvino") is None:
             absent["openvino"] = "not installed (pip install openvino)"
         else:
-            found, why = _openvino_entries(child.model, counts)
+            found, why = _openvino_entries(model, counts)
             entries += found
             if why:
                 absent["openvino"] = why
@@ -358,13 +375,12 @@ def _openvino_entries(model: Path, counts: Sequence[int]) -> tuple[list[Entry], 
 def _regions(
     artefact: Model, case: Sequence[Array], directory: str | os.PathLike[str], runs: int
 ) -> tuple[RegionTime, ...]:
-    from tdse.runtime.artefact import PLACEMENT
-    from tdse.search.placement import load_placement
-
     artefact.time_runs(case, runs)
     medians = np.median(artefact.profile(case, runs), axis=0)
     total = float(medians.sum()) or 1.0
-    ops = [len(region.ops) for region in load_placement(Path(directory) / PLACEMENT).regions]
+    # As it was checked when the artefact was loaded.
+    placement = json.loads((Path(directory) / PLACEMENT).read_bytes())
+    ops = [len(region["ops"]) for region in placement["regions"]]
     return tuple(
         RegionTime(region["name"], count, float(time), float(time) / total)
         for region, count, time in zip(artefact.regions, ops, medians, strict=True)

@@ -23,7 +23,7 @@ from tdse.assemble import Compiled, compile_regions
 from tdse.child import PREPARING, RUNNING
 from tdse.edgetpu.package import is_compiled
 from tdse.emulation.executor import emulated_executor
-from tdse.errors import ModelError, TargetError, TdseError
+from tdse.errors import ModelError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
@@ -42,7 +42,7 @@ from tdse.outputs import LitertOutputs
 from tdse.platform import Device
 from tdse.regionwise import compare_regions
 from tdse.runtime.emulated import Emulated
-from tdse.runtime.litert import invoke, make_interpreter, run_litert
+from tdse.runtime.litert import run_litert
 from tdse.runtime.model import model_by_position
 from tdse.search.placement import load_placement
 from tdse.targets import target_threads, target_variants
@@ -468,37 +468,6 @@ def _build_default(worker: _Worker, *, library: str) -> str:
     return ""
 
 
-def _run_litert(
-    worker: _Worker, *, inputs: str, outputs: str, cases: int, reference_kernels: bool
-) -> None:
-    """Run the whole model on several inputs, one after the other, in one interpreter.
-
-    Args:
-        worker: has the model.
-        inputs: ``.npz`` of the inputs of all cases.
-        outputs: where the outputs of all cases are written likewise.
-        cases: their number.
-        reference_kernels: use the plain kernels that define the operators, without XNNPACK.
-
-    Raises:
-        TargetError: LiteRT cannot run the model with these kernels.
-    """
-    with np.load(inputs) as archive:
-        arrays = [archive[name] for name in archive.files]
-    count = len(worker.graph.inputs)
-    results: list[Array] = []
-    try:
-        interpreter = make_interpreter(worker.graph.data, reference_kernels=reference_kernels)
-        for i in range(cases):
-            values = invoke(interpreter, arrays[i * count : (i + 1) * count])
-            results += [np.array(value) for value in values]
-    except (RuntimeError, ValueError) as error:
-        raise TargetError(
-            "LiteRT cannot run the model", where=worker.graph.name, why=str(error)
-        ) from None
-    np.savez(outputs, *results)
-
-
 def _compare_regions(
     worker: _Worker, *, directory: str, ops: list[list[int]], inputs: str, tensors: str
 ) -> list[dict[str, Any]]:
@@ -519,7 +488,6 @@ JOBS: Mapping[str, Callable[..., Any]] = {
     "emulate": _emulate,
     "emulate_sequential": _emulate_sequential,
     "build_default": _build_default,
-    "run_litert": _run_litert,
     "compare_regions": _compare_regions,
 }
 

@@ -18,8 +18,9 @@ from tdse.measure.race import Entry, race
 from tdse.measure.stats import Ratio, ratio
 from tdse.measure.turn import measuring
 from tdse.runtime.artefact import MODULE, PLACEMENT
-from tdse.runtime.metadata import file_inside, read_metadata
+from tdse.runtime.metadata import read_metadata
 from tdse.runtime.model import load
+from tdse.runtime.sealed import file_inside
 from tdse.search.placement import load_placement
 
 

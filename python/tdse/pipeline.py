@@ -63,6 +63,7 @@ from tdse.runtime.metadata import sealed
 from tdse.search.front import Front, FrontEntry
 from tdse.search.given import given_placement
 from tdse.search.placement import Placement
+from tdse.versions import needs_of
 
 _STRICT = "--strict refuses this, leave it out to allow it"
 
@@ -377,6 +378,7 @@ def _emulated_metadata(emulation: Emulation, objective: str) -> dict[str, Any]:
         "objective": objective if emulation.searches else None,
         "lanes": len(emulation.emulated.lanes),
         "region_kinds": [KIND] * len(emulation.emulated.steps),
+        "needs": needs_of([KIND]),
         "searches": [asdict(one) for one in emulation.searches],
     }
 
@@ -498,6 +500,7 @@ def _metadata(
         "conditions": asdict(current_conditions()),
         "cpu": _cpu_metadata(kinds, processor),
         "versions": dict(library_versions()),
+        "needs": needs_of(kinds),
         "searches": [asdict(one) for one in decision.searches] if decision else [],
         "contest": _contest_metadata(decision),
         "op_costs": _op_costs(decision),

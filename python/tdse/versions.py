@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from tdse.errors import VersionError
 
@@ -47,11 +48,56 @@ REQUIREMENTS = (
 )
 
 
+# What regions of a kind need; those of kernels on the CPU need nothing.
+_LITERT = ("ai-edge-litert",)
+_NEEDS_OF_KIND = {
+    "litert": _LITERT,
+    "litert_interpreter": _LITERT,
+    "edgetpu": _LITERT,
+    "emulated": _LITERT,
+    "tvm": (),
+}
+_NEEDS_OF_OTHERS = ("apache-tvm", "apache-tvm-ffi")
+
+COMPILER, RUNTIME = "tdse", "tdse-runtime"
+
+
+def has_compiler() -> bool:
+    """Whether this is all of tdse; what runs on boards, ``tdse-runtime``, is without a compiler."""
+    return (Path(__file__).parent / "pipeline.py").is_file()
+
+
+def demand_compiler() -> None:
+    """Refuse what needs more than ``tdse-runtime`` has.
+
+    Raises:
+        VersionError: the compiler is not installed.
+    """
+    if not has_compiler():
+        raise VersionError(
+            "this needs the compiler",
+            why=f"{RUNTIME}, which is installed, only runs and times artefacts",
+            hint=f"pip uninstall {RUNTIME}, then pip install {COMPILER}",
+        )
+
+
+def own_distribution() -> str:
+    """The name of the distribution that this is of."""
+    return COMPILER if has_compiler() else RUNTIME
+
+
+def needs_of(kinds: Iterable[str]) -> dict[str, str]:
+    """Distributions that artefacts with regions of these kinds need, with the versions here."""
+    names = {name for kind in kinds for name in _NEEDS_OF_KIND.get(kind, _NEEDS_OF_OTHERS)}
+    return {name: metadata.version(name) for name in sorted(names)}
+
+
 def check(version_of: Callable[[str], str] = metadata.version) -> None:
     """Raise unless every library that tdse links or calls by its ABI has a version that fits.
 
     Only the installed metadata are read; no library is imported. TVM itself may be missing: what
-    needs it says so (``doors``).
+    needs it says so (``doors``). Without the compiler, each may be missing: artefacts say what they
+    need.
 
     Args:
         version_of: the version of a distribution; raises ``PackageNotFoundError`` if it is missing.
@@ -59,12 +105,14 @@ def check(version_of: Callable[[str], str] = metadata.version) -> None:
     Raises:
         VersionError: a library is missing or does not fit; names the command that installs it.
     """
+    is_whole = has_compiler()
+    _demand_one(version_of)
     for requirement in REQUIREMENTS:
-        hint = f'pip install "{requirement.specifier}"'
+        hint = install_command([requirement.distribution])
         try:
             installed = version_of(requirement.distribution)
         except metadata.PackageNotFoundError:
-            if requirement.may_be_missing:
+            if requirement.may_be_missing or not is_whole:
                 continue
             raise VersionError(f"{requirement.distribution} is not installed", hint=hint) from None
         if not _fits(installed, requirement):
@@ -75,25 +123,52 @@ def check(version_of: Callable[[str], str] = metadata.version) -> None:
             )
 
 
+def _demand_one(version_of: Callable[[str], str]) -> None:
+    """Both distributions bring a package ``tdse``: one would overwrite files of the other."""
+    try:
+        found = [f"{name} {version_of(name)}" for name in (COMPILER, RUNTIME)]
+    except metadata.PackageNotFoundError:
+        return
+    raise VersionError(
+        f"{' and '.join(found)} are both installed",
+        why="the first has all that is in the second",
+        hint=f"pip uninstall {RUNTIME} {COMPILER}, then install one of them",
+    )
+
+
+def install_command(names: Sequence[str]) -> str:
+    """What installs these distributions in versions that tdse works with."""
+    known = {requirement.distribution: requirement.specifier for requirement in REQUIREMENTS}
+    return "pip install " + " ".join(f'"{known.get(name, name)}"' for name in names)
+
+
+def missing(needs: Iterable[str], version_of: Callable[[str], str] = metadata.version) -> list[str]:
+    """Those of ``needs`` that are not installed."""
+    return [name for name in needs if not _is_installed(name, version_of)]
+
+
+def _is_installed(name: str, version_of: Callable[[str], str]) -> bool:
+    try:
+        version_of(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def misfits(
     made_with: Mapping[str, str], version_of: Callable[[str], str] = metadata.version
 ) -> list[str]:
     """Libraries here with which something compiled with others does not run, one text each.
 
     Args:
-        made_with: versions it was compiled with, by distribution.
+        made_with: versions it was compiled with, by distribution; all are installed.
         version_of: the installed version of a distribution.
     """
+    same = {requirement.distribution: requirement.same for requirement in REQUIREMENTS}
     texts = []
-    for requirement in REQUIREMENTS:
-        name, same = requirement.distribution, requirement.same
-        made = made_with[name]
-        try:
-            here = version_of(name)
-        except metadata.PackageNotFoundError:
-            texts.append(f"it was made with {name} {made}, which is not installed")
-            continue
-        if parse(made)[:same] != parse(here)[:same]:
+    for name, made in made_with.items():
+        here, count = version_of(name), same.get(name, 2)
+        if parse(made)[:count] != parse(here)[:count]:
             texts.append(f"it was made with {name} {made}, installed is {here}")
     return texts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -106,8 +107,9 @@ def end_at_faults() -> None:
     TVM's library prints a backtrace first. To find its names in TVM's and LLVM's debug information
     can take a minute, in which whoever waits for the process does not learn that it crashed.
     """
-    # It takes the signal when it is loaded.
-    import tvm_ffi  # noqa: F401
+    # It takes the signal when it is loaded. Boards may be without it.
+    with contextlib.suppress(ImportError):
+        import tvm_ffi  # noqa: F401
 
     signal.signal(signal.SIGSEGV, signal.SIG_DFL)
 

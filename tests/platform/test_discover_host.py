@@ -4,7 +4,8 @@ import pytest
 
 from tdse.platform import discover_host
 from tdse.platform.cgroup import cpu_limit, memory_limit
-from tdse.platform.discover import CODE_FEATURES, _architecture, _triple
+from tdse.platform.discover import _triple
+from tdse.processor import CODE_FEATURES, architecture
 
 X86 = """\
 processor\t: 0
@@ -165,11 +166,11 @@ def test_a_system_that_tells_nothing(tmp_path):
 
 
 def test_architecture_of_the_process(monkeypatch):
-    assert _architecture("arm64") == "aarch64"
-    assert _architecture("AMD64") == "x86_64"
+    assert architecture("arm64") == "aarch64"
+    assert architecture("AMD64") == "x86_64"
     monkeypatch.setattr("struct.calcsize", lambda _: 4)
-    assert _architecture("aarch64") == "armv7l"
-    assert _architecture("x86_64") == "i686"
+    assert architecture("aarch64") == "armv7l"
+    assert architecture("x86_64") == "i686"
     assert _triple("armv7l") == "armv7l-linux-gnueabihf"
     monkeypatch.setattr("sys.platform", "darwin")
     assert _triple("aarch64") == "aarch64-apple-darwin"

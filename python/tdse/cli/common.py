@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tdse.errors import TdseError, printable
+from tdse.versions import demand_compiler
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,7 +106,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def run(prog: str, command: Callable[[], None], output: Output) -> int:
     """Run ``command`` and turn its errors into one line and an exit status."""
     try:
-        command()
+        _run(command)
     except TdseError as error:
         if output.debug:
             raise
@@ -120,6 +121,15 @@ def run(prog: str, command: Callable[[], None], output: Output) -> int:
         sys.stderr.close()
         return 1
     return 0
+
+
+def _run(command: Callable[[], None]) -> None:
+    try:
+        command()
+    except ImportError as error:
+        if (error.name or "").split(".")[0] == "tdse":
+            demand_compiler()
+        raise
 
 
 def say(text: str) -> None:

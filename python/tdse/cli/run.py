@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from tdse.npz import read_input_files, read_inputs, write_outputs
     from tdse.runtime.model import load
     from tdse.runtime.trace import write_trace
-    from tdse.timeline import predicted_runs
+    from tdse.versions import has_compiler
 
     model = load(arguments.out, public_key=arguments.public_key)
     if arguments.inputs and arguments.files:
@@ -77,7 +77,12 @@ def _run(arguments: argparse.Namespace) -> None:
     streamed = model.stream(tuple(case) for case in cases)
     results = [result if isinstance(result, tuple) else (result,) for result in streamed]
     if arguments.trace:
-        predicted = predicted_runs(arguments.out, model)
+        predicted = []
+        # Without the compiler, placements cannot be read: the trace is without the predicted run.
+        if has_compiler():
+            from tdse.timeline import predicted_runs
+
+            predicted = predicted_runs(arguments.out, model)
         write_trace(arguments.trace, model, model.take_trace(), predicted)
     outputs = {
         info.name: np.stack([result[i] for result in results])

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from tdse.bench import Report, Row
-from tdse.cache import Cache
-from tdse.candidates import Searched
 from tdse.cli.common import console, say
-from tdse.contest import Contest, is_streamed
-from tdse.cost.table import MEASURED, UNKNOWN, CostTable
-from tdse.doctor import Finding
-from tdse.measure.exchange import Exchange
-from tdse.measure.race import Result
 from tdse.measure.stats import Ratio, ratio
-from tdse.pipeline import CompileResult
-from tdse.profile import Profile
 from tdse.runtime.artefact import FRONT
 from tdse.runtime.emulated import Emulated
-from tdse.search.placement import Placement
+
+if TYPE_CHECKING:
+    from tdse.bench import Report, Row
+    from tdse.cache import Cache
+    from tdse.candidates import Searched
+    from tdse.contest import Contest
+    from tdse.cost.table import CostTable
+    from tdse.doctor import Finding
+    from tdse.measure.exchange import Exchange
+    from tdse.measure.race import Result
+    from tdse.pipeline import CompileResult
+    from tdse.profile import Profile
+    from tdse.search.placement import Placement
 
 # A table of regions longer than this shows the slowest ones.
 _MOST_REGIONS = 12
@@ -258,6 +260,8 @@ def _print_elsewhere(metadata: Mapping[str, Any]) -> None:
 
 
 def _candidates(contest: Contest) -> Table:
+    from tdse.contest import is_streamed
+
     streamed = is_streamed(contest.goals)
     what = "streams, ms from one result to the next" if streamed else "ms of a run"
     how = "timed in several processes" if contest.results else "predicted, not timed"
@@ -328,6 +332,8 @@ def _front(result: CompileResult) -> Table:
 
 def _print_kinds(placement: Placement, costs: CostTable, is_elsewhere: bool) -> None:
     """For each kind of operator: where it went, and what its operators add to a run."""
+    from tdse.cost.table import MEASURED, UNKNOWN
+
     columns = {target: i for i, target in enumerate(costs.targets)}
     kind = {op.index: op.label.partition(":")[2] for op in placement.ops}
     where = Counter((kind[op], target) for op, target in placement.assignment.items())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tdse.cli.common import Output, Parser, add_output_options, names, run, say
 from tdse.errors import UsageError
+from tdse.versions import demand_compiler
 
 if TYPE_CHECKING:
     from tdse.explain import Explanation
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Arguments) -> None:
+    demand_compiler()
     if arguments.explain:
         _explain(arguments)
         return

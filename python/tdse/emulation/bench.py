@@ -162,7 +162,7 @@ def bench_emulated(
         Child(graph, say) as child,
         measuring(say),
     ):
-        correctness = check_results(graph, artefact, child, cases) if emulated.has_results else None
+        correctness = check_results(graph, artefact, cases) if emulated.has_results else None
         plan = child.directory / "sequential.bin"
         _write_sequential(child, emulated, metadata.seed, plan)
         sequential = model_by_position(native.create_executor(plan.read_bytes()))

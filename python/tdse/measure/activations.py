@@ -13,7 +13,6 @@ from tdse.graph.model import Graph
 from tdse.graph.slice import slice_model
 from tdse.runtime.litert import run_litert
 from tdse.runtime.model import random_array
-from tdse.targets.litert import demand_as_said
 
 Array = npt.NDArray[Any]
 
@@ -50,6 +49,9 @@ def activations(
         ModelError: LiteRT cannot run an operator by itself, or makes another shape or type of
             tensor than the model says.
     """
+    # Imported here: boards have no targets, and need no more than inputs.
+    from tdse.targets.litert import demand_as_said
+
     values = dict(zip(graph.inputs, inputs, strict=True))
     for op in graph.placed_ops:
         if begin is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import sys
 from collections import Counter
 from collections.abc import Collection
@@ -13,21 +12,14 @@ from pathlib import Path
 from tdse.platform.cgroup import cpu_limit, memory_limit
 from tdse.platform.model import Device, Platform, x86_level
 from tdse.platform.opencl import find_opencl, opencl_devices
-
-# Extensions that change the code a compiler emits or a kernel library picks, in the kernel's
-# names (arch/x86/include/asm/cpufeatures.h, arch/arm64/kernel/cpuinfo.c, arch/arm/kernel/setup.c).
-_CODE_FEATURE_NAMES = """
-    abm aes amx_bf16 amx_fp16 amx_int8 amx_tile avx avx2 avx512_4fmaps avx512_4vnniw avx512_bf16
-    avx512_bitalg avx512_fp16 avx512_vbmi2 avx512_vnni avx512_vp2intersect avx512_vpopcntdq avx512bw
-    avx512cd avx512dq avx512er avx512f avx512ifma avx512pf avx512vbmi avx512vl avx_ifma
-    avx_ne_convert avx_vnni avx_vnni_int8 bmi1 bmi2 cmov cx16 cx8 f16c fma fma4 fpu fxsr gfni
-    lahf_lm mmx movbe pclmulqdq pni popcnt sse sse2 sse4_1 sse4_2 sse4a ssse3 vaes vpclmulqdq
-    xop xsave
-    asimd asimddp asimdfhm asimdhp asimdrdm atomics bf16 crc32 dotprod ebf16 fcma fp fphp frint
-    i8mm jscvt lrcpc pmull sha1 sha2 sha3 sha512 sme sme2 sve sve2 svebf16 svei8mm
-    edsp idiva idivt neon vfp vfpd32 vfpv3 vfpv4
-"""
-CODE_FEATURES = frozenset(_CODE_FEATURE_NAMES.split())
+from tdse.processor import (
+    CODE_FEATURES,
+    allowed_cpus,
+    architecture,
+    extensions_of,
+    processors,
+    read_text,
+)
 
 # Of targets that other packages bring; `tdse.targets.base` has the contract.
 TARGET_ENTRY_POINTS = "tdse.targets"
@@ -56,8 +48,6 @@ _ARM_PARTS = {
     (0x41, 0xD4F): "neoverse-v2",
 }
 
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-
 
 def discover_host(
     root: Path = Path("/"),
@@ -75,10 +65,10 @@ def discover_host(
         machine: the kernel's name of the architecture; asked of the kernel by default.
         affinity: CPUs the process may use; asked of the kernel by default.
     """
-    allowed = _affinity() if affinity is None else frozenset(affinity)
-    processors = _processors(root, allowed)
-    machine = _architecture(machine or os.uname().machine)
-    features = _features(processors)
+    allowed = allowed_cpus() if affinity is None else frozenset(affinity)
+    found = processors(root, allowed)
+    machine = architecture(machine or os.uname().machine)
+    features = extensions_of(found)
     quota = cpu_limit(root)
     cores = min(len(allowed), quota) if quota is not None else len(allowed)
     return Platform(
@@ -90,9 +80,9 @@ def discover_host(
                 targets=("litert", "llvm"),
                 cores=max(1, cores),
                 triple=_triple(machine),
-                mcpu=_mcpu(machine, processors, features),
+                mcpu=_mcpu(machine, found, features),
                 features=tuple(sorted(features & CODE_FEATURES)),
-                model_name=_model_name(root, machine, processors),
+                model_name=_model_name(root, machine, found),
                 memory_bytes=_memory_bytes(root),
             ),
         ),
@@ -114,49 +104,6 @@ def discover_devices() -> Platform:
 def _brought_targets(own: Collection[str]) -> list[str]:
     """Names of the targets that other packages bring; those of tdse cannot be replaced."""
     return sorted({point.name for point in entry_points(group=TARGET_ENTRY_POINTS)} - set(own))
-
-
-def _affinity() -> frozenset[int]:
-    # Only Linux tells the affinity.
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
-
-
-def _processors(root: Path, allowed: Collection[int]) -> list[dict[str, str]]:
-    """The blocks of ``/proc/cpuinfo`` of the CPUs that may be used, or all blocks if none match.
-
-    Some 32-bit ARM kernels list the extensions once, in a block without a number: what such a
-    block says holds for all processors.
-    """
-    numbered: list[dict[str, str]] = []
-    common: dict[str, str] = {}
-    for block in _read(root / "proc/cpuinfo").split("\n\n"):
-        pairs = (line.partition(":") for line in block.splitlines() if ":" in line)
-        entry = {key.strip(): value.strip() for key, _, value in pairs}
-        if "processor" in entry and entry["processor"].isdecimal():
-            numbered.append(entry)
-        else:
-            common |= entry
-    usable = [entry for entry in numbered if int(entry["processor"]) in allowed]
-    return [{**common, **entry} for entry in usable or numbered] or [common]
-
-
-def _features(processors: list[dict[str, str]]) -> frozenset[str]:
-    """Extensions that all usable processors have: ``flags`` on x86, ``Features`` on ARM."""
-    sets = [
-        frozenset((entry.get("flags") or entry.get("Features") or "").split())
-        for entry in processors
-    ]
-    return frozenset.intersection(*sets)
-
-
-def _architecture(machine: str) -> str:
-    """The architecture of this process, which may be narrower than that of the kernel."""
-    machine = _MACHINES.get(machine.lower(), machine)
-    if struct.calcsize("P") == 4:
-        return {"aarch64": "armv7l", "x86_64": "i686"}.get(machine, machine)
-    return machine
 
 
 def _triple(machine: str) -> str:
@@ -186,24 +133,16 @@ def _model_name(root: Path, machine: str, processors: list[dict[str, str]]) -> s
     entry = processors[0]
     if machine == "x86_64":
         return entry.get("model name", "")
-    board = _read(root / "proc/device-tree/model").rstrip("\0\n")
+    board = read_text(root / "proc/device-tree/model").rstrip("\0\n")
     part = _arm_part(entry)
     return board or entry.get("Model") or entry.get("model name") or part
 
 
 def _memory_bytes(root: Path) -> int | None:
     total = None
-    for line in _read(root / "proc/meminfo").splitlines():
+    for line in read_text(root / "proc/meminfo").splitlines():
         key, _, value = line.partition(":")
         if key == "MemTotal":
             total = int(value.split()[0]) * 1024
     known = [size for size in (total, memory_limit(root)) if size]
     return min(known, default=None)
-
-
-def _read(path: Path) -> str:
-    """A small file of the kernel; empty if it is not there, as on other systems than Linux."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -15,8 +15,9 @@ from tdse.graph.model import Graph
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.turn import measuring
 from tdse.runtime.artefact import FRONT, METADATA, MODULE, PLACEMENT
-from tdse.runtime.metadata import Metadata, file_inside, read_metadata
+from tdse.runtime.metadata import Metadata, read_metadata
 from tdse.runtime.model import Model, RegionRun, load
+from tdse.runtime.sealed import file_inside
 from tdse.runtime.trace import PredictedRun
 from tdse.search.front import Front, load_front
 from tdse.search.placement import Placement, load_placement

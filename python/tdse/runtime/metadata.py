@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -16,10 +15,9 @@ from tdse.errors import ArtefactError
 from tdse.faults import Record, faults_of
 from tdse.runtime.artefact import FRONT, METADATA, METADATA_SCHEMA, MODULE, PLACEMENT
 from tdse.runtime.emulated import Emulated
-from tdse.runtime.signature import check_signature
+from tdse.runtime.sealed import AGAIN, digest_of, file_digest, read_bytes
 
 _VERSION = int(METADATA_SCHEMA.rpartition("/")[2])
-_AGAIN = "copy the artefact again, or compile the model again"
 
 _Count = Annotated[int, Field(ge=0)]
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -207,6 +205,8 @@ class Metadata(Record):
         objective: what was made small; null where the placement was given.
         op_costs: what the placement was chosen from; null where it was given, and of a model that
             is placed whole.
+        needs: the distributions that must be installed to load it, with the versions that it was
+            made with; none for regions of kernels on the CPU.
         linker: the compiler that linked ``model.so``.
         difference_from_litert: of regions; null where there is nothing to compare with, because the
             model holds regions that edgetpu_compiler made.
@@ -241,6 +241,7 @@ class Metadata(Record):
     conditions: MadeUnder
     cpu: Cpu
     versions: Versions
+    needs: dict[str, str]
     searches: tuple[Search, ...]
     contest: tuple[ContestRow, ...]
     op_costs: OpCosts | None = None
@@ -269,7 +270,7 @@ def sealed(fields: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     digests = {name: file_digest(directory / name) for name in names}
     unsealed = {**fields, "files": digests, "metadata_sha256": "0" * 64}
     values = _parsed(json.dumps(unsealed), directory).as_dict()
-    return {**values, "metadata_sha256": _digest(values)}
+    return {**values, "metadata_sha256": digest_of(values)}
 
 
 def read_metadata(
@@ -282,60 +283,13 @@ def read_metadata(
             another version, or not signed with the key; all faults of the file are told.
         UsageError: the key cannot be read.
     """
-    if not Path(directory).is_dir():
-        raise ArtefactError(
-            "no such output directory", where=str(directory), hint="make it with tdsec MODEL -o OUT"
-        )
-    path = file_inside(directory, METADATA)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ArtefactError(
-            "the metadata cannot be read",
-            where=str(path),
-            why=error.strerror or str(error),
-            hint=_AGAIN,
-        ) from None
-    if public_key is not None:
-        check_signature(path, text, public_key)
+    path, text = read_bytes(directory, public_key)
     metadata = _parsed(text, path)
-    if metadata.metadata_sha256 != _digest(metadata.as_dict()):
+    if metadata.metadata_sha256 != digest_of(metadata.as_dict()):
         raise ArtefactError(
-            f"{METADATA} is damaged", where=str(path), why="its sha256 is another one", hint=_AGAIN
+            f"{METADATA} is damaged", where=str(path), why="its sha256 is another one", hint=AGAIN
         )
     return metadata
-
-
-def file_inside(directory: str | os.PathLike[str], name: str) -> Path:
-    """The regular file ``name`` of an artefact.
-
-    Raises:
-        ArtefactError: it is not there, or a symbolic link leads out of the artefact.
-    """
-    root = Path(directory).resolve()
-    path = Path(directory) / name
-    if not path.resolve().is_relative_to(root):
-        raise ArtefactError(
-            f"{name} is a link that leads out of the artefact",
-            where=str(path),
-            hint="put the file itself there, or compile the model again",
-        )
-    if not path.is_file():
-        raise ArtefactError(
-            f"the artefact has no {name}",
-            where=str(directory),
-            hint="make it with tdsec MODEL -o OUT",
-        )
-    return path
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 class _Head(BaseModel):
@@ -367,7 +321,7 @@ def _parsed(text: str | bytes, path: Path) -> Metadata:
             "the metadata are not such as tdse writes",
             where=str(path),
             why="; ".join(faults_of(error, Metadata)),
-            hint=_AGAIN,
+            hint=AGAIN,
         ) from None
 
 
@@ -379,9 +333,3 @@ def _another_version(version: int, path: Path) -> ArtefactError:
         why=f"its metadata have format {version}, this tdse reads format {_VERSION}",
         hint="update tdse" if newer else "compile the model again",
     )
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    """sha256 of all keys but the one it goes to."""
-    rest = {key: value for key, value in values.items() if key != "metadata_sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -20,7 +20,6 @@ from tdse.errors import TargetError, TdseError, UsageError
 from tdse.runtime import native
 from tdse.runtime.artefact import MODULE
 from tdse.runtime.check import check_artefact, demand_edgetpus
-from tdse.runtime.isolated import ChildExecutor
 from tdse.runtime.plan import DEVICE_KINDS
 
 Array = npt.NDArray[Any]
@@ -78,13 +77,20 @@ def load(
     """
     metadata = check_artefact(directory, public_key=public_key)
     demand_edgetpus(metadata)
-    load_executor = ChildExecutor if isolate else native.load_executor
+    module = Path(directory) / MODULE
     return Model(
-        load_executor(Path(directory) / MODULE),
-        input_names=metadata.inputs,
-        output_names=metadata.outputs,
-        metadata=metadata.as_dict(),
+        _child_executor(module) if isolate else native.load_executor(module),
+        input_names=metadata["inputs"],
+        output_names=metadata["outputs"],
+        metadata=metadata,
     )
+
+
+def _child_executor(module: Path) -> Any:
+    # Imported here: few models are loaded so, and all others would wait for it.
+    from tdse.runtime.isolated import ChildExecutor
+
+    return ChildExecutor(module)
 
 
 def model_by_position(executor: Any) -> Model:

@@ -30,6 +30,7 @@ from tdse.graph.regions import Region
 from tdse.graph.slice import Slice, slice_model
 from tdse.platform.discover import TARGET_ENTRY_POINTS as ENTRY_POINTS
 from tdse.platform.model import Device
+from tdse.processor import cpu_thread_counts as cpu_thread_counts
 from tdse.runtime.plan import PlanTensor, Step
 
 _BUILT_IN = {
@@ -240,12 +241,6 @@ def cut_region(graph: Graph, region: Region) -> Slice:
         raise TargetError(
             f"region {region.index} cannot be cut out", where=graph.name, why=str(error)
         ) from error
-
-
-def cpu_thread_counts(cores: int) -> tuple[int, ...]:
-    """Thread counts worth a choice on ``cores`` cores: powers of two, and all."""
-    counts = {1 << i for i in range(cores.bit_length())} | {cores}
-    return tuple(n for n in sorted(counts) if 1 <= n <= cores)
 
 
 def target_threads(target: str, counts: Sequence[int]) -> tuple[int, ...]:
