@@ -8,12 +8,12 @@ DEMO := build/demo
 # cmake, ninja and clang-format come from the virtual environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-PYTHON_DIRECTORIES := python tests examples $(wildcard benchmarks)
-CPP_FILES := $(shell find cpp -name '*.cc' -o -name '*.h')
+PYTHON_DIRECTORIES := python tests examples packaging $(wildcard benchmarks)
+CPP_FILES := $(shell find cpp examples/cpp python/tdse/include -name '*.cc' -o -name '*.h' -o -name '*.c')
 INSTALLED_FILES := $(shell find python cpp -type f -not -path '*.egg-info/*' -not -path '*/.*' -not -name '*.pyc' \
 	-not -name '*.so') pyproject.toml setup.py CMakeLists.txt
 
-.PHONY: help demo test relay coverage sanitize fuzz lint types format lock clean
+.PHONY: help demo test relay wheels coverage sanitize fuzz lint types format lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -43,6 +43,10 @@ $(RELAY)/installed: tests/relay/requirements.txt $(VENV)/installed
 	sed '1s|.*|#!$(CURDIR)/$(RELAY)/bin/python|' $(BIN)/tdsec > $(RELAY)/bin/tdsec
 	chmod +x $(RELAY)/bin/tdsec
 	touch $@
+
+# For aarch64 where Debian's g++-aarch64-linux-gnu is installed; a line says so where it is not.
+wheels: $(VENV)/dependencies ## Build the wheels of tdse-runtime, for boards, into dist
+	$(BIN)/python packaging/wheels.py
 
 # By directory: coverage.py would import the packages, and numpy with them, once too often.
 COVERED := $(addprefix $(VENV)/lib/python3.11/site-packages/tdse/,graph platform search)

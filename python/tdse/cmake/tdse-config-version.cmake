@@ -1,0 +1,11 @@
+# Versions with the same first two numbers have the same interface.
+file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/../__init__.py" tdse_version_line REGEX "^__version__ = ")
+string(REGEX MATCH "([0-9]+)\\.([0-9]+)[0-9.]*" PACKAGE_VERSION "${tdse_version_line}")
+set(PACKAGE_VERSION_COMPATIBLE FALSE)
+if("${PACKAGE_FIND_VERSION_MAJOR}.${PACKAGE_FIND_VERSION_MINOR}" STREQUAL
+    "${CMAKE_MATCH_1}.${CMAKE_MATCH_2}" AND NOT PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION)
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+endif()
+if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
+  set(PACKAGE_VERSION_EXACT TRUE)
+endif()
