@@ -33,7 +33,8 @@ from tdse.measure.tracker import Place, Tracker
 from tdse.place import thread_counts
 from tdse.platform import Device, discover_host
 from tdse.runtime.artefact import METADATA, MODULE, PLACEMENT, write_json
-from tdse.runtime.metadata import Metadata, file_inside, read_metadata, sealed
+from tdse.runtime.metadata import Metadata, read_metadata, sealed
+from tdse.runtime.sealed import file_inside
 from tdse.search.placement import Placement, load_placement, make_placement
 
 # What a network may add to the limit of the board itself, seconds.
@@ -190,7 +191,7 @@ def deploy(
         entries = _entries(place, told)
         outputs = _outputs(graph, place, parts, len(cases))
         say("check", 0, 1, "")
-        correctness = check_results(graph, _Replayed(outputs), child, cases)
+        correctness = check_results(graph, _Replayed(outputs), cases)
     regions = np.array(entries[0].regions_us or [[]], np.float64)
     if regions.shape[1] != len(placement.regions):
         raise malformed(place, f"times of {regions.shape[1]} regions")
