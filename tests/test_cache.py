@@ -11,7 +11,7 @@ import pytest
 from tdse.cli import main as tdse_command
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
-from tdse.targets.kernel_cache import keep_kernels
+from tdse.targets.kernel_cache import COMPILED
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_list_and_clear(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "models-0123.json").write_text("{}")
     (home / "measuring.lock").touch()
     (home / "mine.txt").write_text("not tdse's")
-    keep_kernels([("01", b"code"), ("23", b"more code")])
+    COMPILED.keep([("01", b"code"), ("23", b"more code")])
     assert tdse_command.main(["cache", "list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert {"records.sqlite", "models-0123.json", "kernels"} <= set(told["files"])

@@ -13,7 +13,7 @@ from tdse.files import cache_directory
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import STORE, Machine, RecordStore
 from tdse.measure.turn import measuring
-from tdse.targets.kernel_cache import KERNELS, kept_kernels
+from tdse.targets.kernel_cache import COMPILED, TUNED
 
 # SQLite keeps two more files beside a store that is in use. The lock of measurements stays: a
 # process that waits for it holds the file, not its name.
@@ -26,14 +26,17 @@ class Cache:
 
     Attributes:
         directory: where it is.
-        files: names and bytes; all compiled kernels together as their directory.
-        kernels: their number.
+        files: names and bytes; all compiled kernels together as their directory, and all that was
+            tuned.
+        kernels: the number of those that are compiled.
+        tuned: the number of those that were tuned.
         machines: what it has records of.
     """
 
     directory: Path
     files: tuple[tuple[str, int], ...]
     kernels: int
+    tuned: int
     machines: tuple[Machine, ...]
 
     @property
@@ -55,7 +58,8 @@ def list_cache() -> Cache:
             machines = tuple(store.machines())
     found = _found(directory)
     files = tuple((name, sum(map(_size_bytes, paths))) for name, paths in found.items())
-    return Cache(directory, files, len(found.get(KERNELS, [])), machines)
+    kernels, tuned = (len(kept.files()) for kept in (COMPILED, TUNED))
+    return Cache(directory, files, kernels, tuned, machines)
 
 
 def clear_cache(progress: Progress | None = None) -> tuple[tuple[str, int], ...]:
@@ -102,5 +106,5 @@ def _size_bytes(path: Path) -> int:
 def _found(directory: Path) -> dict[str, list[Path]]:
     """Names of entries to their files."""
     files = sorted(path for pattern in _PATTERNS for path in directory.glob(pattern))
-    kernels = kept_kernels()
-    return {path.name: [path] for path in files} | ({KERNELS: kernels} if kernels else {})
+    kept = {one.name: one.files() for one in (COMPILED, TUNED) if one.files()}
+    return {path.name: [path] for path in files} | kept

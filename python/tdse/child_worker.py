@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,6 +50,9 @@ from tdse.targets import target_threads, target_variants
 from tdse.targets.litert import demand_as_said, demand_runs
 from tdse.verify import Verified, check_against_litert, verified_regions
 from tdse.worker import end_at_faults, end_with_parent
+
+if TYPE_CHECKING:
+    from tdse.tuning import Promise
 
 
 def main() -> None:
@@ -310,6 +314,78 @@ def _repeat(
         )
 
 
+def _tune(
+    worker: _Worker,
+    *,
+    store: str,
+    targets: Sequence[str],
+    counts: Sequence[int],
+    trials: int,
+    seed: int,
+    patience_s: float,
+    without: Sequence[str],
+) -> list[dict[str, Any]]:
+    """See ``tune_kernels``; without kernels of operators whose signatures are in ``without``."""
+    from tdse.tuning import TARGET, trials_left, tune
+
+    graph, deadline = worker.graph, worker.deadline(math.inf)
+    done: list[dict[str, Any]] = []
+    with _place(store, None) as (records, timer):
+        legality, work = _tunable(worker, records, targets)
+        values = worker.values(seed, legality.signatures)
+        total = sum(trials_left(promise, trials) for promise in work)
+        begun = 0
+        for promise in work:
+            keys = {legality.signatures[op]: op for op in promise.ops}
+            left, label = trials_left(promise, trials), graph.ops[promise.ops[0]].label
+            if deadline.is_over or not keys.keys().isdisjoint(without):
+                continue
+            worker.at("tuning", TARGET, list(keys))
+            say = partial(_say_tuned, worker, begun, total, label)
+            say(0)
+            tuned = tune(graph, promise, values, trials, deadline, say)
+            begun += left
+            if tuned is None:
+                continue
+            done.append(asdict(tuned))
+            if left and tuned.gain > 1:
+                threads = target_threads(TARGET, counts)
+                again = [Work(op, TARGET, n) for n in threads for op in keys.values()]
+                measure_ops(
+                    graph, again, values, records, timer, deadline=deadline, patience_s=patience_s
+                )
+    worker.at("", "", [])
+    return done
+
+
+def _say_tuned(worker: _Worker, begun: int, total: int, label: str, tried: int) -> None:
+    worker.say("tune", begun + tried, total, label)
+
+
+def _tunable(
+    worker: _Worker, records: RecordStore, targets: Sequence[str]
+) -> tuple[Legality, Sequence[Promise]]:
+    from tdse.tuning import TARGET, promises
+
+    graph = worker.graph
+    legality = find_legality(graph, targets, records, begin=worker.at)
+    ops = [op for op in graph.placed_ops if legality.support[TARGET][op].ok]
+    known = records.find(legality.signatures.values())
+    return legality, promises(graph, ops, legality.signatures, known)
+
+
+def _count_trials(
+    worker: _Worker, *, store: str, targets: Sequence[str], trials: int
+) -> tuple[int, int]:
+    """Kernels that would be tuned, and ways to build them that would be tried."""
+    from tdse.tuning import trials_left
+
+    with contextlib.closing(RecordStore(current_conditions(), Path(store))) as records:
+        _, work = _tunable(worker, records, targets)
+        left = [trials_left(promise, trials) for promise in work]
+        return sum(count > 0 for count in left), sum(left)
+
+
 def _measure_regions(
     worker: _Worker,
     *,
@@ -481,6 +557,8 @@ JOBS: Mapping[str, Callable[..., Any]] = {
     "ask_targets": _ask_targets,
     "survey": _survey,
     "repeat": _repeat,
+    "tune": _tune,
+    "count_trials": _count_trials,
     "measure_regions": _measure_regions,
     "build": _build,
     "check": _check,

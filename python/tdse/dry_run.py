@@ -24,14 +24,23 @@ from tdse.legality import Legality, chosen_targets
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
 from tdse.outlook import Choice, outlook
-from tdse.place import MEASURE_SHARE, demand_host, demand_positive, thread_counts
+from tdse.place import (
+    MEASURE_SHARE,
+    demand_host,
+    demand_positive,
+    demand_tunable,
+    demand_untuned,
+    thread_counts,
+)
 from tdse.platform import load_platform
-from tdse.survey import ask_targets
+from tdse.survey import ask_targets, count_trials
 from tdse.targets import target_variants
 
 # What compiling and timing one operator takes, in seconds: measured on MobileNetV3-Small with
 # litert and llvm, on a quiet virtual machine of two cores. A busy one takes longer.
 _OP_S = 0.08
+# A way to build a kernel, compiled and timed, likewise.
+_TRIAL_S = 0.2
 # Building, checking and timing candidates.
 _CONTEST_S = 18.0
 
@@ -61,6 +70,9 @@ class DryRun:
         whole_reason: why it is placed whole, so that nothing is measured by operator; or empty.
         variants: what is to be measured.
         measuring_s: seconds for that, about, at most what the budget allows.
+        kernels: to be tuned, by the times that are known now.
+        trials: ways to build them that would be tried.
+        tuning_s: seconds for that, about, beside the budget.
         seconds: of the whole compilation, about.
         expected: the fastest choice by what is known now; None where too little is.
         litert: the whole model on LiteRT at its best, likewise.
@@ -74,6 +86,9 @@ class DryRun:
     whole_reason: str
     variants: tuple[Missing, ...]
     measuring_s: float
+    kernels: int
+    trials: int
+    tuning_s: float
     seconds: float
     expected: Choice | None
     litert: Choice | None
@@ -96,13 +111,14 @@ def dry_run(
     targets: Sequence[str] | None = None,
     threads: int | None = None,
     budget_s: float = 60.0,
+    tune: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> DryRun:
     """Find out what compiling ``model`` would take. Targets compile operators, but run none.
 
     Args:
-        model, platform, targets, threads, budget_s, seed, progress: as of ``compile``.
+        model, platform, targets, threads, budget_s, tune, seed, progress: as of ``compile``.
 
     For a platform that is not this machine, its own records count, or where there are none, those
     of this machine, with which operators would be measured.
@@ -116,9 +132,12 @@ def dry_run(
     demand_positive(threads, budget_s)
     board = load_platform(platform)
     names = chosen_targets(board, targets)
+    demand_tunable(tune, names)
     processor = processor_elsewhere(board)
     if processor is None:
         demand_host(board)
+    else:
+        demand_untuned(tune)
     elsewhere = "" if processor is None else why_elsewhere(board)
     graph = read_tflite(Path(model))
     admit(graph)
@@ -130,6 +149,9 @@ def dry_run(
             whole_reason=graph.whole_reason,
             variants=(),
             measuring_s=0.0,
+            kernels=0,
+            trials=0,
+            tuning_s=0.0,
             seconds=_CONTEST_S,
             expected=None,
             litert=None,
@@ -140,9 +162,12 @@ def dry_run(
         store = stack.enter_context(contextlib.closing(RecordStore(current_conditions())))
         child = stack.enter_context(Child(graph, say))
         say("legality", 0, 1, "")
+        kernels = trials = 0
         if processor is None:
             legality = ask_targets(graph, child, names, store)
             variants = _missing(legality, counts, store)
+            if tune:
+                kernels, trials = count_trials(graph, child, names, store, tune)
         else:
             legality = ask_for(graph, processor, names, child)
             own = its_own_store(store, processor)
@@ -178,7 +203,10 @@ def dry_run(
         whole_reason="",
         variants=variants,
         measuring_s=measuring_s,
-        seconds=measuring_s + _CONTEST_S,
+        kernels=kernels,
+        trials=trials,
+        tuning_s=trials * _TRIAL_S,
+        seconds=measuring_s + trials * _TRIAL_S + _CONTEST_S,
         expected=expected,
         litert=litert,
         unknown=unknown,

@@ -44,7 +44,7 @@ from tdse.measure.deadline import Stop
 from tdse.measure.records import RecordStore
 from tdse.measure.stats import ratio
 from tdse.outputs import OutputGap
-from tdse.place import Decision, Options, contestant_placement, decide, given_on
+from tdse.place import Decision, Options, contestant_placement, decide, demand_untuned, given_on
 from tdse.platform import Device, Platform, discover_host, load_platform
 from tdse.runtime.artefact import (
     FRONT,
@@ -110,6 +110,7 @@ def compile(
     strict: bool = False,
     emulate: str | None = None,
     edgetpu: str | None = None,
+    tune: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
     stop: Stop | None = None,
@@ -139,6 +140,8 @@ def compile(
             them and check the result on them, or ``compile-only``, for another machine, whose
             processor the platform's first device names, or else one like this. The placement is
             modelled either way.
+        tune: try so many ways to build each kernel, where that may change the placement, before
+            the search; takes its own time beside ``budget_s``, and what is found is kept.
         seed: of everything random; with equal records, the search gives equal candidates.
         progress: called with (stage, done, all, detail).
         stop: once it is asked for, nothing more is measured, and the best of what is known by then
@@ -160,6 +163,7 @@ def compile(
         tuple(pins),
         seed,
         objective,
+        tune,
     )
     say = progress or unheard
     board = load_platform(platform)
@@ -167,6 +171,8 @@ def compile(
     if edgetpu is not None:
         demand_edgetpu_mode(board, edgetpu, emulate)
     processor = _processor(board, mode, edgetpu)
+    if placement is not None or emulate or edgetpu or processor is not None:
+        demand_untuned(tune)
     check_writable(out)
     find_linker(processor)
     graph = read_tflite(Path(model))
@@ -502,6 +508,7 @@ def _metadata(
         "versions": dict(library_versions()),
         "needs": needs_of(kinds),
         "searches": [asdict(one) for one in decision.searches] if decision else [],
+        "tuned": [asdict(one) for one in decision.tuned] if decision else [],
         "contest": _contest_metadata(decision),
         "op_costs": _op_costs(decision),
         "labels": {name: list(labels) for name, labels in read_labels(graph).items()},

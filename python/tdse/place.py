@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ from tdse.platform import Device, Platform, discover_devices, load_platform
 from tdse.search import Objective, Problem
 from tdse.search.given import Given, given_placement
 from tdse.search.placement import Placement, make_placement, parse_pins
-from tdse.survey import Survey, survey
+from tdse.survey import Survey, Tuned, survey, tune_kernels
 from tdse.targets import cpu_thread_counts, get_target, target_threads, target_variants
 
 # Share of the budget for measuring operators; the rest is for building and timing candidates.
@@ -57,6 +58,7 @@ class Options:
         pins: ``OP=TARGET`` texts.
         seed: of everything random.
         objective: what is to be small, one of ``goals.GOALS``.
+        tune: ways to build each kernel that are tried where that may pay; 0 for none.
 
     Raises:
         UsageError: ``threads`` or ``budget_s`` is not positive, or there is no such objective.
@@ -69,6 +71,7 @@ class Options:
     pins: tuple[str, ...] = ()
     seed: int = 0
     objective: str = "latency"
+    tune: int = 0
 
     def __post_init__(self) -> None:
         demand_positive(self.threads, self.budget_s)
@@ -111,6 +114,7 @@ class Decision:
             something else slowed the machine down.
         searches: how each search ended; none for a model that is placed whole.
         elsewhere: of a machine that is not this one: what was searched by.
+        tuned: kernels that were tuned, in this run or an earlier one.
     """
 
     placement: Placement
@@ -121,6 +125,7 @@ class Decision:
     disturbed: int = 0
     searches: tuple[Searched, ...] = ()
     elsewhere: Elsewhere | None = None
+    tuned: tuple[Tuned, ...] = ()
 
     @property
     def search(self) -> Searched | None:
@@ -157,6 +162,7 @@ def decide(
     device = platform.devices[0]
     targets = chosen_targets(platform, options.targets)
     demand_power(platform, options.objective, targets)
+    demand_tunable(options.tune, targets)
     pins = parsed_pins(graph, options, targets)
     counts = thread_counts(options.threads, device.cores)
     with (
@@ -178,9 +184,18 @@ def decide(
         demand_all_supported(graph, found.legality)
         if graph.whole_reason:
             return _race_whole(graph, found.legality, worker, counts, device, options, pins, say)
-        return _search_and_race(
+        tuned: tuple[Tuned, ...] = ()
+        if options.tune:
+            before = time.monotonic()
+            tuned = tune_kernels(
+                graph, worker, targets, counts, store, trials=options.tune, seed=options.seed
+            )
+            # The budget is for all else.
+            begun += time.monotonic() - before
+        decision = _search_and_race(
             graph, found, worker, counts, device, store, options, pins, begun, say
         )
+        return dataclasses.replace(decision, tuned=tuned)
 
 
 def parsed_pins(graph: Graph, options: Options, targets: Sequence[str]) -> dict[int, str]:
@@ -208,6 +223,36 @@ def demand_positive(threads: int | None, budget_s: float) -> None:
         raise UsageError(f"{threads} threads cannot run anything", hint="give 1 or more")
     if not budget_s > 0:
         raise UsageError(f"a budget of {budget_s} s is not positive", hint="give seconds above 0")
+
+
+def demand_tunable(trials: int, targets: Sequence[str]) -> None:
+    """Refuse to tune where there is nothing to be tuned.
+
+    Raises:
+        UsageError: says why.
+    """
+    if trials < 0:
+        raise UsageError(f"{trials} trials cannot be made", where="--tune", hint="give 1 or more")
+    if trials and "llvm" not in targets:
+        raise UsageError(
+            "there is nothing to tune without the target llvm",
+            where="--tune",
+            hint="leave it out, or add llvm to --targets",
+        )
+
+
+def demand_untuned(trials: int) -> None:
+    """Refuse to tune where no operators are measured and placed.
+
+    Raises:
+        UsageError: it is asked for.
+    """
+    if trials:
+        raise UsageError(
+            "kernels are tuned where operators are measured and placed",
+            where="--tune",
+            hint="leave it out; what was tuned before is used anyway",
+        )
 
 
 def demand_host(platform: Platform) -> None:

@@ -26,6 +26,21 @@ _NO_NAMES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What tuning gave for a kernel of a model.
+
+    Attributes:
+        ops: labels of the operators that share it.
+        trials: ways to build it that were tried, in this run or an earlier one.
+        gain: its time without tuning over that with it; 1 where nothing was better.
+    """
+
+    ops: tuple[str, ...]
+    trials: int
+    gain: float
+
+
+@dataclass(frozen=True)
 class Survey:
     """What the search needs to know.
 
@@ -202,6 +217,71 @@ def time_again(
             patience_s=patience_s,
             boards=boards,
         )
+
+
+def tune_kernels(
+    graph: Graph,
+    child: Child,
+    targets: Sequence[str],
+    counts: Sequence[int],
+    store: RecordStore,
+    *,
+    trials: int,
+    seed: int,
+    patience_s: float = PATIENCE_S,
+) -> tuple[Tuned, ...]:
+    """Tune kernels of operators that have been surveyed; see ``tdse.tuning``.
+
+    What is found is kept for all later compilations; operators that gained are measured again.
+
+    Args:
+        graph: the model.
+        child: its process.
+        targets: names.
+        counts: thread counts to measure with.
+        store: gives the times of operators, and takes those of tuned ones.
+        trials: ways to build each kernel that are tried.
+        seed: of the model's inputs.
+        patience_s: how long to wait for quiet moments for each operator that is measured again.
+
+    Returns:
+        What was tuned, in this run or an earlier one.
+
+    Raises:
+        TdseError: the child was killed from outside, or ended in a way that no kernel explains.
+    """
+    without: list[str] = []
+    while True:
+        try:
+            tuned = child.ask(
+                "tune",
+                store=str(store.path),
+                targets=list(targets),
+                counts=list(counts),
+                trials=trials,
+                seed=seed,
+                patience_s=patience_s,
+                without=without,
+            )
+        except CrashError as crash:
+            if not crash.keys:
+                raise _failure(graph, crash) from None
+            # It stays as it is without tuning.
+            without.extend(crash.keys)
+        else:
+            return tuple(Tuned(tuple(each.pop("ops")), **each) for each in tuned)
+
+
+def count_trials(
+    graph: Graph, child: Child, targets: Sequence[str], store: RecordStore, trials: int
+) -> tuple[int, int]:
+    """Kernels that ``tune_kernels`` would tune by what is known now, and ways it would try.
+
+    Raises:
+        TdseError: the child was killed from outside, or did not survive it.
+    """
+    kernels, ways = _ask(graph, child, store, "count_trials", targets=list(targets), trials=trials)
+    return kernels, ways
 
 
 def _ask(graph: Graph, child: Child, store: RecordStore, job: str, **arguments: Any) -> Any:

@@ -16,7 +16,7 @@ from litert_reference import random_inputs, run_litert
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
 from tdse.targets import kernel_cache
-from tdse.targets.kernel_cache import find_kernel, keep_kernels
+from tdse.targets.kernel_cache import COMPILED
 
 pytest.importorskip("tvm")
 pytestmark = pytest.mark.tvm
@@ -83,14 +83,14 @@ def test_kernels_are_taken_up_and_mended(
 def test_oldest_are_removed(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_cache, "MOST_BYTES", 1000)
     monkeypatch.setattr(kernel_cache, "_KEPT_BYTES", 600)
-    keep_kernels([(f"{i}", bytes(200)) for i in range(4)])
+    COMPILED.keep([(f"{i}", bytes(200)) for i in range(4)])
     for i in range(4):
         os.utime(kernels / f"{i}", (i, i))
     begun = kernels / "5.begun"
     begun.write_bytes(bytes(200))
     os.utime(begun, (0, 0))
-    assert find_kernel("0") == bytes(200)
-    keep_kernels([("4", bytes(200))])
+    assert COMPILED.find("0") == bytes(200)
+    COMPILED.keep([("4", bytes(200))])
     # Of 5 with 232 bytes each, two may stay: the one that was just read, and the newest.
     assert {path.name for path in kernels.iterdir()} == {"0", "4"}
 
@@ -101,28 +101,28 @@ def test_many_at_once_never_see_half_a_file(kernels: Path) -> None:
 
     def write(k: int) -> None:
         for _ in range(30):
-            keep_kernels([("same", data[k])])
+            COMPILED.keep([("same", data[k])])
 
     writers = [threading.Thread(target=write, args=(k,)) for k in range(4)]
-    keep_kernels([("same", data[0])])
+    COMPILED.keep([("same", data[0])])
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
-        seen.append(find_kernel("same"))
+        seen.append(COMPILED.find("same"))
     assert set(seen) <= set(data)
     assert [path.name for path in kernels.iterdir()] == ["same"]
 
 
 def test_code_of_others_is_not_run(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep_kernels([("key", b"code")])
-    assert find_kernel("key") == b"code"
+    COMPILED.keep([("key", b"code")])
+    assert COMPILED.find("key") == b"code"
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    assert find_kernel("key") is None
+    assert COMPILED.find("key") is None
 
 
 def test_without_a_place_it_is_said(kernels: Path) -> None:
     kernels.parent.mkdir()
     kernels.write_text("no directory")
     with pytest.warns(UserWarning, match="compiled kernels are not kept: File exists"):
-        keep_kernels([("key", b"code")])
-    assert find_kernel("key") is None
+        COMPILED.keep([("key", b"code")])
+    assert COMPILED.find("key") is None

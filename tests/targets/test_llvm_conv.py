@@ -26,7 +26,7 @@ from tdse.targets.llvm import LlvmTarget  # noqa: E402 - needs tvm
 from tdse.targets.llvm_arithmetic import Arithmetic  # noqa: E402
 from tdse.targets.llvm_build import compile_kernels  # noqa: E402
 from tdse.targets.llvm_conv import Conv, Tiles, column_starts, conv_of, word_starts  # noqa: E402
-from tdse.targets.llvm_conv_kernel import choose_tiles  # noqa: E402
+from tdse.targets.llvm_conv_tiles import choose_tiles  # noqa: E402
 from tdse.targets.llvm_isa import Isa, host_isa, isa_of  # noqa: E402
 from tdse.targets.llvm_own import own_calls  # noqa: E402
 

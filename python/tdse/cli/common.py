@@ -168,6 +168,7 @@ _STAGES = {
     "wait": "waiting",
     "legality": "asking the targets",
     "measure": "measuring",
+    "tune": "tuning kernels",
     "models": "learning cost models",
     "search": "searching",
     "explore": "exploring",

@@ -80,8 +80,8 @@ def cache(found: Cache) -> None:
     say(f"{found.directory}: {len(found.files)} files, {found.size_bytes / 1e6:.2f} MB")
     for name, size in found.files:
         say(f"  {name}: {size / 1e6:.2f} MB")
-    if found.kernels:
-        say(f"{found.kernels} compiled kernels")
+    if found.kernels or found.tuned:
+        say(f"{found.kernels} compiled kernels, {found.tuned} that were tuned")
     for machine in found.machines:
         conditions = machine.conditions
         versions = ", ".join(f"{name} {version}" for name, version in conditions.versions)
@@ -95,6 +95,7 @@ def cache_json(found: Cache) -> dict[str, Any]:
         "files": dict(found.files),
         "size_bytes": found.size_bytes,
         "kernels": found.kernels,
+        "tuned": found.tuned,
         "machines": [
             {"cpu": m.conditions.cpu, "cores": m.conditions.cores, "records": m.records}
             for m in found.machines
@@ -221,6 +222,12 @@ def compiled(result: CompileResult) -> None:
             out.print(
                 f"the machine was busy: {result.decision.disturbed} times of operators were "
                 "measured while something else slowed it down"
+            )
+        if result.decision.tuned:
+            gained = [one.gain for one in result.decision.tuned if one.gain > 1]
+            out.print(
+                f"of {len(result.decision.tuned)} kernels that are tuned, {len(gained)} gained"
+                + (f", at most {max(gained):.2f} times the speed" if gained else "")
             )
     if result.front is not None:
         out.print(_front(result))

@@ -59,6 +59,11 @@ def dry_run(found: DryRun) -> None:
         f"measuring them takes about {found.measuring_s:.0f} s, all of it about "
         f"{found.seconds:.0f} s, on a quiet machine"
     )
+    if found.trials:
+        say(
+            f"of that, tuning tries {found.trials} ways to build {found.kernels} kernels, "
+            f"{found.tuning_s:.0f} s"
+        )
     best, litert = found.expected, found.litert
     if best is None:
         say(f"what may be gained is not known: {found.unknown}")

@@ -39,6 +39,7 @@ class Arguments:
     strict: bool
     emulate: str | None
     edgetpu: str | None
+    tune: int
     ir: str | None
     explain: bool
     dry_run: bool
@@ -86,6 +87,7 @@ def _command(arguments: Arguments) -> None:
             strict=arguments.strict,
             emulate=arguments.emulate,
             edgetpu=arguments.edgetpu,
+            tune=arguments.tune,
             seed=arguments.seed,
             progress=report,
             stop=stop,
@@ -131,10 +133,16 @@ def _show(result: CompileResult) -> None:
 def _compile_with_relay(arguments: Arguments, out: str) -> None:
     from tdse.relay.compile import compile
 
-    if arguments.strict or arguments.edgetpu:
+    absent = {
+        "--strict": arguments.strict,
+        "--edgetpu": arguments.edgetpu,
+        "--tune": arguments.tune,
+    }
+    given = [option for option, value in absent.items() if value]
+    if given:
         raise UsageError(
             "there is no such option with Relay",
-            where="--strict" if arguments.strict else "--edgetpu",
+            where=given[0],
             hint="leave it out",
         )
     placement = compile(
@@ -186,6 +194,7 @@ def _dry_run(arguments: Arguments) -> None:
             targets=arguments.targets,
             threads=arguments.threads,
             budget_s=arguments.budget,
+            tune=arguments.tune,
             seed=arguments.seed,
             progress=report,
         )
@@ -273,6 +282,14 @@ def parser() -> Parser:
         metavar="hardware|compile-only",
         help="for a platform with an Edge TPU: compile for it and check the result on it, or only "
         "compile; needs edgetpu_compiler",
+    )
+    tdsec.add_argument(
+        "--tune",
+        type=int,
+        default=0,
+        metavar="TRIALS",
+        help="try so many ways to build each kernel of llvm where that may change the placement; "
+        "takes its own time, and what is found is kept",
     )
     tdsec.add_argument(
         "--ir",

@@ -131,6 +131,14 @@ class Search(Record):
     seconds: float
 
 
+class TunedKernel(Record):
+    """As ``tdse.survey.Tuned``."""
+
+    ops: tuple[str, ...]
+    trials: _Count
+    gain: Annotated[float, Field(ge=1)]
+
+
 class Refusal(Record):
     """Why some operators, by index, may not run at a place."""
 
@@ -212,6 +220,7 @@ class Metadata(Record):
             model holds regions that edgetpu_compiler made.
         outputs_from_litert: of the outputs of the whole; not there of a model that is not cut, of
             one that LiteRT cannot run, and of an emulated board.
+        tuned: kernels that were tuned, now or earlier, where that was asked for.
         emulated: of an emulated board: what it does, with times that are modelled or say otherwise.
         edgetpus: how many Edge TPUs it runs on, for an artefact that does.
         measured_regions: of such an artefact: regions of the placement, by index, whose predicted
@@ -243,6 +252,7 @@ class Metadata(Record):
     versions: Versions
     needs: dict[str, str]
     searches: tuple[Search, ...]
+    tuned: tuple[TunedKernel, ...] = ()
     contest: tuple[ContestRow, ...]
     op_costs: OpCosts | None = None
     labels: dict[str, tuple[str, ...]] = Field(default_factory=dict)

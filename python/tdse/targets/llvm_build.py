@@ -20,7 +20,7 @@ from tdse.errors import TargetError
 from tdse.link import join_objects, link_object
 from tdse.runtime import native
 
-from .kernel_cache import find_kernel, keep_kernels
+from .kernel_cache import COMPILED
 from .tvm_errors import IMPORT_ERRORS, reason_of
 
 
@@ -114,7 +114,7 @@ def _linked(functions: Mapping[str, tvm.tirx.PrimFunc], target: Target) -> Any:
         for symbol, function in functions.items():
             path = directory / f"{symbol}.o"
             key = _key(symbol, function, target)
-            kept = find_kernel(key)
+            kept = COMPILED.find(key)
             if kept is None:
                 compile_kernels({symbol: function}, target).write_to_file(str(path), "o")
                 compiled.append((key, path.read_bytes()))
@@ -122,7 +122,7 @@ def _linked(functions: Mapping[str, tvm.tirx.PrimFunc], target: Target) -> Any:
                 path.write_bytes(kept)
             objects.append(path)
         if compiled:
-            keep_kernels(compiled)
+            COMPILED.keep(compiled)
         joined, library = directory / "joined.o", directory / "kernels.so"
         join_objects(objects, joined)
         link_object(joined, library)

@@ -91,6 +91,11 @@ class Conv:
         (kh, kw), c = self.kernel, self.channels
         return (kh, 1, kw * c) if self.dilation[1] == 1 else (kh, kw, c)
 
+    def words(self, taps: int) -> int:
+        """Words of so many values in a window."""
+        rows, columns, length = self.runs
+        return rows * columns * len(word_starts(length, taps))
+
 
 def conv_of(graph: Graph, op: Op) -> Conv | None:
     """The geometry of an operator, or None if it is not of the form that is built here."""
@@ -166,11 +171,16 @@ class Tiles:
         pixels: neighbouring outputs of a row.
         vectors: vectors of output channels.
         count: tiles of output channels; the last overlaps the one before it, where it must.
+        by_tile: a tile of output channels is made of all pixels before the next tile is begun, so
+            that its weights stay in the first-level cache; else the pixels do.
+        unrolled: words of a run whose code stands one after the other; divides their number.
     """
 
     pixels: int
     vectors: int
     count: int
+    by_tile: bool = False
+    unrolled: int = 1
 
 
 def column_starts(shape: Conv, how: Arithmetic, tiles: Tiles) -> list[list[int]]:

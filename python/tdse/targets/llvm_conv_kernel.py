@@ -37,46 +37,11 @@ from .llvm_conv import Conv, Tiles, word_starts
 from .llvm_isa import Isa
 from .llvm_lower import Local
 
-# Weights of a tile are read again for all pixels where an image of so many bytes stays in the
-# first-level cache with them; else pixels are read again for all weights.
-_SMALL_IMAGE_BYTES = 24 * 1024
-
-# Cycles of a modelled core, for a choice between tiles: until a sum can be added to again, and of
-# what is done for each vector of outputs, and for each tile.
-_LATENCY, _STORE, _TILE = 5.0, 8.0, 20.0
-
 # Loops of so few words are unrolled.
 _FEW_WORDS = 4
 
-# Tiles have at most so many vectors of filters.
-_MOST_VECTORS = 8
-
 # Values that take longer to copy than it takes to wake a thread.
 _WORTH_DIVIDING_COPY = 100_000
-
-
-@cache
-def choose_tiles(shape: Conv, how: Arithmetic, isa: Isa) -> Tiles:
-    """The tiles that take the fewest cycles on a modelled core, which does an addition in each."""
-    all_vectors = -(-shape.filters // how.lanes)
-    words = _words(shape, how)
-    row = shape.output[1]
-
-    def cycles(tiles: Tiles) -> float:
-        sums = tiles.pixels * tiles.vectors
-        step = max(sums, tiles.pixels + tiles.vectors, _LATENCY)
-        return (
-            -(-row // tiles.pixels) * tiles.count * (words * (step + 0.5) + sums * _STORE + _TILE)
-        )
-
-    candidates = [
-        Tiles(pixels, vectors, -(-all_vectors // vectors))
-        for vectors in range(1, min(all_vectors, _MOST_VECTORS) + 1)
-        for pixels in range(1, row + 1)
-        # Beside the sums there are the weights of a step, and a value of a pixel.
-        if pixels * vectors + (vectors if pixels > 1 else 1) + 1 <= isa.registers - 1
-    ]
-    return min(candidates, key=lambda tiles: (cycles(tiles), tiles.count))
 
 
 @cache
@@ -94,14 +59,14 @@ def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tir
         T.func_name("conv")
         given = copied or Local(shape.dtype, shape.given)
         x = T.arg("x", T.Buffer(given.shape, given.dtype))
-        weights = T.arg("weights", T.Buffer((_words(shape, how) * columns,), sum_type))
+        weights = T.arg("weights", T.Buffer((shape.words(how.taps) * columns,), sum_type))
         bias = T.arg("bias", T.Buffer((columns,), sum_type))
         if not is_float:
             factors = T.arg("factors", T.Buffer((columns,), "float32"))
             zeros = T.arg("zeros", T.Buffer((2,), "int32"))
         limits = T.arg("limits", T.Buffer((2,), "float32"))
         y = T.arg("y", T.Buffer(shape.made, shape.dtype))
-        outer, inner = _loops(shape, how, tiles)
+        outer, inner = _loops(shape, tiles)
         begin, end = bounds_of_call(outer, conv_iterations(shape, how, tiles) > 0)
         T.func_attr({"tirx.noalias": True})
         image = x if copied else T.decl_buffer((math.prod(shape.given),), shape.dtype, data=x.data)
@@ -118,7 +83,7 @@ def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tir
 
         zero_out = None if is_float else T.bind(zeros[1])
         with T.serial(begin, end) as i, T.serial(0, inner) as j:
-            block, tile = (j, i) if _is_by_tile(shape, how) else (i, j)
+            block, tile = (j, i) if tiles.by_tile else (i, j)
             _tile(shape, how, tiles, isa, (image, weights, bias, result), stored, block, tile)
     return builder.get()
 
@@ -127,7 +92,7 @@ def conv_iterations(shape: Conv, how: Arithmetic, tiles: Tiles) -> int:
     """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
     products = math.prod(shape.made) * math.prod(shape.runs)
     steps = products / (how.lanes * how.taps)
-    return _loops(shape, how, tiles)[0] if is_worth_dividing(steps) else 0
+    return _loops(shape, tiles)[0] if is_worth_dividing(steps) else 0
 
 
 @cache
@@ -196,16 +161,10 @@ def padded_image(shape: Conv, how: Arithmetic) -> Local | None:
     return Local("int16" if how.taps == 2 else shape.dtype, (values,))
 
 
-def _loops(shape: Conv, how: Arithmetic, tiles: Tiles) -> tuple[int, int]:
+def _loops(shape: Conv, tiles: Tiles) -> tuple[int, int]:
     """Iterations of the outer and the inner loop: of blocks of pixels and tiles of filters."""
     blocks = shape.output[0] * -(-shape.output[1] // tiles.pixels)
-    return (tiles.count, blocks) if _is_by_tile(shape, how) else (blocks, tiles.count)
-
-
-def _is_by_tile(shape: Conv, how: Arithmetic) -> bool:
-    """Whether a tile of filters is used for all pixels before the next one is."""
-    image_bytes = math.prod(shape.padded) * shape.channels * 4 // how.taps
-    return image_bytes <= _SMALL_IMAGE_BYTES
+    return (tiles.count, blocks) if tiles.by_tile else (blocks, tiles.count)
 
 
 def _tile(
@@ -237,7 +196,14 @@ def _tile(
     rows, columns, length = shape.runs
     words = len(word_starts(length, how.taps))
     loop = T.unroll if rows * columns * words <= _FEW_WORDS else T.serial
-    with loop(0, rows) as ky, loop(0, columns) as kx, loop(0, words) as k:
+    turns = words // tiles.unrolled
+    with (
+        loop(0, rows) as ky,
+        loop(0, columns) as kx,
+        loop(0, turns) as turn,
+        T.unroll(0, tiles.unrolled) as part,
+    ):
+        k = turn * tiles.unrolled + part
         step = ((tile * rows + ky) * columns + kx) * words + k
         factors = [
             T.bind(weights[T.Ramp((step * tiles.vectors + v) * lanes, 1, lanes)])
@@ -282,9 +248,3 @@ def _broadcast_word(image: Any, at: Any, how: Arithmetic, dtype: str) -> Any:
         # Of the scalar: LLVM 22 does not come to an end where vectors for vpdpbusd are flipped.
         word = T.bitwise_xor(word, T.int32(0x80808080 - (1 << 32)))
     return T.Broadcast(word, how.lanes)
-
-
-def _words(shape: Conv, how: Arithmetic) -> int:
-    """Words of a window."""
-    rows, columns, length = shape.runs
-    return rows * columns * len(word_starts(length, how.taps))

@@ -7,12 +7,11 @@ import numpy as np
 from tdse.graph.model import Graph, Op
 from tdse.graph.unpack import constant_bytes
 
-from .llvm_arithmetic import integer_arithmetic
+from .llvm_arithmetic import Arithmetic, integer_arithmetic
 from .llvm_binary import binary_arguments, binary_kernel, binary_of
 from .llvm_concat import concat_axis, concat_kernel
-from .llvm_conv import ZEROS, conv_arguments, conv_arithmetic, conv_of
+from .llvm_conv import ZEROS, Conv, Tiles, conv_arguments, conv_arithmetic, conv_of
 from .llvm_conv_kernel import (
-    choose_tiles,
     conv_iterations,
     conv_kernel,
     padded_image,
@@ -38,6 +37,7 @@ from .llvm_resize import resize_arguments, resize_kernel, resize_of
 from .llvm_softmax import softmax_kernel, softmax_shape
 from .llvm_softmax_bytes import byte_softmax_arguments, byte_softmax_kernel, byte_softmax_shape
 from .llvm_table import known_table, table_argument, table_input, table_kernel
+from .llvm_tuned import best_tiles
 
 
 def own_calls(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
@@ -69,7 +69,13 @@ def _conv(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     if shape is None:
         return ()
     how = conv_arithmetic(graph, op, isa)
-    tiles = choose_tiles(shape, how, isa)
+    return conv_calls(graph, op, shape, how, best_tiles(shape, how, isa), isa)
+
+
+def conv_calls(
+    graph: Graph, op: Op, shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa
+) -> tuple[KernelCall, ...]:
+    """The calls of a convolution or a fully connected layer whose kernel has these tiles."""
     constants = [Constant(value) for value in conv_arguments(graph, op, shape, how, tiles)]
     iterations = conv_iterations(shape, how, tiles)
     function = conv_kernel(shape, how, tiles, isa)

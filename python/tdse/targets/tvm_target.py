@@ -142,6 +142,10 @@ class TvmTarget(ABC):
         """
         return self._compile(graph, regions, bodies.__getitem__, self._kernel_set(), _Calls())
 
+    def _forget_calls(self) -> None:
+        """Have kernels of the last model made anew, as they would be other ones now."""
+        self._calls = _Calls()
+
     def _kernel_set(self) -> KernelSet:
         return KernelSet(self.name)
 
