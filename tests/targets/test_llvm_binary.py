@@ -104,6 +104,16 @@ def test_any_quantisation(code: str, scales: Any, zeros: Any, shapes: Any) -> No
     assert_exact(graph)
 
 
+def test_a_product_is_rounded_twice() -> None:
+    scale = np.float32(0.013495522)
+    graph = binary("MUL", ((1,), (1,)), (float(scale), 1.0, 1.0), (0, 0, 0))
+    # 111.4999996, which is 111.5 in float32: rounded once, as integers would be, it gives 111.
+    assert np.rint(np.float64(scale) * 102 * 81) == 111
+    values = [np.array([102], np.int8), np.array([81], np.int8)]
+    (expected,), (result,) = run_litert(graph.data, values), run_on(TARGET, graph, values)
+    assert expected[0] == result[0] == 112
+
+
 @pytest.mark.parametrize("cpu", ["skylake-avx512", "haswell", "x86-64"])
 @pytest.mark.parametrize("code", OPTIONS)
 def test_instruction_sets(code: str, cpu: str) -> None:
