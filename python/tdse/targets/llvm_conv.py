@@ -26,7 +26,7 @@ from .llvm_arithmetic import (
     stored_limits,
 )
 from .llvm_isa import Isa
-from .llvm_window import int_attribute, padding_before
+from .llvm_window import window_of
 
 _BYTES = ("int8", "uint8")
 
@@ -125,14 +125,11 @@ def _dense(op: Op, x: Tensor, w: Tensor, y: Tensor) -> Conv | None:
 def _windowed(op: Op, x: Tensor, w: Tensor, y: Tensor) -> Conv | None:
     if len(x.shape) != 4 or w.shape[3] != x.shape[3]:
         return None
-    stride = int_attribute(op, "stride_h"), int_attribute(op, "stride_w")
-    dilation = int_attribute(op, "dilation_h_factor"), int_attribute(op, "dilation_w_factor")
-    kernel = w.shape[1], w.shape[2]
-    if kernel == stride == (1, 1):
+    window = window_of(op, x, w, y)
+    if window.kernel == window.stride == (1, 1):
         return _row(x, y, math.prod(x.shape[:3]), x.shape[3], w.shape[0])
     if x.shape[0] != 1:
         return None
-    reach = (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
     return Conv(
         given=x.shape,
         made=y.shape,
@@ -140,10 +137,10 @@ def _windowed(op: Op, x: Tensor, w: Tensor, y: Tensor) -> Conv | None:
         width=x.shape[2],
         channels=x.shape[3],
         filters=w.shape[0],
-        kernel=kernel,
-        stride=stride,
-        dilation=dilation,
-        padding=padding_before(op, x, y, reach, stride),
+        kernel=window.kernel,
+        stride=window.stride,
+        dilation=window.dilation,
+        padding=window.padding,
         output=(y.shape[1], y.shape[2]),
         dtype=x.dtype,
     )

@@ -44,7 +44,7 @@ from .llvm_arithmetic import (
     stored_limits,
 )
 from .llvm_isa import Isa
-from .llvm_window import int_attribute, padding_before
+from .llvm_window import window_of
 
 # A band of rows in words should stay in the second-level cache.
 _BAND_BYTES = 256 * 1024
@@ -93,29 +93,26 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
     x, w, bias, y = (graph.tensors[t] for t in (*op.inputs, op.outputs[0]))
     if not _types_fit(x, w, bias, y) or len(x.shape) != 4 or not (x.size_bytes and y.size_bytes):
         return None
-    stride = int_attribute(op, "stride_h"), int_attribute(op, "stride_w")
-    dilation = int_attribute(op, "dilation_h_factor"), int_attribute(op, "dilation_w_factor")
+    window = window_of(op, x, w, y)
     if (
         x.shape[0] != 1
         or w.shape[3] != x.shape[3]
         or y.shape[3] != x.shape[3]
-        or stride[1] not in (1, 2)
-        or (dilation[1] > 1 and stride[1] > 1)
+        or window.stride[1] not in (1, 2)
+        or (window.dilation[1] > 1 and window.stride[1] > 1)
         or math.prod(w.shape[1:3]) > _MOST_TAPS
         or activation_of(op) not in ACTIVATIONS
         or (y.shape[3] < 4 if x.dtype == "float32" else y.shape[2] * y.shape[3] < 16)
     ):
         return None
-    kernel = w.shape[1], w.shape[2]
-    reach = (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
     return Depthwise(
         height=x.shape[1],
         width=x.shape[2],
         channels=x.shape[3],
-        kernel=kernel,
-        stride=stride,
-        dilation=dilation,
-        padding=padding_before(op, x, y, reach, stride),
+        kernel=window.kernel,
+        stride=window.stride,
+        dilation=window.dilation,
+        padding=window.padding,
         output=(y.shape[1], y.shape[2]),
         dtype=x.dtype,
     )
