@@ -16,6 +16,7 @@ from tdse import child_worker
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
+from tdse.graph.signature import signature
 from tdse.legality import find_legality
 from tdse.measure.activations import activations, random_inputs
 from tdse.measure.conditions import current_conditions
@@ -102,3 +103,28 @@ def test_a_short_budget_leaves_less_time_for_quiet_moments(
     (found_s,) = timer.seconds
     assert 0.0 < found_s <= most_s
     assert np.isclose(found_s, PATIENCE_S) == (left_s > 1.0)
+
+
+def test_what_threads_do_not_divide_is_timed_once(graph: Graph, store: RecordStore) -> None:
+    timer = _Patience()
+    values = activations(graph, random_inputs(graph, 0))
+    variants = [(target, n) for target in ("litert", "llvm") for n in (1, 2)]
+    work = [Work(op, *variant) for variant in variants for op in _ops(graph)]
+    assert measure_ops(graph, work, values, store, timer, deadline=_long()) == len(work)
+    # Of a network so small, no kernel is worth dividing; LiteRT divides what it likes.
+    assert len(timer.seconds) == 3 * len(_ops(graph))
+    records = store.find(signature(graph, op) for op in _ops(graph))
+    assert len(records) == len(work)
+    # To see how well times repeat, it is timed, of course.
+    again = [item for item in work if item.target == "llvm"]
+    measure_ops(graph, again, values, store, timer, deadline=_long(), again=True)
+    assert len(timer.seconds) == 5 * len(_ops(graph))
+
+
+def _ops(graph: Graph) -> list[int]:
+    """One operator of each signature."""
+    return list({signature(graph, op): op for op in graph.placed_ops}.values())
+
+
+def _long() -> Deadline:
+    return Deadline(time.monotonic() + 600.0)

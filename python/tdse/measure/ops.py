@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,9 @@ def measure_ops(
     The result of each operator is compared with LiteRT's on the same activations; a target whose
     result differs by more than a region may is remembered as not supporting the operator.
 
+    An operator whose kernels no threads divide is not timed once more for several threads: it runs
+    on one, and its record of one thread is kept for them, too.
+
     Where the budget is short for all of ``work``, less patience is spent on each operator.
 
     Args:
@@ -96,6 +100,11 @@ def measure_ops(
                 begin([item.op for item in batch], target)
             for point in _compiled(graph, target, threads, batch, store):
                 item = point.item
+                known = None if again else _of_one_thread(point, store)
+                if known is not None:
+                    keep([known])
+                    done += 1
+                    continue
                 tell(f"{graph.ops[item.op].label} on {target}")
                 if begin is not None:
                     begin([item.op], target)
@@ -156,6 +165,18 @@ def record_of(
         runs=timing.runs,
         contention=timing.contention,
     )
+
+
+def _of_one_thread(point: _Point, store: RecordStore) -> Record | None:
+    """The record on one thread of an operator that runs on one whatever it is given; None if there
+    is none, or threads may make a difference.
+    """
+    item, steps = point.item, point.result.steps
+    if item.threads == 1 or not steps or any(step.iterations > 1 for step in steps):
+        return None
+    key = signature(point.compiled.graph, item.op)
+    known = store.find([key]).get((key, item.target, 1))
+    return known and dataclasses.replace(known, threads=item.threads, repeat_us=None)
 
 
 def _compiled(
