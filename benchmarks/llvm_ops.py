@@ -1,12 +1,14 @@
 """How the CPU code that tdse has TVM make compares with LiteRT's, operator kind by operator kind.
 
     python benchmarks/llvm_ops.py MODEL_OR_DIRECTORY... [--kinds conv2d,...] [--most 8]
-        [--seconds 0.03] [--threads 1,2] [--json FILE] [--every]
+        [--seconds 0.03] [--threads 1,2] [--tune TRIALS] [--json FILE] [--every]
 
 Of each kind and element type, some of the distinct operators of the models are taken, evenly by
 their work. Each is timed alone, its variants in turns in this process, on random inputs. A ratio
 is the time on ``llvm`` over that of LiteRT with the thread count that suits LiteRT best: below 1,
-``llvm`` is faster. Ratios of a kind are averaged geometrically.
+``llvm`` is faster. Ratios of a kind are averaged geometrically. With ``--tune``, kernels are tuned
+before, as ``tdsec --tune`` does it. What was tuned earlier is used in any case, so let
+``XDG_CACHE_HOME`` name an empty directory.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
 from tdse.graph.signature import signature
 from tdse.measure.accuracy import difference
+from tdse.measure.deadline import Deadline
 from tdse.runtime.model import Model
 from tdse.targets import get_target, target_variants
 
@@ -72,6 +75,11 @@ def main() -> None:
     rows: list[Row] = []
     compile_s = 0.0
     for graph, samples in _by_graph(_samples(arguments)):
+        if arguments.tune:
+            begin = time.monotonic()
+            count, gain = _tune(graph, samples, arguments.tune)
+            took_s = time.monotonic() - begin
+            console.print(f"{graph.name}: {count} kernels tuned in {took_s:.0f} s, gain {gain:.3f}")
         begin = time.monotonic()
         compiled = _compile(graph, samples, threads)
         compile_s += time.monotonic() - begin
@@ -125,6 +133,25 @@ def _by_graph(samples: Sequence[Sample]) -> list[tuple[Graph, list[Sample]]]:
     for sample in samples:
         groups.setdefault(id(sample.graph), (sample.graph, []))[1].append(sample)
     return list(groups.values())
+
+
+def _tune(graph: Graph, samples: Sequence[Sample], trials: int) -> tuple[int, float]:
+    """Tune what can be tuned; the number of kernels, and the geometric mean of what they gained."""
+    from tdse.tuning import Promise, llvm_target, tune
+
+    gains = []
+    for sample in samples:
+        conv = llvm_target().tunable(graph, sample.op)
+        if conv is None:
+            continue
+        alone = compile_regions(graph, [Region(0, "llvm", (sample.op,))], threads=1).alone(0)
+        inputs = alone.model().random_inputs(seed=1)
+        values = dict(zip((graph.ops[sample.op].inputs[0],), inputs, strict=True))
+        never = Deadline(math.inf)
+        tuned = tune(graph, Promise(conv, (sample.op,), 0.0), values, trials, never, lambda _: None)
+        assert tuned is not None
+        gains.append(tuned.gain)
+    return len(gains), _geomean(gains) if gains else 1.0
 
 
 def _compile(
@@ -228,6 +255,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=8, help="operators of a kind and type")
     parser.add_argument("--seconds", type=float, default=0.03, help="for each variant of each")
     parser.add_argument("--threads", default="1,2", help="thread counts")
+    parser.add_argument("--tune", type=int, default=0, help="ways to build each kernel to try")
     parser.add_argument("--every", action="store_true", help="print each operator's times too")
     parser.add_argument("--json", type=Path, help="write all times there as well")
     return parser.parse_args()
