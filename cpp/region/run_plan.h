@@ -12,7 +12,8 @@ extern "C" {
 //     until the process ends.
 // plan, size: as plan.h says; must stay where it is, at a multiple of 64.
 // litert: path of libLiteRt.so; one that is not there is looked for by its name alone.
-// tensors: addresses of contiguous host memory, the plan's inputs and then its outputs.
+// tensors: addresses of contiguous host memory, the plan's inputs and then its outputs. A single
+//     region of `litert` uses it as it is where it is aligned to 64; otherwise it is copied.
 //
 // Returns 0, or -1 after TVM has been told what went wrong (TVMAPISetLastError). Any thread may
 // call; calls of one executor wait for each other.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import json
 import re
@@ -33,6 +34,7 @@ from tdse.errors import PlacementError, TargetError, TdseError, UsageError
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region, form_regions
 from tdse.measure.activations import activations
+from tdse.runtime.native import REGION_LIBRARY, litert_library
 from tdse.search.placement import Placement, make_placement
 from tdse.targets import get_target, opencl_relay
 from tdse.verify import check_against_litert
@@ -257,6 +259,7 @@ from tvm import relay
 import tdse.relay.codegen as codegen
 from tdse.relay.compile import compile
 codegen.REGION_LIBRARY = pathlib.Path("/nowhere/libtdse_region.so")
+from tdse.runtime.native import REGION_LIBRARY, litert_library
 from tdse.search.placement import load_placement
 compile({str(path)!r}, out="out", placement="placement.json")
 from tvm.contrib import graph_executor
@@ -267,6 +270,38 @@ graph_executor.GraphModule(library["default"](tvm.cpu())).run()
     done = python(script, tmp_path)
     assert done.returncode == 1
     assert "libtdse_region.so: cannot open shared object file" in done.stderr
+
+
+def test_memory_that_litert_cannot_use_as_it_is_is_copied(model_path: ModelPath) -> None:
+    path = model_path("tiny_float")
+    module = tdse.relay.partition(*imported(path), model=path, placement=placed(path, {}))
+    (region,) = (f for f in module.functions.values() if f.attrs and "tdse.plan" in f.attrs)
+    plan = aligned(region.attrs["tdse.plan"].numpy(), 0)
+    run_plan = ctypes.CDLL(str(REGION_LIBRARY)).tdse_run_plan
+    executor = ctypes.c_void_p()
+    for seed, offset in enumerate((0, 0, 4, 0, 60)):
+        inputs = random_inputs(path, seed=seed)
+        (expected,) = run_litert(path, inputs)
+        tensors = [aligned(value, offset) for value in (*inputs, np.zeros_like(expected))]
+        addresses = (ctypes.c_void_p * len(tensors))(*(t.ctypes.data for t in tensors))
+        status = run_plan(
+            ctypes.byref(executor),
+            ctypes.c_void_p(plan.ctypes.data),
+            ctypes.c_uint64(plan.nbytes),
+            str(litert_library()).encode(),
+            addresses,
+        )
+        assert status == 0
+        np.testing.assert_array_equal(tensors[-1], expected)
+
+
+def aligned(array: Array, offset: int) -> Array:
+    """A copy so many bytes behind a multiple of 64, with room behind it."""
+    memory = np.zeros(array.nbytes + 256, np.uint8)
+    start = -memory.ctypes.data % 64 + offset
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def test_tdsec_writes_a_library(

@@ -28,6 +28,7 @@ _CODE = r"""
 
 @plan = internal constant [{size} x i8] c"{plan}", align 64
 @executor = internal global i64 0
+@function = internal global i64 0
 @library = internal constant [{library_size} x i8] c"{library}"
 @by_name = internal constant [18 x i8] c"libtdse_region.so\00"
 @litert = internal constant [{litert_size} x i8] c"{litert}"
@@ -39,9 +40,14 @@ declare i64 @dlsym(i64, i64)
 declare i64 @dlerror()
 
 define i32 @{symbol}({p} %args, {p} %codes, i32 %n, {p} %result, {p} %result_code, {p} %resource) {{
+entry:
   %tensors = alloca [{n} x i64]
   %first = ptrtoint {array} %tensors to i64
 {tensors}
+  %known = load i64, {p} @function
+  %is_known = icmp ne i64 %known, 0
+  br i1 %is_known, label %calling, label %looking
+looking:
   %path = ptrtoint {of_library} @library to i64
   %here = call i64 @dlopen(i64 %path, i32 1)
   %is_here = icmp ne i64 %here, 0
@@ -54,10 +60,14 @@ elsewhere:
   %is_there = icmp ne i64 %there, 0
   br i1 %is_there, label %opened, label %missing
 opened:
-  %handle = phi i64 [ %here, %0 ], [ %there, %elsewhere ]
+  %handle = phi i64 [ %here, %looking ], [ %there, %elsewhere ]
   %run_name = ptrtoint {of_run} @run to i64
   %run_address = call i64 @dlsym(i64 %handle, i64 %run_name)
-  %run_function = inttoptr i64 %run_address to {of_run_function}
+  store i64 %run_address, {p} @function
+  br label %calling
+calling:
+  %address = phi i64 [ %known, %entry ], [ %run_address, %opened ]
+  %run_function = inttoptr i64 %address to {of_run_function}
   %executor_address = ptrtoint {p} @executor to i64
   %plan_address = ptrtoint {of_plan} @plan to i64
   %litert_address = ptrtoint {of_litert} @litert to i64
