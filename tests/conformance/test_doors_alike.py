@@ -211,19 +211,3 @@ def test_wrong_requests_are_told(
         door.partition_pass(path, **given)(door.imported(path))
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_cost_models_are_trained_beside_tvm(door: Any) -> None:
-    """In a process that TVM was imported into first, as any script does it."""
-    script = """
-import tvm
-from tdse.cost.boosting import load_xgboost
-xgboost = load_xgboost()
-import numpy as np
-rows = np.random.default_rng(0).random((64, 4), np.float32)
-data = xgboost.DMatrix(rows, label=rows.sum(axis=1))
-print(xgboost.train({"nthread": 1}, data, 5).inplace_predict(rows).shape)
-"""
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "(64,)"), done.stderr

@@ -17,7 +17,8 @@ def load_xgboost() -> ModuleType:
 
     TVM 0.x offers its symbols to all libraries that are loaded later, among them those of dmlc,
     which XGBoost is made of as well: with these, it crashes. Its library is loaded so that it
-    prefers its own; where this has been done, the package finds it loaded.
+    prefers its own, and the package then finds it loaded. That must be before ``tvm.relay``, which
+    imports the package by itself.
     """
     found = importlib.util.find_spec("xgboost")
     if found is not None and found.origin and hasattr(os, "RTLD_DEEPBIND"):

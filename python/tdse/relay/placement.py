@@ -11,6 +11,7 @@ from tdse.errors import PlacementError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.slice import slice_model
 from tdse.partitioning import Asked
+from tdse.place_worker import place_apart
 from tdse.platform import Platform, load_platform
 from tdse.search.given import given_placement
 from tdse.search.placement import PlacedRegion, Placement, parse_pins
@@ -47,9 +48,8 @@ def place(graph: Graph, asked: Asked) -> Placement:
                 why="only what runs here is measured" if wrong[0] == OPENCL else "",
                 hint=f"use {LITERT}, {LLVM}",
             )
-        placement = (asked if asked.given else dataclasses.replace(asked, options=ours)).placement(
-            graph
-        )
+        # What predicts operators cannot be loaded beside this TVM.
+        placement = asked.placement(graph) if asked.given else place_apart(graph, ours)
     for region in placement.regions:
         if region.target not in (LITERT, EDGETPU, LLVM, OPENCL) or len(region.lanes) > 1:
             raise PlacementError(
