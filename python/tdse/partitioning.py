@@ -1,4 +1,7 @@
-"""What the passes of both doors have in common: what may be asked of them, and how they fail."""
+"""What the passes of both doors have in common.
+
+That is what may be asked of them, what they write on modules, and how they fail.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,12 @@ from tdse.platform import Device, load_platform
 from tdse.search.placement import Placement
 
 GivenPlacement = Placement | str | PathLike[str]
+
+# Attributes: of a partitioned module, the placement as JSON; of a region's function, the platform's
+# device, and the indices of its operators, ascending.
+PLACEMENT = "tdse.placement"
+DEVICE = "tdse.device"
+OPS = "tdse.ops"
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,42 @@ class WholeErrors:
             if self._raised:
                 raise self._raised[0] from None
             raise
+
+
+def attribute(owner: Any, name: str) -> Any:
+    """An attribute of a module or function, or None."""
+    attributes = owner.attrs
+    return attributes[name] if attributes is not None and name in attributes else None
+
+
+def is_partitioned(module: Any) -> bool:
+    """Whether a pass of tdse has made regions of the module."""
+    return attribute(module, PLACEMENT) is not None
+
+
+def placement_of(module: Any) -> Placement:
+    """The placement of a partitioned module."""
+    return Placement.model_validate_json(str(attribute(module, PLACEMENT)))
+
+
+def demand_main(module: Any) -> None:
+    """Refuse a module without a model.
+
+    Raises:
+        TdseError: it has no function ``main``.
+    """
+    if all(variable.name_hint != "main" for variable in module.get_global_vars()):
+        raise TdseError("the IRModule has no function main", hint="name the model's function main")
+
+
+def of_another_file(where: PathLike[str] | str, hint: str) -> UsageError:
+    """What is wrong with a module that TVM's importer does not make of the given ``.tflite``."""
+    return UsageError(
+        "the IRModule is not what TVM imports from the file",
+        where=str(where),
+        why="their functions main differ",
+        hint=hint,
+    )
 
 
 def names_of(targets: Sequence[Any] | None) -> tuple[str, ...] | None:

@@ -143,13 +143,13 @@ def test_modules_that_are_not_tdse_s(model_path: ModelPath) -> None:
         ),
         (
             lambda module: with_body(module, "main", lambda call, x: call("op0_relu", x)),
-            "main does not call the function of 1:svdf",
+            "main does not compute op 1:svdf",
         ),
         (
             lambda module: with_body(
                 module, "main", lambda call, x: call("op0_relu", call("op0_relu", x))
             ),
-            "main calls op0_relu, whose operator it computes twice",
+            "0:relu is computed twice",
         ),
     ],
     ids=["inlined", "other model", "no main", "no operator", "shorter", "twice"],

@@ -10,8 +10,10 @@ def op_border(graph: Graph, ops: tuple[int, ...]) -> tuple[tuple[int, ...], tupl
 
     Args:
         graph: the model; it need not stem from a flatbuffer.
-        ops: operator indices, ascending.
+        ops: operator indices, ascending; all, if the model cannot be cut.
     """
+    if graph.whole_reason:
+        return graph.inputs, graph.outputs
     inside = set(ops)
     produced = [t for op in ops for t in graph.ops[op].outputs if t >= 0]
     inputs = {

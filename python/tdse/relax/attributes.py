@@ -47,18 +47,19 @@ import tvm
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
+from tdse.partitioning import DEVICE, OPS, PLACEMENT, attribute
 from tdse.platform import Device
+
+__all__ = ["DEVICE", "OPS", "PLACEMENT", "attribute"]
 
 MODEL = "tdse.model"
 MODEL_NAME = "tdse.model_name"
 MODEL_SHA256 = "tdse.model_sha256"
-PLACEMENT = "tdse.placement"
 PROCESSOR = "tdse.processor"
 
 OF_MODULE = (MODEL, MODEL_NAME, MODEL_SHA256, PLACEMENT, PROCESSOR)
 
 OP = "tdse.op"
-OPS = "tdse.ops"
 KIND = "tdse.kind"
 LABEL = "tdse.label"
 ORIGIN = "tdse.origin"
@@ -67,15 +68,8 @@ LITERT = "tdse.litert"
 CODEGEN = "Codegen"
 REGION = "tdse.region"
 TARGET = "tdse.target"
-DEVICE = "tdse.device"
 THREADS = "tdse.threads"
 LANES = "tdse.lanes"
-
-
-def attribute(owner: Any, name: str) -> Any:
-    """An attribute of a module or function, or None."""
-    attributes = owner.attrs
-    return attributes[name] if attributes is not None and name in attributes else None
 
 
 def op_indices(function: Any) -> tuple[int, ...]:
@@ -90,11 +84,6 @@ def op_indices(function: Any) -> tuple[int, ...]:
 def is_region(function: Any) -> bool:
     """Whether the function is that of a region."""
     return attribute(function, REGION) is not None
-
-
-def is_partitioned(module: tvm.IRModule) -> bool:
-    """Whether ``Partition`` has been run on the module."""
-    return attribute(module, PLACEMENT) is not None
 
 
 def processor_of(module: tvm.IRModule) -> Device | None:

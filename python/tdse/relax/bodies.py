@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.slice import Slice
+from tdse.partitioning import attribute
 from tdse.quiet import quiet_stderr
 from tdse.targets.llvm_bodies import with_callees
 from tdse.targets.llvm_import import import_op
@@ -79,8 +80,8 @@ def op_body(graph: Graph, piece: Slice) -> OpBody:
     return OpBody(_litert_call(graph, piece), parameters, reason)
 
 
-class BodiesInModule(Mapping[int, tvm.IRModule]):
-    """For each operator of a module of tdse, a module with its body as ``main``.
+class Bodies(dict[int, tvm.IRModule]):
+    """For each operator of a module of tdse that is asked for, a module with its body as ``main``.
 
     Args:
         module: holds the operators' functions.
@@ -91,32 +92,26 @@ class BodiesInModule(Mapping[int, tvm.IRModule]):
     def __init__(
         self, module: tvm.IRModule, functions: Mapping[int, tvm.ir.GlobalVar], where: str
     ) -> None:
-        self._module = module
-        self._functions = functions
-        self._where = where
+        super().__init__()
+        self._module, self._functions, self._where = module, functions, where
 
-    def __getitem__(self, op: int) -> tvm.IRModule:
+    def __missing__(self, op: int) -> tvm.IRModule:
         """The body of an operator.
 
         Raises:
             TargetError: it is one that LiteRT serves, so there is nothing to compile.
         """
         function = self._module[self._functions[op]]
-        reason = attributes.attribute(function, attributes.LITERT)
+        reason = attribute(function, attributes.LITERT)
         if reason is not None:
             raise TargetError(
-                f"TVM cannot compile op {attributes.attribute(function, attributes.LABEL)}",
+                f"TVM cannot compile op {attribute(function, attributes.LABEL)}",
                 where=self._where,
                 why=str(reason),
                 hint="place it on litert",
             )
-        return with_callees(self._module, function)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._functions)
-
-    def __len__(self) -> int:
-        return len(self._functions)
+        self[op] = with_callees(self._module, function)
+        return self[op]
 
 
 def _litert_call(graph: Graph, piece: Slice) -> tvm.IRModule:

@@ -11,14 +11,15 @@ from tvm import relax
 from tdse.assemble import assemble
 from tdse.errors import ArtefactError, TdseError
 from tdse.graph.model import Graph
+from tdse.partitioning import is_partitioned, placement_of
 from tdse.platform import Device
 from tdse.runtime import native
-from tdse.search.placement import Placement
 from tdse.targets.llvm_inline import tensor_type
 from tdse.targets.llvm_isa import isa_of_device
 
 from . import attributes
-from .bodies import BodiesInModule
+from .bodies import Bodies
+from .calls import given_attributes
 from .names import Names
 from .read_regions import read_regions
 
@@ -80,7 +81,7 @@ def linked(module: tvm.IRModule) -> tvm.IRModule:
         TdseError, TargetError: as ``build``.
     """
     graph = attributes.graph_of(module)
-    if not attributes.is_partitioned(module):
+    if not is_partitioned(module):
         raise TdseError(
             "the IRModule is not partitioned",
             where=graph.name,
@@ -88,19 +89,15 @@ def linked(module: tvm.IRModule) -> tvm.IRModule:
             hint="run tdse.relax.Partition() on it first",
         )
     found = read_regions(module, graph)
-    bodies = BodiesInModule(module, found.op_functions, graph.name)
-    text = str(attributes.attribute(module, attributes.PLACEMENT))
-    placement = Placement.model_validate_json(text)
     executor = assemble(
         graph,
         found.regions,
-        threads=found.threads,
-        bodies=bodies,
-        expected_us=placement.predicted_us,
+        threads=max(found.threads),
+        bodies=Bodies(module, found.op_functions, graph.name),
+        expected_us=placement_of(module).predicted_us,
         processor=attributes.processor_of(module),
     )
-    main = module["main"]
-    given = dict(module.attrs)
+    main, given = module["main"], given_attributes(module)
     kept = {name: given[name] for name in given if name not in attributes.OF_MODULE}
     external = [*kept.pop("external_mods", []), executor]
     return executor_call(main.params, main.ret_ty, main.attrs).with_attrs(

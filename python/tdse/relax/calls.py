@@ -1,165 +1,170 @@
-"""A function that only calls other functions of its module, as data flow."""
+"""Functions that only call other functions of their module, as data flow: read, and written."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import tvm
 from tvm import relax
 
 from tdse.errors import TdseError
 
+# Whatever stands for a tensor: its index in a graph, or a variable of another function.
+T = TypeVar("T", bound=Hashable)
+
 _HINT = "run tdse.relax.Partition right after from_tflite"
 
 
-@dataclass(frozen=True)
-class Value:
-    """A tensor in a function.
-
-    Attributes:
-        call: position of the call that makes it, or -1 for a parameter of the function.
-        index: which of the call's results, or of the parameters.
-    """
-
-    call: int
-    index: int
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of another function.
-
-    Attributes:
-        function: the callee.
-        arguments: one for each of its parameters.
-        results: types of what it returns; one if it is no tuple.
-        is_tuple: it returns a tuple.
-    """
-
-    function: tvm.ir.GlobalVar
-    arguments: tuple[Value, ...]
-    results: tuple[Any, ...]
-    is_tuple: bool
-
-
-@dataclass(frozen=True)
-class Calls:
-    """What a function computes.
-
-    Attributes:
-        parameters: the function's own.
-        calls: in their order.
-        returned: the values that it returns.
-        is_tuple: it returns a tuple.
-        names: of the variables that values are bound to.
-    """
-
-    parameters: tuple[relax.Var, ...]
-    calls: tuple[Call, ...]
-    returned: tuple[Value, ...]
-    is_tuple: bool
-    names: dict[Value, str]
-
-
-def read_calls(function: relax.Function, what: str) -> Calls:
-    """The calls in ``function``; the functions that it calls are not looked at.
+def follow(
+    function: relax.Function,
+    what: str,
+    given: Sequence[T],
+    compute: Callable[[relax.Call, tuple[T, ...]], Sequence[T]],
+    variables: dict[T, Any] | None = None,
+) -> tuple[T, ...]:
+    """What ``function`` returns when it is given ``given``.
 
     Args:
         function: a function of calls of global functions, and of tuples and their elements.
         what: what an error calls the function.
+        given: one for each parameter.
+        compute: from a call and what it is given to what it returns, one for each tensor.
+        variables: takes the variable that each was first bound to.
 
     Raises:
-        TdseError: there is something else in it.
+        TdseError: there is something else in the function, or a number of tensors differs.
     """
-    return _Reader(function, what).read()
+    return _Reader(what, compute, {} if variables is None else variables).read(function, given)
 
 
-def read_main(module: tvm.IRModule) -> Calls:
-    """The calls in ``main`` of ``module``.
+@dataclass(frozen=True)
+class Step(Generic[T]):
+    """A call: of which function, on what, and what it makes; several are the fields of a tuple."""
 
-    Raises:
-        TdseError: there is no ``main``, or something else than calls in it.
+    function: tvm.ir.GlobalVar
+    inputs: tuple[T, ...]
+    outputs: tuple[T, ...]
+
+
+def function_of(
+    name: str,
+    parameters: Mapping[T, relax.Var],
+    steps: Sequence[Step[T]],
+    returned: Sequence[T],
+    *,
+    name_of: Callable[[T], str],
+    is_tuple: bool,
+    given: Mapping[str, Any],
+) -> relax.Function:
+    """A function of calls.
+
+    Args:
+        name: of the function.
+        parameters: by what they stand for.
+        steps: in an order in which they can run.
+        returned: what it returns.
+        name_of: for the variables of what is made.
+        is_tuple: it returns a tuple.
+        given: its attributes.
     """
-    if all(variable.name_hint != "main" for variable in module.get_global_vars()):
-        raise TdseError("the IRModule has no function main", hint=_HINT)
-    return read_calls(module["main"], "main")
+    # A builder for each function, because one does not give out a variable's name twice.
+    builder = relax.BlockBuilder()
+    values: dict[T, Any] = dict(parameters)
+    with builder.function(name, list(parameters.values()), attrs=dict(given)):
+        with builder.dataflow():
+            for step in steps:
+                parts: list[Any] = [relax.Call(step.function, [values[t] for t in step.inputs])]
+                if len(step.outputs) > 1:
+                    bound = builder.emit(parts[0])
+                    parts = [relax.TupleGetItem(bound, i) for i in range(len(step.outputs))]
+                for made, part in zip(step.outputs, parts, strict=True):
+                    emit = builder.emit_output if made in returned else builder.emit
+                    values[made] = emit(part, name_of(made))
+        results = [values[t] for t in returned]
+        builder.emit_func_output(relax.Tuple(results) if is_tuple else results[0])
+    return builder.get()[name]
 
 
-def callee(module: tvm.IRModule, call: Call, caller: str) -> Any:
+def given_attributes(owner: Any) -> dict[str, Any]:
+    """The attributes of a module or function."""
+    return dict(owner.attrs) if owner.attrs is not None else {}
+
+
+def callee(module: tvm.IRModule, call: relax.Call, caller: str) -> Any:
     """The function that ``call`` calls.
 
     Raises:
         TdseError: it is not in the module.
     """
-    if call.function not in module.functions:
-        name = call.function.name_hint
+    if call.op not in module.functions:
+        name = call.op.name_hint
         raise TdseError(f"{caller} calls {name}, which is not in the IRModule", hint=_HINT)
-    return module.functions[call.function]
+    return module.functions[call.op]
 
 
-class _Reader:
-    def __init__(self, function: relax.Function, what: str) -> None:
-        self._function = function
+class _Reader(Generic[T]):
+    def __init__(
+        self,
+        what: str,
+        compute: Callable[[relax.Call, tuple[T, ...]], Sequence[T]],
+        variables: dict[T, Any],
+    ) -> None:
         self._what = what
-        self._calls: list[Call] = []
-        self._names: dict[Value, str] = {}
-        # A variable stands for one value, or for a tuple of values.
-        self._bound: dict[Any, Value | tuple[Value, ...]] = {}
+        self._compute = compute
+        self._variables = variables
+        # A variable stands for one tensor, or is a tuple of them.
+        self._bound: dict[Any, list[T] | T] = {}
 
-    def read(self) -> Calls:
-        function = self._function
-        for i, parameter in enumerate(function.params):
-            self._bind(parameter, Value(-1, i))
+    def read(self, function: relax.Function, given: Sequence[T]) -> tuple[T, ...]:
+        for parameter, value in zip(function.params, self._counted(given, function), strict=True):
+            self._bind(parameter, value)
         body = function.body
-        blocks = body.blocks if isinstance(body, relax.SeqExpr) else []
-        for block in blocks:
+        for block in body.blocks if isinstance(body, relax.SeqExpr) else []:
             for binding in block.bindings:
                 if not isinstance(binding, relax.VarBinding):
                     raise self._unknown(binding)
                 self._bind(binding.var, self._value(binding.value))
         returned = self._value(body.body if isinstance(body, relax.SeqExpr) else body)
-        is_tuple = isinstance(returned, tuple)
-        return Calls(
-            tuple(function.params),
-            tuple(self._calls),
-            returned if isinstance(returned, tuple) else (returned,),
-            is_tuple,
-            self._names,
-        )
+        return tuple(returned) if isinstance(returned, list) else (returned,)
 
-    def _bind(self, variable: Any, value: Value | tuple[Value, ...]) -> None:
+    def _counted(self, given: Sequence[T], function: relax.Function) -> Sequence[T]:
+        if len(given) != len(function.params):
+            raise self._another_count(self._what, len(function.params), len(given))
+        return given
+
+    def _bind(self, variable: Any, value: list[T] | T) -> None:
         self._bound[variable] = value
-        if isinstance(value, Value):
-            self._names.setdefault(value, str(variable.name))
+        if not isinstance(value, list):
+            self._variables.setdefault(value, variable)
 
-    def _value(self, expression: Any) -> Value | tuple[Value, ...]:
+    def _value(self, expression: Any) -> list[T] | T:
         if isinstance(expression, relax.Var) and expression in self._bound:
             return self._bound[expression]
         if isinstance(expression, relax.Tuple):
-            return tuple(self._tensor(field) for field in expression.fields)
+            return [self._tensor(field) for field in expression.fields]
         if isinstance(expression, relax.TupleGetItem):
             of = self._value(expression.tuple_value)
-            if isinstance(of, tuple):
+            if isinstance(of, list):
                 return of[expression.index]
         if isinstance(expression, relax.Call) and isinstance(expression.op, tvm.ir.GlobalVar):
-            return self._call(expression)
+            made = self._compute(expression, tuple(map(self._tensor, expression.args)))
+            is_tuple = isinstance(expression.ty, relax.TupleType)
+            count = len(expression.ty.fields) if is_tuple else 1
+            if len(made) != count:
+                raise self._another_count(expression.op.name_hint, count, len(made))
+            return list(made) if is_tuple else made[0]
         raise self._unknown(expression)
 
-    def _tensor(self, expression: Any) -> Value:
+    def _tensor(self, expression: Any) -> T:
         value = self._value(expression)
-        if isinstance(value, tuple):
+        if isinstance(value, list):
             raise self._unknown(expression)
         return value
 
-    def _call(self, call: relax.Call) -> Value | tuple[Value, ...]:
-        arguments = tuple(self._tensor(argument) for argument in call.args)
-        is_tuple = isinstance(call.ty, relax.TupleType)
-        types = tuple(call.ty.fields) if is_tuple else (call.ty,)
-        position = len(self._calls)
-        self._calls.append(Call(call.op, arguments, types, is_tuple))
-        values = tuple(Value(position, i) for i in range(len(types)))
-        return values if is_tuple else values[0]
+    def _another_count(self, name: str, count: int, before: int) -> TdseError:
+        return TdseError(f"{name} has {count} tensors where it had {before}", hint=_HINT)
 
     def _unknown(self, expression: Any) -> TdseError:
         text = " ".join(str(expression).split())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tdse.targets.llvm_inline import tensor_type
 
 from . import attributes
 from .bodies import OpBody, op_body
+from .calls import Step, function_of
 from .names import Names, identifier
 
 # Element types of TFLite tensors that have no counterpart in Relax.
@@ -101,9 +101,24 @@ def from_tflite(source: str | os.PathLike[str] | bytes | Graph) -> tvm.IRModule:
     _demand_border(graph)
     names = Names()
     builder = relax.BlockBuilder()
-    pieces = _pieces(graph)
-    functions = [_add_body(builder, graph, piece, op_body(graph, piece), names) for piece in pieces]
-    _add_main(builder, graph, pieces, functions, names)
+    steps = []
+    for piece in _pieces(graph):
+        function = _add_body(builder, graph, piece, op_body(graph, piece), names)
+        steps.append(Step(function, piece.inputs, piece.outputs))
+    parameters = {
+        tensor: relax.Var(names.unique(name), tensor_type(graph, tensor))
+        for tensor, name in zip(graph.inputs, graph.input_names, strict=True)
+    }
+    main = function_of(
+        "main",
+        parameters,
+        steps,
+        graph.outputs,
+        name_of=lambda tensor: names.unique(f"t{tensor}"),
+        is_tuple=len(graph.outputs) > 1,
+        given={},
+    )
+    builder.add_func(main, "main")
     module = builder.get().with_attrs(
         {
             attributes.MODEL: graph.data,
@@ -170,35 +185,3 @@ def _add_body(
     if body.litert_reason:
         given[attributes.LITERT] = body.litert_reason
     return body.add_to(builder, names.unique(name), given)
-
-
-def _add_main(
-    builder: relax.BlockBuilder,
-    graph: Graph,
-    pieces: Sequence[Slice],
-    functions: Sequence[tvm.ir.GlobalVar],
-    names: Names,
-) -> None:
-    values: dict[int, Any] = {}
-    parameters = []
-    for index, name in zip(graph.inputs, graph.input_names, strict=True):
-        parameters.append(relax.Var(names.unique(name), tensor_type(graph, index)))
-        values[index] = parameters[-1]
-    with builder.function("main", parameters):
-        with builder.dataflow():
-
-            def emit(value: Any, tensor: int) -> None:
-                name = names.unique(f"t{tensor}")
-                is_output = tensor in graph.outputs
-                values[tensor] = (builder.emit_output if is_output else builder.emit)(value, name)
-
-            for piece, function in zip(pieces, functions, strict=True):
-                call = relax.Call(function, [values[t] for t in piece.inputs])
-                if len(piece.outputs) == 1:
-                    emit(call, piece.outputs[0])
-                    continue
-                results = builder.emit(call)
-                for i, tensor in enumerate(piece.outputs):
-                    emit(relax.TupleGetItem(results, i), tensor)
-        returned = [values[t] for t in graph.outputs]
-        builder.emit_func_output(returned[0] if len(returned) == 1 else relax.Tuple(returned))

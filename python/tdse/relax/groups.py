@@ -10,6 +10,7 @@ import tvm
 from tvm import relax, tirx
 
 from tdse.errors import ModelError, TdseError
+from tdse.partitioning import demand_main
 
 # A pattern is one of these, and then any number of the others, each the only reader of the one
 # before and of nothing else but constants.
@@ -104,8 +105,7 @@ def read_bindings(module: tvm.IRModule) -> Main:
         TdseError: there is no ``main``, or it is not one of bindings in normal form.
         ModelError: it has control flow, or tensors whose shape is not known.
     """
-    if all(variable.name_hint != "main" for variable in module.get_global_vars()):
-        raise TdseError("the IRModule has no function main", hint="name the model's function main")
+    demand_main(module)
     main = module["main"]
     if not isinstance(main, relax.Function) or not isinstance(main.body, relax.SeqExpr):
         raise _not_normal("main is no function of bindings")

@@ -13,7 +13,7 @@ from tvm import relax
 from tdse.graph.kinds import size_bytes
 from tdse.graph.model import AttributeValue, Graph, Op, Tensor
 
-from .calls import Value, callee, read_main
+from .calls import callee, follow
 
 _KINDS = {
     "relax.astype": "cast",
@@ -48,27 +48,28 @@ def graph_of_ir(ir: bytes, name: str) -> Graph:
         name: of the model.
     """
     module = tvm.ir.load_json(ir.decode())
-    calls = read_main(module)
-    tensors: list[Tensor] = []
-    index: dict[Value, int] = {}
+    main = module["main"]
+    types: list[Any] = [parameter.ty for parameter in main.params]
+    inputs = tuple(range(len(types)))
+    calls: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []
+    variables: dict[int, Any] = {}
 
-    def add(value: Value, kind: Any) -> int:
-        shape = tuple(int(size) for size in kind.shape.values)
-        dtype = str(kind.dtype)
-        index[value] = len(tensors)
-        label = calls.names.get(value, f"t{len(tensors)}")
+    def numbered(call: relax.Call, reads: tuple[int, ...]) -> tuple[int, ...]:
+        is_tuple = isinstance(call.ty, relax.TupleType)
+        first = len(types)
+        types.extend(call.ty.fields if is_tuple else [call.ty])
+        made = tuple(range(first, len(types)))
+        calls.append((callee(module, call, "main"), reads, made))
+        return made
+
+    outputs = follow(main, "main", inputs, numbered, variables)
+    tensors = []
+    for index, kind in enumerate(types):
+        shape, dtype = tuple(int(size) for size in kind.shape.values), str(kind.dtype)
+        label = str(variables[index].name) if index in variables else f"t{index}"
         size = size_bytes(dtype, shape)
-        tensors.append(Tensor(len(tensors), label, shape, dtype, None, False, False, size, False))
-        return index[value]
-
-    inputs = tuple(add(Value(-1, i), p.ty) for i, p in enumerate(calls.parameters))
-    ops = []
-    for position, call in enumerate(calls.calls):
-        function = callee(module, call, "main")
-        made = tuple(add(Value(position, i), kind) for i, kind in enumerate(call.results))
-        reads = tuple(index[value] for value in call.arguments)
-        ops.append(_op(position, function, reads, made, tensors))
-    outputs = tuple(index[value] for value in calls.returned)
+        tensors.append(Tensor(index, label, shape, dtype, None, False, False, size, False))
+    ops = [_op(i, *call, tensors) for i, call in enumerate(calls)]
     return Graph(
         name=name,
         data=b"",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ import tvm_ffi
 from tvm import relax
 from tvm.relax.frontend.tflite import from_tflite as import_tflite
 
-from tdse.errors import UsageError
 from tdse.graph.reader import read_tflite
+from tdse.partitioning import attribute, of_another_file
 from tdse.targets.llvm_bodies import with_callees
 
 from . import attributes
+from .calls import Step, function_of, given_attributes
 from .from_tflite import from_tflite
 from .groups import Binding, Main, group_bindings, read_bindings
 from .ir_graph import kind_of_body
@@ -102,7 +102,7 @@ def lift(
         TdseError: ``main`` is missing, or is not in normal form.
         ModelError: a shape is not known, or there is control flow.
     """
-    if attributes.attribute(module, attributes.MODEL) is not None:
+    if attribute(module, attributes.MODEL) is not None:
         return module
     if tflite_path is not None:
         return _origin(module, Path(tflite_path))
@@ -111,7 +111,7 @@ def lift(
     ir = _alone(lifted)
     return lifted.with_attrs(
         {
-            **(dict(module.attrs) if module.attrs is not None else {}),
+            **given_attributes(module),
             attributes.MODEL: ir,
             attributes.MODEL_NAME: name,
             attributes.MODEL_SHA256: hashlib.sha256(ir).hexdigest(),
@@ -123,32 +123,17 @@ def _origin(module: tvm.IRModule, path: Path) -> tvm.IRModule:
     graph = read_tflite(path)
     again = import_tflite(tflite.Model.GetRootAsModel(graph.data, 0))
     if not tvm_ffi.structural_equal(again["main"], module["main"], map_free_vars=True):
-        raise UsageError(
-            "the IRModule is not what TVM imports from the file",
-            where=str(path),
-            why="their functions main differ",
-            hint="give the file that it was imported from, before any other pass, or none",
-        )
+        hint = "give the file that it was imported from, before any other pass, or none"
+        raise of_another_file(path, hint)
     return from_tflite(graph)
 
 
 def _alone(module: tvm.IRModule) -> bytes:
     """``main`` and what it calls, in TVM's JSON."""
-    main = module["main"].without_attr("params") if _has(module, "params") else module["main"]
+    main = module["main"]
+    if attribute(main, "params") is not None:
+        main = main.without_attr("params")
     return str(tvm.ir.save_json(with_callees(module, main))).encode()
-
-
-def _has(module: tvm.IRModule, name: str) -> bool:
-    return attributes.attribute(module["main"], name) is not None
-
-
-@dataclass(frozen=True)
-class _Operator:
-    """A function that was added, and what it takes and returns: variables of the old ``main``."""
-
-    function: tvm.ir.GlobalVar
-    reads: tuple[Any, ...]
-    makes: tuple[Any, ...]
 
 
 def _lifted(module: tvm.IRModule) -> tvm.IRModule:
@@ -157,24 +142,17 @@ def _lifted(module: tvm.IRModule) -> tvm.IRModule:
     rest = module.clone()
     del rest["main"]
     builder = relax.BlockBuilder(rest)
-    names = Names()
-    operators = [_add(builder, names, i, groups, content) for i in range(len(groups))]
-    main = relax.BlockBuilder()
-    given = dict(old.attrs) if old.attrs is not None else {}
-    values: dict[Any, Any] = {parameter: parameter for parameter in old.params}
-    used = Names()
-    with main.function("main", list(old.params), attrs=given):
-        with main.dataflow():
-            for operator in operators:
-                call = relax.Call(operator.function, [values[v] for v in operator.reads])
-                bound = main.emit(call) if len(operator.makes) > 1 else call
-                for i, made in enumerate(operator.makes):
-                    part = relax.TupleGetItem(bound, i) if len(operator.makes) > 1 else bound
-                    emit = main.emit_output if made in content.returned else main.emit
-                    values[made] = emit(part, used.unique(str(made.name)))
-        results = [values[v] for v in content.returned]
-        main.emit_func_output(relax.Tuple(results) if content.is_tuple else results[0])
-    builder.add_func(main.get()["main"], "main")
+    names, used = Names(), Names()
+    main = function_of(
+        "main",
+        {parameter: parameter for parameter in old.params},
+        [_add(builder, names, i, groups, content) for i in range(len(groups))],
+        content.returned,
+        name_of=lambda variable: used.unique(str(variable.name)),
+        is_tuple=content.is_tuple,
+        given=given_attributes(old),
+    )
+    builder.add_func(main, "main")
     lifted = builder.get()
     relax.analysis.well_formed(lifted)
     return lifted
@@ -186,7 +164,7 @@ def _add(
     index: int,
     groups: Sequence[Sequence[Binding]],
     main: Main,
-) -> _Operator:
+) -> Step[Any]:
     """Add the function of a group; it returns tensors in the order of ``op_border``."""
     group = groups[index]
     inside = {binding.variable for binding in group}
@@ -220,4 +198,4 @@ def _add(
         }
     )
     added = builder.add_func(function, names.unique(f"op{index}_{identifier(kind)}"))
-    return _Operator(added, tuple(reads), tuple(makes))
+    return Step(added, tuple(reads), tuple(makes))

@@ -11,14 +11,19 @@ import tvm_ffi
 
 from tdse import errors
 from tdse.errors import TdseError
-from tdse.graph.model import Graph
-from tdse.partitioning import Asked, GivenPlacement, Transform, WholeErrors, names_of
+from tdse.partitioning import (
+    Asked,
+    GivenPlacement,
+    Transform,
+    WholeErrors,
+    is_partitioned,
+    names_of,
+)
 from tdse.place import Options
 from tdse.platform import Device
 from tdse.search.placement import Placement
 
 from . import attributes
-from .calls import callee, read_main
 from .lift import lift
 from .region_functions import with_regions
 
@@ -142,11 +147,12 @@ class Partition(WholeErrors, _ModulePass):
 def _partition(
     module: tvm.IRModule, asked: Asked, tflite_path: str | os.PathLike[str] | None
 ) -> tvm.IRModule:
-    if attributes.is_partitioned(module):
+    if is_partitioned(module):
         return module
     lifted = lift(module, tflite_path=tflite_path)
-    placement, processor = asked.placement_anywhere(attributes.graph_of(lifted))
-    return placed(lifted, placement, processor)
+    graph = attributes.graph_of(lifted)
+    placement, processor = asked.placement_anywhere(graph)
+    return _with_processor(with_regions(lifted, graph, placement), processor)
 
 
 def placed(
@@ -162,35 +168,14 @@ def placed(
     Raises:
         TdseError: the module is not in normal form, or was changed since it was imported.
     """
-    owners = _call_positions(lifted, attributes.graph_of(lifted))
-    members = [sorted({owners[op] for op in region.ops}) for region in placement.regions]
-    module = with_regions(lifted, placement, members)
+    module = with_regions(lifted, attributes.graph_of(lifted), placement)
+    return _with_processor(module, processor)
+
+
+def _with_processor(module: tvm.IRModule, processor: Device | None) -> tvm.IRModule:
     if processor is None:
         return module
     return module.with_attr(attributes.PROCESSOR, processor.model_dump_json())
-
-
-def _call_positions(module: tvm.IRModule, graph: Graph) -> dict[int, int]:
-    """The position of the call in ``main`` that computes each operator.
-
-    Raises:
-        TdseError: an operator is not computed by exactly one call.
-    """
-    found: dict[int, int] = {}
-    hint = "run tdse.relax.Partition right after from_tflite"
-    for position, call in enumerate(read_main(module).calls):
-        name = call.function.name_hint
-        ops = attributes.op_indices(callee(module, call, "main"))
-        if not ops:
-            raise TdseError(f"main calls {name}, which is no operator of the model", hint=hint)
-        for op in ops:
-            if op in found:
-                raise TdseError(f"main calls {name}, whose operator it computes twice", hint=hint)
-            found[op] = position
-    for op in graph.placed_ops:
-        if op not in found:
-            raise TdseError(f"main does not call the function of {graph.ops[op].label}", hint=hint)
-    return found
 
 
 def _register_errors() -> None:

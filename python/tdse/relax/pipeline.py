@@ -7,7 +7,8 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from . import attributes
+from tdse.partitioning import is_partitioned
+
 from .build import linked
 from .partition import Partition
 
@@ -22,7 +23,7 @@ class Link:
 
     def transform_module(self, module: tvm.IRModule, context: Any) -> tvm.IRModule:
         """See the class."""
-        return linked(module) if attributes.is_partitioned(module) else module
+        return linked(module) if is_partitioned(module) else module
 
 
 def get_pipeline(name: str = "default", partition: Partition | None = None) -> tvm.transform.Pass:

@@ -12,7 +12,7 @@ from tvm import relax
 
 from tdse.graph.model import Graph
 
-from .calls import Value, read_main
+from .calls import follow
 
 Array = npt.NDArray[Any]
 
@@ -25,18 +25,21 @@ def reference_values(graph: Graph, inputs: Sequence[Array]) -> dict[int, Array]:
         inputs: one array for each input.
     """
     module = tvm.ir.load_json(graph.ir.decode())
-    calls = read_main(module)
+    main = module["main"]
     builder = relax.BlockBuilder(module)
-    values: dict[Value, Any] = {
-        Value(-1, i): relax.Var(f"x{i}", p.ty) for i, p in enumerate(calls.parameters)
-    }
-    with builder.function("every_tensor", list(values.values())):
-        for position, call in enumerate(calls.calls):
-            bound = builder.emit(relax.Call(call.function, [values[v] for v in call.arguments]))
-            for i in range(len(call.results)):
-                part = builder.emit(relax.TupleGetItem(bound, i)) if call.is_tuple else bound
-                values[Value(position, i)] = part
-        made = [v for value, v in values.items() if value.call >= 0]
+    given = [relax.Var(f"x{i}", p.ty) for i, p in enumerate(main.params)]
+    made: list[Any] = []
+
+    def emitted(call: relax.Call, arguments: tuple[Any, ...]) -> list[Any]:
+        bound = builder.emit(relax.Call(call.op, list(arguments)))
+        is_tuple = isinstance(call.ty, relax.TupleType)
+        count = len(call.ty.fields) if is_tuple else 0
+        parts = [builder.emit(relax.TupleGetItem(bound, i)) for i in range(count)] or [bound]
+        made.extend(parts)
+        return parts
+
+    with builder.function("every_tensor", given):
+        follow(main, "main", given, emitted)
         builder.emit_func_output(relax.Tuple(made))
     library = tvm.compile(builder.get(), target="llvm")
     run = relax.VirtualMachine(library, tvm.cpu())["every_tensor"]

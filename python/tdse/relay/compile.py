@@ -15,7 +15,7 @@ from tdse.emulation.emulate import demand_mode
 from tdse.errors import UsageError
 from tdse.graph.reader import read_tflite
 from tdse.link import find_linker
-from tdse.partitioning import GivenPlacement
+from tdse.partitioning import GivenPlacement, placement_of
 from tdse.platform import load_platform
 from tdse.runtime.artefact import (
     METADATA,
@@ -31,7 +31,6 @@ from tdse.search.placement import Placement
 from tdse.targets.llvm_relay import import_model
 
 from .partition import Partition
-from .regions import PLACEMENT as ATTRIBUTE
 from .regions import build_target
 
 
@@ -89,7 +88,7 @@ def compile(
         targets=targets,
     )
     module = partition(module)
-    chosen = Placement.model_validate_json(str(module.attrs[ATTRIBUTE]))
+    chosen = placement_of(module)
     with tvm.transform.PassContext(opt_level=3):
         library = relay.build(module, target=build_target(module))
     with replacing(out) as beside:

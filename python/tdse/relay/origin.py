@@ -8,8 +8,8 @@ from typing import Any
 import tvm
 from tvm import relay
 
-from tdse.errors import TdseError, UsageError
 from tdse.graph.model import Graph
+from tdse.partitioning import demand_main, of_another_file
 from tdse.targets.llvm_relay import import_model
 
 
@@ -23,17 +23,14 @@ def demand_origin(module: Any, params: Mapping[str, Any], graph: Graph, where: s
         TargetError: Relay cannot import the file.
         UsageError: they differ.
     """
-    if all(variable.name_hint != "main" for variable in module.get_global_vars()):
-        raise TdseError("the IRModule has no function main", hint="name the model's function main")
+    demand_main(module)
     again, weights = import_model(graph.data)
     if not tvm.ir.structural_equal(
         _bare(again, weights), _bare(module, params), map_free_vars=True
     ):
-        raise UsageError(
-            "the IRModule is not what TVM imports from the file",
-            where=where,
-            why="their functions main differ",
-            hint="give the file that it was imported from, the params that came with it, and the "
+        raise of_another_file(
+            where,
+            "give the file that it was imported from, the params that came with it, and the "
             "module as it was before any other pass",
         )
 

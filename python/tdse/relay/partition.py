@@ -11,13 +11,20 @@ import tvm
 
 from tdse.errors import TdseError
 from tdse.graph.reader import read_tflite
-from tdse.partitioning import Asked, GivenPlacement, Transform, WholeErrors, names_of
+from tdse.partitioning import (
+    Asked,
+    GivenPlacement,
+    Transform,
+    WholeErrors,
+    is_partitioned,
+    names_of,
+)
 from tdse.place import Options
 from tdse.platform import load_platform
 
 from .origin import demand_origin
 from .placement import place
-from .regions import PLACEMENT, with_regions
+from .regions import with_regions
 
 _ModulePass: Any = tvm.transform.module_pass(Transform, opt_level=0, name="tdse.Partition")
 
@@ -125,7 +132,7 @@ def partition(
 def _partition(
     module: Any, params: Mapping[str, Any], model: str | os.PathLike[str], asked: Asked
 ) -> Any:
-    if module.attrs is not None and PLACEMENT in module.attrs:
+    if is_partitioned(module):
         return module
     graph = read_tflite(Path(model))
     demand_origin(module, params, graph, str(model))

@@ -13,14 +13,13 @@ from tdse.emulation.executor import emulated_region
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
+from tdse.partitioning import DEVICE, OPS, PLACEMENT, is_partitioned, placement_of
 from tdse.search.placement import PlacedRegion, Placement
 from tdse.targets.llvm_relay import host_target, import_slice
 from tdse.targets.opencl_relay import demand_compiles, opencl_target
 
 from .codegen import PLAN
 from .placement import LLVM, OPENCL
-
-PLACEMENT = "tdse.placement"
 
 
 def with_regions(module: Any, graph: Graph, placement: Placement, *, is_emulated: bool) -> Any:
@@ -90,8 +89,7 @@ def build_target(module: Any) -> Any:
     Raises:
         TargetError: regions are for OpenCL, for which the installed TVM cannot compile.
     """
-    placement = module.attrs[PLACEMENT] if module.attrs and PLACEMENT in module.attrs else None
-    regions = Placement.model_validate_json(str(placement)).regions if placement else ()
+    regions = placement_of(module).regions if is_partitioned(module) else ()
     has_opencl = any(region.target == OPENCL for region in regions)
     return [host_target(), opencl_target()] if has_opencl else host_target()
 
@@ -111,8 +109,8 @@ def _external(function: Any, region: PlacedRegion, name: str, plan: bytes) -> An
         "Primitive": one,
         "Inline": one,
         "global_symbol": name,
-        "tdse.device": region.device,
-        "tdse.ops": list(region.ops),
+        DEVICE: region.device,
+        OPS: list(region.ops),
         PLAN: tvm.nd.array(np.frombuffer(plan, np.uint8)),
     }
     for key, value in given.items():
