@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -141,6 +142,12 @@ def _is_branchy(graph: Graph) -> bool:
 
 def _slowed(board: Platform, factor: float) -> Platform:
     """The board in slow motion."""
+    if factor == 1.0:
+        return board
+    if any(device.edgetpu is not None for device in board.devices):
+        sys.exit(
+            f"--slow {factor:g}: {board.name} has an Edge TPU, whose model has no rates to slow"
+        )
     value = board.model_dump()
     for device in value["devices"]:
         rates = device["emulated"]
