@@ -1,7 +1,10 @@
 """Place models through Relay, and time what was exported against each target alone.
 
     python benchmarks/relay.py MODEL_OR_DIRECTORY... [--budget 30] [--launches 5] [--seconds 4]
-        [--board rpi4-coral-usb3] [--json FILE]
+        [--threads N] [--board rpi4-coral-usb3] [--json FILE]
+
+With ``--threads``, LiteRT has so many, in whatever is timed; without, each number is tried, and
+what is best then depends on what else the machine does. ``TVM_NUM_THREADS`` says how many TVM has.
 
 Needs a TVM with Relay (docs/relay.md). A model that Relay cannot import is listed with the reason.
 Of any other, ``tdse.relay.partition`` searches for a placement; what ``relay.build`` makes of it is
@@ -119,11 +122,12 @@ def main() -> int:
 def _judged(path: Path, graph: Graph, arguments: argparse.Namespace, scratch: Path) -> Outcome:
     outcome = Outcome(path.stem)
     begun = time.monotonic()
-    module, placement = _partitioned(path, budget_s=arguments.budget)
+    module, placement = _partitioned(path, budget_s=arguments.budget, threads=arguments.threads)
     outcome.search_s = round(time.monotonic() - begun, 1)
     outcome.ops, outcome.regions = _targets(placement), len(placement.regions)
     libraries = {OURS: _exported(module, scratch / "tdse.so")}
-    counts = {str(n): n for n in cpu_thread_counts(os.cpu_count() or 1)}
+    tried = [arguments.threads] if arguments.threads else cpu_thread_counts(os.cpu_count() or 1)
+    counts = {str(n): n for n in tried}
     for name, threads in counts.items():
         region = Region(0, "litert", graph.placed_ops)
         whole = make_placement(graph, [region], threads, None, 0)
@@ -184,7 +188,7 @@ def _on_board(path: Path, graph: Graph, board: str, outcome: Outcome, scratch: P
 
 def _partitioned(path: Path, **options: Any) -> tuple[Any, Placement]:
     module, params = import_model(path.read_bytes())
-    module = tdse.relay.partition(module, params, model=path, **options)
+    module = tdse.relay.Partition(path, params, **options)(module)
     return module, Placement.model_validate_json(str(module.attrs["tdse.placement"]))
 
 
@@ -312,6 +316,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL_OR_DIRECTORY")
     parser.add_argument("--budget", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument("--threads", type=int, metavar="N")
     parser.add_argument("--launches", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="timed in each launch")
     parser.add_argument("--board", default="rpi4-coral-usb3", help="an emulated platform")
