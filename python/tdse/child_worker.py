@@ -371,7 +371,9 @@ def _tunable(
     legality = find_legality(graph, targets, records, begin=worker.at)
     ops = [op for op in graph.placed_ops if legality.support[TARGET][op].ok]
     known = records.find(legality.signatures.values())
-    return legality, promises(graph, ops, legality.signatures, known)
+    # Times on targets that may not be chosen now say nothing of where operators will be.
+    of_targets = {key: record for key, record in known.items() if record.target in targets}
+    return legality, promises(graph, ops, legality.signatures, of_targets)
 
 
 def _count_trials(
