@@ -28,10 +28,13 @@ ARCHITECTURES = ("x86_64", "aarch64")
 ROOTS = (
     "tdse.bench",
     "tdse.cli.main",
+    "tdse.cli.serve",
     "tdse.cli.show",
     "tdse.cli.tdsec",
     "tdse.config",
     "tdse.fit",
+    "tdse.measure.deployed",
+    "tdse.measure.description",
     "tdse.measure.litert_worker",
     "tdse.measure.race_worker",
     "tdse.npz",
@@ -41,6 +44,7 @@ ROOTS = (
     "tdse.runtime.isolated_worker",
     "tdse.runtime.model",
     "tdse.runtime.trace",
+    "tdse.serve",
 )
 DATA = (
     "tdse/py.typed",
