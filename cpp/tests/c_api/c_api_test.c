@@ -12,7 +12,7 @@ static int checks = 0;
 
 #define CHECK(condition)                                                                       \
   do {                                                                                         \
-    ++checks;                                                                                  \
+    __sync_fetch_and_add(&checks, 1);                                                          \
     if (!(condition)) {                                                                        \
       printf("FAILED   %s:%d: %s; error: %s\n", __FILE__, __LINE__, #condition, tdse_error()); \
       exit(1);                                                                                 \
