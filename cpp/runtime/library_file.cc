@@ -172,6 +172,8 @@ void LibraryFile::ForgetPlan() const {
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
+void LibraryFile::RequireOwnKernels() const { RequireNoMoreThanWorkspace(handle_); }
+
 TVMFFISafeCallType LibraryFile::FindKernel(const std::string& symbol) const {
   return reinterpret_cast<TVMFFISafeCallType>(dlsym(handle_, (kFunctionPrefix + symbol).c_str()));
 }

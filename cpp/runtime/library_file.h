@@ -25,6 +25,9 @@ class LibraryFile {
   // Lets the pages of the plan go that are in memory; they are read again if they are touched.
   void ForgetPlan() const;
 
+  // Throws std::runtime_error if its kernels cannot be called without TVM's runtime.
+  void RequireOwnKernels() const;
+
   // Null if there is none of this symbol.
   TVMFFISafeCallType FindKernel(const std::string& symbol) const;
 

@@ -58,7 +58,8 @@ RegionFactories FactoriesOf(const std::shared_ptr<const OpenedModel>& opened,
   all["emulated"] = [host](const Plan& plan, const PlanRegion& region) {
     return MakeEmulatedRegion(plan, region, host);
   };
-  all["tvm"] = [kernels = KernelsOf(opened)](const Plan&, const PlanRegion& region) {
+  all["tvm"] = [opened, kernels = KernelsOf(opened)](const Plan&, const PlanRegion& region) {
+    opened->file().RequireOwnKernels();
     return MakeKernelRegion(region, kernels);
   };
   for (const PlanRegion& planned : opened->plan().regions) {

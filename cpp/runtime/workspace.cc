@@ -30,7 +30,7 @@ struct ContextSymbol {
 };
 
 // Variables of an exported library through which its code calls TVM's runtime; there are those that
-// the code uses. tdse compiles no kernel that needs one of the others.
+// the code uses. tdse compiles no kernel for the host that needs one of the others.
 const ContextSymbol kGiven[] = {
     {"__TVMBackendAllocWorkspace", reinterpret_cast<void*>(&Allocate)},
     {"__TVMBackendFreeWorkspace", reinterpret_cast<void*>(&Free)},
@@ -42,15 +42,18 @@ const char* const kNotGiven[] = {"__TVMBackendParallelLaunch", "__TVMBackendPara
 }  // namespace
 
 void GiveWorkspace(void* library) {
+  for (const ContextSymbol& given : kGiven) {
+    if (auto* variable = static_cast<void**>(dlsym(library, given.name))) {
+      *variable = given.function;
+    }
+  }
+}
+
+void RequireNoMoreThanWorkspace(void* library) {
   for (const char* name : kNotGiven) {
     if (dlsym(library, name) != nullptr) {
       throw std::runtime_error(std::string("its kernels need TVM's runtime (") + name +
                                "); run it with TVM, or compile the model again");
-    }
-  }
-  for (const ContextSymbol& given : kGiven) {
-    if (auto* variable = static_cast<void**>(dlsym(library, given.name))) {
-      *variable = given.function;
     }
   }
 }

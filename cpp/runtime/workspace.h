@@ -4,9 +4,11 @@
 
 namespace tdse {
 
-// Tells the kernels of a library, a handle of dlopen, where to ask. Throws std::runtime_error if
-// they need something else of TVM's runtime.
+// Tells the kernels of a library, a handle of dlopen, where to ask.
 void GiveWorkspace(void* library);
+
+// Throws std::runtime_error if they need something else of TVM's runtime, as those for devices do.
+void RequireNoMoreThanWorkspace(void* library);
 
 }  // namespace tdse
 

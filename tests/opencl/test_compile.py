@@ -105,7 +105,7 @@ def test_an_isolated_model_runs(alone: Path, model_path: ModelPath, isolate: boo
 
 def test_loading_where_there_is_no_opencl(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = Opencl((), "OpenCL is not installed: libOpenCL.so.1 cannot be opened (no such file)")
-    monkeypatch.setattr("tdse.runtime.native.find_opencl", lambda: missing)
+    monkeypatch.setattr("tdse.platform.opencl.find_opencl", lambda: missing)
     with pytest.raises(ArtefactError) as caught:
         tdse.load(alone)
     assert str(caught.value) == (
