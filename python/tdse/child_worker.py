@@ -271,7 +271,9 @@ def _survey(
     worker.demand_runs(seed)
     with _place(store, boards) as (records, timer):
         worker.say("legality", 0, 1, "")
-        legality = find_legality(graph, targets, records, begin=worker.at)
+        legality = find_legality(
+            graph, targets, records, begin=worker.at, processor=timer.processor
+        )
         if demand_all:
             demand_all_supported(graph, legality)
         if graph.whole_reason:

@@ -29,10 +29,10 @@ from tdse.measure.remote import Boards
 from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
 from tdse.place import demand_host, demand_positive, thread_counts
-from tdse.platform import Platform, load_platform
+from tdse.platform import Device, Platform, load_platform
 from tdse.platform.opencl import target_number
 from tdse.survey import survey, time_again, time_regions
-from tdse.targets import target_variants
+from tdse.targets import get_target, target_variants
 
 # So many operators, or chains of operators, stand beside each other in one model: enough to share
 # the start of a process.
@@ -106,8 +106,8 @@ def profile(
         demand_host(machine)
         conditions = current_conditions()
     else:
-        conditions = _conditions_of(boards, machine)
-        names = _measured_on_boards(names, targets)
+        conditions, processor = _found(boards, machine)
+        names = _measured_on_boards(names, targets, processor)
     counts = thread_counts(threads, conditions.cores)
     with (
         measuring(say),
@@ -128,13 +128,20 @@ def profile(
     return Profile(conditions, measured, quiet, seconds)
 
 
-def _measured_on_boards(names: Sequence[str], asked: Sequence[str] | None) -> tuple[str, ...]:
+def _measured_on_boards(
+    names: Sequence[str], asked: Sequence[str] | None, processor: Device | None
+) -> tuple[str, ...]:
     """The targets without those of OpenCL devices: a board does not tell which it has.
 
+    For another processor than this machine's, those that compile for this machine only are left
+    out as well, unless they were asked for.
+
     Raises:
-        UsageError: one of those was asked for.
+        UsageError: an OpenCL device was asked for.
     """
     kept = tuple(name for name in names if target_number(name) is None)
+    if processor is not None and not asked:
+        kept = tuple(name for name in kept if hasattr(get_target(name), "for_processor"))
     if asked and len(kept) < len(names):
         raise UsageError(
             "OpenCL devices are not measured on boards", hint="leave opencl out of --targets"
@@ -142,14 +149,14 @@ def _measured_on_boards(names: Sequence[str], asked: Sequence[str] | None) -> tu
     return kept
 
 
-def _conditions_of(boards: tuple[str, str], machine: Platform) -> Conditions:
-    """The conditions of the boards.
+def _found(boards: tuple[str, str], machine: Platform) -> tuple[Conditions, Device | None]:
+    """The conditions of the boards, and their processor if kernels are compiled for it alone.
 
     Raises:
         PlatformError: they are not the machine that the user names.
     """
     with Boards(*boards) as found:
-        conditions = found.board.conditions
+        conditions, processor = found.board.conditions, found.processor
     device = machine.devices[0]
     if machine.source != "found" and not conditions.are_of(device):
         raise PlatformError(
@@ -158,7 +165,7 @@ def _conditions_of(boards: tuple[str, str], machine: Platform) -> Conditions:
             f"{device.model_name or device.name} ({device.cores} cores)",
             hint="leave out --platform, or give that of the boards",
         )
-    return conditions
+    return conditions, processor
 
 
 class _Session:

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cross import aarch64
 from rpc_network import Network
 from tdse.assemble import Assembly, compile_regions
 from tdse.cli.main import main
-from tdse.errors import PlatformError, TargetError, TdseError, UsageError, VersionError
+from tdse.errors import TargetError, TdseError, UsageError, VersionError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
@@ -40,7 +41,7 @@ from tdse.measure.timer import Job, LocalTimer, Timed
 from tdse.measure.tracker import Tracker
 from tdse.runtime.plan import Plan, PlanRegion, PlanTensor, Step
 from tdse.targets import get_target
-from tdse.worker import worker_command, worker_environment
+from tdse.worker import find_program, worker_command, worker_environment
 
 _NEEDED = [name for name in ("tornado", "cloudpickle") if importlib.util.find_spec(name) is None]
 _POINTS = {point.name for point in importlib.metadata.entry_points(group="tvm.backends")}
@@ -212,20 +213,30 @@ def test_what_a_board_cannot_make_sense_of_is_an_error(
         assert b"malformed" in bytes(ask(b""))
 
 
-def test_kernels_of_another_processor_are_not_sent(
+def test_kernels_are_compiled_for_the_boards(
     network: Network, pair: str, graph: Graph, values: dict[int, Array], tmp_path: Path
 ) -> None:
+    """For one that has less than this machine; and what is for AArch64 does not load here."""
     with Boards(network.address, pair) as boards:
-        boards.board = dataclasses.replace(boards.board, features=())
+        assert boards.processor is None
+        older = dataclasses.replace(
+            boards.board, mcpu="x86-64-v2", features=("sse4_1", "sse4_2", "ssse3")
+        )
+        boards.processor = older.processor_elsewhere()
+        assert boards.processor is not None
         store = RecordStore(boards.board.conditions, tmp_path / "records.sqlite")
 
         def measure(target: str) -> int:
             work = [Work(graph.placed_ops[0], target, 1)]
             return measure_ops(graph, work, values, store, boards, deadline=_later())
 
-        assert measure("litert") == 1
-        with pytest.raises(PlatformError, match=r"compiled for this machine's .*: it has no .*avx"):
-            measure("llvm")
+        assert measure("litert") == measure("llvm") == 1
+        key = signature(graph, graph.placed_ops[0])
+        assert {target for _, target, _ in store.find([key])} == {"litert", "llvm"}
+        if find_program("aarch64-linux-gnu-g++") is not None:
+            boards.processor = aarch64("cortex-a72")
+            with pytest.raises(TdseError, match="cannot be loaded"):
+                measure("llvm")
 
 
 def test_boards_come_and_go(

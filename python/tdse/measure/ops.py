@@ -18,6 +18,7 @@ from tdse.measure.deadline import Deadline
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.timer import Job, Timed, Timer
 from tdse.measure.timing import QUIET, Timing
+from tdse.platform import Device
 from tdse.targets import CompiledRegion
 
 # So many operators are compiled together: enough to share the cost of a compilation, few enough
@@ -98,7 +99,7 @@ def measure_ops(
                 return
             if begin is not None:
                 begin([item.op for item in batch], target)
-            for point in _compiled(graph, target, threads, batch, store):
+            for point in _compiled(graph, target, threads, batch, store, timer.processor):
                 item = point.item
                 known = None if again else _of_one_thread(point, store)
                 if known is not None:
@@ -180,16 +181,21 @@ def _of_one_thread(point: _Point, store: RecordStore) -> Record | None:
 
 
 def _compiled(
-    graph: Graph, target: str, threads: int, batch: Sequence[Work], store: RecordStore
+    graph: Graph,
+    target: str,
+    threads: int,
+    batch: Sequence[Work],
+    store: RecordStore,
+    processor: Device | None,
 ) -> Iterator[_Point]:
     """The batch compiled, each operator with its position; one by one where that fails."""
     regions = [Region(i, target, (item.op,)) for i, item in enumerate(batch)]
     try:
-        compiled = compile_regions(graph, regions, threads=threads)
+        compiled = compile_regions(graph, regions, threads=threads, processor=processor)
     except TargetError as error:
         if len(batch) > 1:
             for item in batch:
-                yield from _compiled(graph, target, threads, [item], store)
+                yield from _compiled(graph, target, threads, [item], store, processor)
         else:
             _refuse(graph, batch[0], error, store)
         return

@@ -57,7 +57,9 @@ def measure_regions(
                 continue
             begin(region)
             try:
-                compiled = compile_regions(graph, [region], threads=threads)
+                compiled = compile_regions(
+                    graph, [region], threads=threads, processor=timer.processor
+                )
                 assembly = compiled.alone(0)
             except TargetError:
                 continue

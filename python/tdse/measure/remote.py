@@ -20,10 +20,11 @@ from typing import Any, Generic
 from tdse.errors import PlatformError, TargetError, TdseError
 from tdse.link import write_library
 from tdse.measure.deadline import Deadline
-from tdse.measure.description import Board, this_board
+from tdse.measure.description import Board
 from tdse.measure.session import LostError, Session
 from tdse.measure.timer import Job, Key, Timed
 from tdse.measure.tracker import Place, Tracker
+from tdse.platform import Device
 
 _Queue = queue.SimpleQueue
 
@@ -42,6 +43,7 @@ class Boards:
 
     Attributes:
         board: what all of them are; they are alike.
+        processor: what kernels are compiled for; None if those for this machine run there.
     """
 
     def __init__(self, address: str, key: str) -> None:
@@ -74,6 +76,7 @@ class Boards:
             )
         self._wanted = len(self._sessions)
         self.board = self._sessions[0].board
+        self.processor = self.board.processor_elsewhere()
         try:
             for session in self._sessions:
                 self._demand_alike(session)
@@ -199,20 +202,8 @@ class Boards:
             )
 
     def _libraries(self, job: Job) -> tuple[bytes, ...]:
-        """The compiled kernels that ``job`` calls, for the boards' processor."""
-        if not job.assembly.libraries:
-            return ()
-        here = this_board()
-        missing = sorted(set(here.features) - set(self.board.features))
-        if self.board.isa != here.isa or missing:
-            lacks = f"it has no {', '.join(missing)}"
-            raise PlatformError(
-                "kernels are compiled for this machine's processor, not for the board's",
-                where=f"boards with the key {self._key!r}",
-                why=lacks if self.board.isa == here.isa else f"that is {self.board.isa}",
-                hint="measure only litert there, or run tdse on a machine like the board",
-            )
-        return tuple(_linked(library) for library in job.assembly.libraries)
+        """The compiled kernels that ``job`` calls."""
+        return tuple(_linked(library, self.processor) for library in job.assembly.libraries)
 
     def _none_left(self, why: str) -> TdseError:
         return TdseError(
@@ -282,9 +273,9 @@ def _flat(board: Board) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=32)
-def _linked(library: Any) -> bytes:
+def _linked(library: Any, processor: Device | None) -> bytes:
     """The shared library of a TVM module; many operators share it."""
     with tempfile.TemporaryDirectory(prefix="tdse-boards-") as directory:
         path = Path(directory) / "library.so"
-        write_library(library, path)
+        write_library(library, path, processor)
         return path.read_bytes()

@@ -13,6 +13,7 @@ from tdse.measure.deadline import Deadline
 from tdse.measure.records import RecordStore
 from tdse.measure.references import References
 from tdse.measure.timing import Timing, time_model
+from tdse.platform.model import Device
 from tdse.runtime.model import Model
 
 Key = TypeVar("Key")
@@ -46,6 +47,11 @@ class Timed:
 class Timer(Protocol):
     """A place where executors are timed."""
 
+    @property
+    def processor(self) -> Device | None:
+        """What kernels are compiled for there; None for this machine."""
+        ...
+
     def time_all(
         self, jobs: Iterable[tuple[Key, Job]], *, deadline: Deadline
     ) -> Iterator[tuple[Key, Timed | TargetError | None]]:
@@ -68,6 +74,8 @@ class LocalTimer:
     Args:
         store: knows the best times of the reference operators, and takes better ones.
     """
+
+    processor: Device | None = None
 
     def __init__(self, store: RecordStore) -> None:
         self._references = References(store)
