@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-from tdse.assemble import compile_regions
 from tdse.graph.build import build_graph
 from tdse.graph.layers import Configuration, Input, Layer
 from tdse.graph.model import Graph
@@ -32,6 +31,9 @@ class References:
             TargetError: LiteRT cannot run it.
         """
         if threads not in self._made:
+            # A board that only runs artefacts has it not, and asks for no reference.
+            from tdse.assemble import compile_regions
+
             graph = reference_graph()
             compiled = compile_regions(graph, [Region(0, "litert", (0,))], threads=threads)
             reference = Reference(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from tdse.assemble import Assembly
 from tdse.errors import TargetError
 from tdse.measure.activations import Array
 from tdse.measure.deadline import Deadline
@@ -15,6 +14,9 @@ from tdse.measure.references import References
 from tdse.measure.timing import Timing, time_model
 from tdse.platform.model import Device
 from tdse.runtime.model import Model
+
+if TYPE_CHECKING:
+    from tdse.assemble import Assembly
 
 Key = TypeVar("Key")
 
