@@ -30,8 +30,11 @@ _MARKS = {
 # What a check ends with that finds a placement slower than LiteRT, as may be where other tests run
 # on the same cores.
 _NO_LONGER_FITS = "the artefact no longer fits"
-# Commands that install or that run this test suite itself.
-_LEFT_OUT = ("make ", "pip ", "git ", "python3 -m venv", "sudo ", ". .venv")
+# Commands that install or that run this test suite itself, and those of tests/test_deploy.py.
+_LEFT_OUT = (
+    *("make ", "pip ", "git ", "python3 -m venv", "sudo ", ". .venv"),
+    *("tdse serve", "tdse deploy"),
+)
 
 
 def _steps(page: Path) -> list[tuple[str, str]]:
