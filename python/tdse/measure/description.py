@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from tdse.measure.conditions import Conditions, current_conditions
 from tdse.platform.discover import discover_host
-from tdse.platform.model import Device
+
+if TYPE_CHECKING:
+    from tdse.platform.model import Device
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Board:
 
     def processor_elsewhere(self) -> Device | None:
         """What kernels for it are compiled for; None if those for this machine run there."""
+        # Who only runs artefacts has no need of it.
+        from tdse.platform.model import Device
+
         here = this_board()
         if self.isa == here.isa and set(here.features) <= set(self.features):
             return None
