@@ -17,17 +17,23 @@ prediction is held against the measurement in three ways:
            copies of LiteRT slow each other down, and the number of lanes. Only what differs
            between the interference of our code and LiteRT's is left.
 
-Calls are held against the prediction of a run in the first two ways.
+Calls are held against the prediction of a run in the first two ways. Before and after each launch a
+loop that needs no memory runs on one thread and on two: what two get done over what one does is how
+many *cores* there were. What the hypervisor admits to have taken is in ``/proc/stat`` as *steal*.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,18 +43,28 @@ from rich.console import Console
 from rich.table import Table
 
 from tdse.graph.reader import read_tflite
-from tdse.measure.activations import random_inputs
+from tdse.measure.activations import Array, random_inputs
 from tdse.measure.race import Entry, race
 from tdse.measure.stats import ratio
 from tdse.measure.turn import measuring
 
+# Each turn of the loop, and how many.
+_TURN_S, _TURNS = 0.02, 10
+_BLOCK = bytes(1 << 16)
 _STREAM, _CALL, _X1, _X2, _COPIES = "stream", "call", "litert x1", "litert x2", "litert copies"
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Medians of one process, microseconds."""
+    """Medians of one process, microseconds; and what the machine gave meanwhile.
 
+    Attributes:
+        cores: how many there were, at its beginning and at its end.
+        stolen: share of the time of all cores that the hypervisor admits to have taken.
+    """
+
+    cores: tuple[float, float]
+    stolen: float
     stream_us: float
     call_us: float
     x1_us: float
@@ -140,16 +156,14 @@ def judge(path: Path, arguments: argparse.Namespace) -> Outcome:
             Entry(_X2, "litert", {**litert, "threads": 2}),
             Entry(_COPIES, "litert", {**litert, "copies": 2}),
         ]
+        inputs = random_inputs(read_tflite(path), 0)
         with measuring(lambda stage, done, total, detail: None):
-            results = race(
-                entries,
-                random_inputs(read_tflite(path), 0),
-                launches=arguments.launches,
-                seconds=arguments.seconds,
-            )
+            launches = [
+                _launch(entries, inputs, arguments.seconds, seed)
+                for seed in range(arguments.launches)
+            ]
     rows = {row["name"]: row for row in metadata["contest"]}
     winner = next(row for row in rows.values() if row["won"])
-    medians = [results[name].medians_us for name in (_STREAM, _CALL, _X1, _X2, _COPIES)]
     return Outcome(
         model=path.stem,
         winner=winner["name"],
@@ -158,15 +172,59 @@ def judge(path: Path, arguments: argparse.Namespace) -> Outcome:
         run_us=metadata["predicted_us"],
         x1_us=rows["litert x1"]["predicted_us"],
         contest_us=winner["measured_us"],
-        launches=[Launch(*each) for each in zip(*medians, strict=True)],
+        launches=launches,
     )
+
+
+def _launch(entries: Sequence[Entry], inputs: Sequence[Array], seconds: float, seed: int) -> Launch:
+    before, stolen, begun = _cores(), _stolen_s(), time.monotonic()
+    results = race(entries, inputs, launches=1, seconds=seconds, seed=seed)
+    taken = (_stolen_s() - stolen) / (time.monotonic() - begun) / (os.cpu_count() or 1)
+    medians = [results[name].median_us for name in (_STREAM, _CALL, _X1, _X2, _COPIES)]
+    return Launch((before, _cores()), taken, *medians)
+
+
+def _cores() -> float:
+    """What two threads get done over what one does."""
+    done: dict[int, list[int]] = {1: [], 2: []}
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(_TURNS):
+            for threads, counts in done.items():
+                until = time.perf_counter() + _TURN_S
+                counts.append(sum(pool.map(_hashes, [until] * threads)))
+    return sum(done[2]) / max(1, sum(done[1]))
+
+
+def _hashes(until: float) -> int:
+    """How many blocks were hashed by then; other threads run meanwhile."""
+    count = 0
+    while time.perf_counter() < until:
+        hashlib.blake2b(_BLOCK).digest()
+        count += 1
+    return count
+
+
+def _stolen_s() -> float:
+    """Seconds that the hypervisor has taken from all cores."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def _print(outcomes: Sequence[Outcome]) -> None:
     table = Table(title="Streams: off their prediction, %: median of launches [least, most]")
     for name in ("model", "winner"):
         table.add_column(name)
-    columns = ("predicted ms", "contest ms", "now ms", "plain", "pace", "beside", "call", "at pace")
+    columns = (
+        "predicted ms",
+        "contest ms",
+        "now ms",
+        "plain",
+        "pace",
+        "beside",
+        "call",
+        "at pace",
+        "cores",
+    )
     for name in (*columns, "LiteRT's best call / ours", "best copies, too / ours"):
         table.add_column(name, justify="right")
     for one in outcomes:
@@ -189,10 +247,15 @@ def _print(outcomes: Sequence[Outcome]) -> None:
                     one.off_call_pace(),
                 ),
             ),
+            "{:.2f} to {:.2f}".format(*_ends([c for each in one.launches for c in each.cores])),
             str(ratio(calls, ours)),
             str(ratio(every, ours)),
         )
     Console(width=200).print(table)
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
 
 
 def _best(one: list[float], other: list[float]) -> list[float]:
