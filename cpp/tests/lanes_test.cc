@@ -456,10 +456,11 @@ TEST(OtherCopiesGoOn) {
   const std::weak_ptr<const Plan> watched = shared;
   {
     Executor executor(std::move(shared), hanging.factories());
-    CHECK_THROWS("lane first is not used any more", Run(&executor, 13));
+    // Either copy may be the one that was free first.
+    CHECK_THROWS("is not used any more", Run(&executor, 13));
     for (uint8_t value = 0; value < 6; ++value) CHECK_EQUAL(int{Run(&executor, value)}, value);
-    CHECK_THROWS("lane second is not used any more", Run(&executor, 13));
-    CHECK_THROWS("lane first is gone", Run(&executor, 1));
+    CHECK_THROWS("is not used any more", Run(&executor, 13));
+    CHECK_THROWS("is gone", Run(&executor, 1));
   }
   hanging.LetGo();
   CHECK(IsDropped(watched));
