@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from tdse import child_worker
+from tdse import child_measure
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -65,10 +65,10 @@ def test_all_targets_are_measured_for_some_operators_before_others(
         asked.extend(work)
         return len(work)
 
-    monkeypatch.setattr(child_worker, "measure_ops", note)
-    monkeypatch.setattr(child_worker, "OPS_TOGETHER", 2)
+    monkeypatch.setattr(child_measure, "measure_ops", note)
+    monkeypatch.setattr(child_measure, "OPS_TOGETHER", 2)
     legality = find_legality(graph, ["litert", "llvm"], store)
-    child_worker._measure(
+    child_measure._measure(
         cast(Any, SimpleNamespace(graph=graph)),
         legality,
         {},

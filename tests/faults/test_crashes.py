@@ -35,11 +35,11 @@ _WHILE_COMPILING = """
 import ctypes
 import tdse.measure.ops as ops
 compile_regions = ops.compile_regions
-def faulty(graph, regions, *, threads):
+def faulty(graph, regions, **options):
     kinds = {graph.ops[op].kind for region in regions for op in region.ops}
     if regions[0].device == "llvm" and "relu" in kinds:
         ctypes.string_at(0)
-    return compile_regions(graph, regions, threads=threads)
+    return compile_regions(graph, regions, **options)
 ops.compile_regions = faulty
 """
 _WITHOUT_MEMORY = """
@@ -52,10 +52,10 @@ _WHILE_BUILDING = """
 import os
 import tdse.verify as verify
 compile_regions = verify.compile_regions
-def faulty(graph, regions, *, threads):
+def faulty(graph, regions, **options):
     if any(region.device == "llvm" for region in regions):
         os.abort()
-    return compile_regions(graph, regions, threads=threads)
+    return compile_regions(graph, regions, **options)
 verify.compile_regions = faulty
 """
 _WHILE_WRITING = """
