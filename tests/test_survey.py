@@ -32,6 +32,8 @@ pytestmark = pytest.mark.tvm
 class _Patience:
     """Times nothing, and remembers how long it was to wait."""
 
+    processor = None
+
     def __init__(self) -> None:
         self.seconds: list[float] = []
 

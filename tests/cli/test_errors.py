@@ -92,8 +92,14 @@ def test_an_output_below_a_file_cannot_be_written(tiny_float: Path, tmp_path: Pa
     _refused(1, "cannot be written", tiny_float, "-o", tmp_path / "file" / "out", cache=tmp_path)
 
 
-def test_a_platform_that_is_not_this_machine(tiny_float: Path, tmp_path: Path) -> None:
-    _refused(1, "rpi4", tiny_float, "-o", tmp_path / "o", "--platform", "rpi4", cache=tmp_path)
+def test_a_platform_that_nothing_is_compiled_for(tiny_float: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board.toml"
+    board.write_text(
+        'name = "board"\n[[devices]]\nname = "cpu"\ntargets = ["litert", "llvm"]\ncores = 4\n'
+        'triple = "riscv64-linux-gnu"\n'
+    )
+    told = "device cpu is no processor that tdse compiles for: its triple is riscv64-linux-gnu"
+    _refused(1, told, tiny_float, "-o", tmp_path / "o", "--platform", board, cache=tmp_path)
 
 
 def test_errors_as_json(tmp_path: Path) -> None:

@@ -326,18 +326,23 @@ def test_boards_of_another_platform_are_profiled(
 
 def test_the_page_has_options_that_there_are() -> None:
     page = Path(__file__).parents[2] / "docs" / "remote-boards.md"
-    commands = re.findall(r"python -m (tvm\.exec\.\w+) (.*)", page.read_text(encoding="utf-8"))
-    assert {name for name, _ in commands} == {
-        "tvm.exec.rpc_tracker",
-        "tvm.exec.rpc_server",
-        "tvm.exec.query_rpc_tracker",
+    programs = {
+        "python -m tvm.exec.rpc_tracker": ("tvm.exec.rpc_tracker",),
+        "python -m tvm.exec.query_rpc_tracker": ("tvm.exec.query_rpc_tracker",),
+        "tdse serve": ("tdse.cli.main", "serve"),
+        "tdse profile": ("tdse.cli.main", "profile"),
     }
-    for name in {name for name, _ in commands}:
+    commands = re.findall(r"^\w+\$ (.*?) (--.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for name, _ in commands} == set(programs)
+    for program, command in programs.items():
         given = {
-            o for n, options in commands for o in re.findall(r"--[\w-]+", options) if n == name
+            o for name, text in commands for o in re.findall(r"--[\w-]+", text) if name == program
         }
         told = subprocess.run(
-            worker_command(name, "--help"), env=worker_environment(), capture_output=True, text=True
+            worker_command(*command, "--help"),
+            env=worker_environment(),
+            capture_output=True,
+            text=True,
         ).stdout
         assert given <= set(re.findall(r"--[\w-]+", told))
 
