@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from tdse.bench import Correctness, check_results, model_of
+from tdse.bench import OURS, Correctness, check_results, model_of
 from tdse.child import BUILD_SILENT_S, Child, CrashError, Progress, unheard
 from tdse.errors import ArtefactError, TargetError, TdseError, UsageError
 from tdse.faults import faults_of
@@ -39,7 +39,6 @@ from tdse.search.placement import Placement, load_placement, make_placement
 
 # What a network may add to the limit of the board itself, seconds.
 _TRANSFER_S = 120.0
-OURS = "tdse"
 
 
 @dataclass(frozen=True)
