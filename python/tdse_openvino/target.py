@@ -16,6 +16,7 @@ from typing import Any
 
 from tdse.errors import ModelError, TargetError
 from tdse.graph import Graph, Region, Slice, signature, slice_model
+from tdse.processor import this_processor
 from tdse.targets import (
     CompiledRegion,
     CompiledRegions,
@@ -37,6 +38,12 @@ _TYPES = {
     },
     **{f"f{bits}": f"float{bits}" for bits in (16, 32, 64)},
 }
+
+# Sums of 8-bit products; depthwise convolutions are not among them, and exact.
+_SUMS = ("conv2d", "transpose_conv", "fully_connected", "batch_matmul")
+# Extensions that add such products in 32 bits. Without one, OpenVINO uses vpmaddubsw, which adds
+# two in 16 bits and saturates: "Saturation (overflow) issue workaround" in its documentation.
+_WIDE_SUMS = {"avx512_vnni", "avx_vnni"}
 
 
 class OpenvinoTarget:
@@ -63,6 +70,11 @@ class OpenvinoTarget:
         """Whether OpenVINO reads the operator's slice, with OpenVINO's own words if not."""
         if graph.whole_reason:
             return Support(False, f"the model can only run whole: {graph.whole_reason}")
+        if _saturates(graph, op_index):
+            return Support(
+                False,
+                "without VNNI, OpenVINO adds 8-bit products in 16 bits, and saturates",
+            )
         key = signature(graph, op_index)
         if key not in self._support:
             try:
@@ -120,6 +132,17 @@ class OpenvinoTarget:
         import openvino
 
         return openvino.Core()
+
+
+def _saturates(graph: Graph, op_index: int) -> bool:
+    """Whether sums may exceed what OpenVINO adds them in on this processor."""
+    op, processor = graph.ops[op_index], this_processor()
+    return (
+        op.kind in _SUMS
+        and graph.tensors[op.inputs[0]].dtype in ("int8", "uint8")
+        and processor.isa == "x86_64"
+        and not processor.features & _WIDE_SUMS
+    )
 
 
 def _border(port: Any) -> tuple[str, tuple[int, ...]]:

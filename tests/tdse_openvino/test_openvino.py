@@ -10,10 +10,12 @@ from models import MODELS
 from tdse.assemble import compile_regions
 from tdse.errors import UsageError
 from tdse.graph import Graph, Region, read_tflite
+from tdse.graph.regions import form_regions
 from tdse.legality import chosen_targets
 from tdse.measure.accuracy import difference
 from tdse.measure.activations import activations, random_inputs
 from tdse.platform import Device, Platform
+from tdse.processor import Processor
 from tdse.runtime.litert import run_litert
 from tdse.targets import get_target
 from tdse.verify import verified_regions
@@ -29,6 +31,14 @@ def graph_of(name: str) -> Graph:
     return read_tflite(MODELS[name](), name)
 
 
+def assignment(graph: Graph) -> dict[int, str]:
+    """What OpenVINO reads there, the rest on LiteRT."""
+    target = OpenvinoTarget()
+    return {
+        op: "openvino" if target.supports(graph, op).ok else "litert" for op in graph.placed_ops
+    }
+
+
 def test_is_found_by_its_entry_point() -> None:
     assert isinstance(get_target("openvino"), OpenvinoTarget)
 
@@ -39,15 +49,17 @@ def test_is_found_by_its_entry_point() -> None:
 def test_regions_are_cut_until_their_results_are_litert_s(name: str, threads: int) -> None:
     graph = graph_of(name)
     values = activations(graph, random_inputs(graph, seed=0))
-    regions = [Region(0, "openvino", graph.placed_ops)]
+    regions = form_regions(graph, assignment(graph))
+    assert any(region.device == "openvino" for region in regions)
     found = verified_regions(graph, regions, threads=threads, values=values)
     assert found.difference.is_allowed
-    assert [op for region in found.regions for op in region.ops] == list(graph.placed_ops)
-    model = found.compiled.alone(0).model()
-    result = found.compiled.results[0]
-    for _ in range(2):
-        outputs = model.run([values[index] for index in result.inputs])
-        assert difference(outputs, [values[index] for index in result.outputs]).is_allowed
+    assert sorted(op for region in found.regions for op in region.ops) == list(graph.placed_ops)
+    for i, (region, result) in enumerate(zip(found.regions, found.compiled.results, strict=True)):
+        if region.device == "openvino":
+            model = found.compiled.alone(i).model()
+            for _ in range(2):
+                outputs = model.run([values[index] for index in result.inputs])
+                assert difference(outputs, [values[index] for index in result.outputs]).is_allowed
 
 
 @needs_openvino
@@ -66,6 +78,21 @@ def test_what_openvino_cannot_read_has_its_reason() -> None:
     graph = graph_of("custom_op")
     answers = [OpenvinoTarget().supports(graph, op) for op in graph.placed_ops]
     assert any(not answer.ok and answer.reason for answer in answers)
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    ("features", "ok"), [((), False), (("avx512_vnni",), True)], ids=["without_vnni", "vnni"]
+)
+def test_sums_that_saturate_are_not_for_openvino(
+    features: tuple[str, ...], ok: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor = Processor("x86_64", frozenset(features))
+    monkeypatch.setattr(module, "this_processor", lambda: processor)
+    graph = graph_of("tiny_conv_int8")
+    answers = {graph.ops[op].kind: OpenvinoTarget().supports(graph, op) for op in graph.placed_ops}
+    assert answers["conv2d"].ok == ok and ("saturates" in answers["conv2d"].reason) != ok
+    assert answers["hard_swish"].ok
 
 
 def test_absent_it_is_left_out_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
