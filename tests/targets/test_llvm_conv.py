@@ -26,6 +26,7 @@ from tdse.targets.llvm import LlvmTarget  # noqa: E402 - needs tvm
 from tdse.targets.llvm_arithmetic import Arithmetic  # noqa: E402
 from tdse.targets.llvm_build import compile_kernels  # noqa: E402
 from tdse.targets.llvm_conv import Conv, Tiles, column_starts, conv_of, word_starts  # noqa: E402
+from tdse.targets.llvm_conv_kernel import padding_iterations  # noqa: E402
 from tdse.targets.llvm_conv_tiles import choose_tiles  # noqa: E402
 from tdse.targets.llvm_isa import Isa, host_isa, isa_of  # noqa: E402
 from tdse.targets.llvm_own import own_calls  # noqa: E402
@@ -95,6 +96,14 @@ def test_windows(
 @pytest.mark.parametrize("filters", [1, 7, 16, 33, 130])
 def test_channels_and_filters(dtype: str, channels: int, filters: int) -> None:
     assert_like_litert(conv(5, 6, channels, filters, dtype=dtype))
+
+
+def test_an_image_of_one_row_is_copied_in_parts() -> None:
+    # That of a 1x1 convolution; with AVX2 it is copied as int16.
+    graph = conv(56, 57, 33, 8)
+    shape = conv_of(graph, graph.ops[0])
+    assert shape is not None and shape.height == 1 and padding_iterations(shape) == 57
+    assert_like_litert(graph, "haswell")
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float32"])

@@ -43,6 +43,9 @@ _FEW_WORDS = 4
 # Values that take longer to copy than it takes to wake a thread.
 _WORTH_DIVIDING_COPY = 100_000
 
+# An image without padding, whose pixels follow each other, is copied in at most so many rows.
+_MOST_ROWS = 64
+
 
 @cache
 def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tirx.PrimFunc:
@@ -103,8 +106,8 @@ def padding_kernel(shape: Conv, how: Arithmetic) -> tvm.tirx.PrimFunc:
     Its arguments are the input; the zero points of ``conv_arguments``, unless it is float32; and
     the ``padded_image``.
     """
-    (rows, columns), (top, left) = shape.padded, shape.padding
-    h, w, c = shape.height, shape.width, shape.channels
+    (h, w), (rows, columns) = _rows(shape)
+    (top, left), c = shape.padding, shape.channels
     pitch = columns * c
     copied = padded_image(shape, how)
     assert copied is not None
@@ -145,8 +148,22 @@ def padding_kernel(shape: Conv, how: Arithmetic) -> tvm.tirx.PrimFunc:
 
 def padding_iterations(shape: Conv) -> int:
     """As ``conv_iterations``, of the padding."""
-    rows, columns = shape.padded
+    _, (rows, columns) = _rows(shape)
     return rows if rows * columns * shape.channels > _WORTH_DIVIDING_COPY else 0
+
+
+def _rows(shape: Conv) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns in which an image is copied, without and with its padding.
+
+    Any do of an image without padding, so that even one of a single row can be divided.
+    """
+    image = shape.height, shape.width
+    if shape.padded != image:
+        return image, shape.padded
+    pixels = math.prod(image)
+    rows = max(n for n in range(1, _MOST_ROWS + 1) if pixels % n == 0)
+    image = rows, pixels // rows
+    return image, image
 
 
 def padded_image(shape: Conv, how: Arithmetic) -> Local | None:
