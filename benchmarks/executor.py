@@ -2,23 +2,29 @@
 
     python benchmarks/executor.py [--repeats 9] [--json FILE]
 
-Regions are of kind ``tvm`` without a kernel. A figure for a region is the slope between plans of
-few and of many regions; each is the median of the repeats, with the least and the most beside it.
+Regions are of kind ``tvm`` without a kernel, in modules that are written and loaded as artefacts
+are. A figure for a region is the slope between plans of few and of many regions; each is the median
+of the repeats, with the least and the most beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import tvm
 from rich.console import Console
 from rich.table import Table
+from tvm import relax
 
+from tdse.link import write_library
+from tdse.relax.build import executor_call
 from tdse.runtime import native
 from tdse.runtime.model import Model, model_by_position
 from tdse.runtime.plan import Plan, PlanLane, PlanRegion, PlanTensor
@@ -86,7 +92,13 @@ def _model(regions: int, lanes: tuple[PlanLane, ...]) -> Model:
         for i in range(regions)
     )
     plan = Plan(tensors, (0,), (regions,), parts, lanes)
-    return model_by_position(native.create_executor(plan.to_bytes()))
+    x = relax.Var("x", relax.TensorType((1,), "float32"))
+    library = tvm.compile(executor_call([x], x.ty), target="llvm").mod
+    library.import_module(native.create_executor(plan.to_bytes()))
+    with tempfile.TemporaryDirectory(prefix="tdse-executor-") as scratch:
+        path = Path(scratch) / "model.so"
+        write_library(library, path)
+        return model_by_position(native.load_executor(path))
 
 
 def _per_region(lanes: tuple[PlanLane, ...]) -> Callable[[], float]:

@@ -8,6 +8,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from ctypes import addressof, c_char
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -147,7 +148,7 @@ class Model:
             UsageError: an input is missing, unknown, or of the wrong shape or dtype.
             TargetError: a region failed; its name is in the message.
         """
-        return _one_or_tuple(self.run(self._ordered(arrays, named)))
+        return _one_or_tuple(self.run(self._ordered(arrays, named) if named else arrays))
 
     def run(self, arrays: Sequence[npt.ArrayLike]) -> list[Array]:
         """Like a call, with the inputs in a sequence and always a list of outputs."""
@@ -346,7 +347,16 @@ def _one_or_tuple(outputs: list[Array]) -> Array | tuple[Array, ...]:
 
 
 def _addresses(arrays: Sequence[Array]) -> list[int]:
-    return [array.ctypes.data for array in arrays]
+    return [_address(array) for array in arrays]
+
+
+def _address(array: Array) -> int:
+    """Where a contiguous array begins."""
+    # Takes a third of the time of numpy's own way, which would be a third of an empty call.
+    if array.flags.writeable and array.size:
+        # From Python 3.12 on, numpy's stubs say that arrays are buffers.
+        return addressof(c_char.from_buffer(array))  # type: ignore[arg-type,unused-ignore]
+    return array.ctypes.data
 
 
 def _infos(described: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[TensorInfo, ...]:
