@@ -95,6 +95,38 @@ def test_what_is_not_surely_faster_than_litert_does_not_win() -> None:
     assert judged(11.0, 11.0, 11.0) == (True, "litert x2")
 
 
+COPIES = (Region(0, "litert", (0, 1, 2), (0, 1)),)
+SPLIT_COPIES = tuple(Region(r.index, r.device, r.ops, (0, 1)) for r in THREE)
+
+
+@pytest.mark.parametrize(
+    ("threads_us", "copies_us", "split_us", "winner"),
+    [
+        # Copies and threads take about the same: copies need the second core less.
+        ((10.0, 10.1, 10.2), (10.3, 10.4, 10.5), (20.0, 20.0, 20.0), "litert x1 on 2 lanes"),
+        # Threads are faster by more than that.
+        ((10.0, 10.1, 10.2), (11.3, 11.4, 11.5), (20.0, 20.0, 20.0), "litert x2"),
+        # What is placed beats calls, but not surely what copies of LiteRT do.
+        ((15.0, 15.1, 15.2), (10.3, 10.4, 10.5), (9.9, 10.0, 10.6), "litert x1 on 2 lanes"),
+        ((15.0, 15.1, 15.2), (10.3, 10.4, 10.5), (9.0, 9.1, 9.2), "placed x1 on 2 lanes"),
+    ],
+)
+def test_a_stream_is_raced_against_copies_of_litert(
+    threads_us: tuple[float, ...],
+    copies_us: tuple[float, ...],
+    split_us: tuple[float, ...],
+    winner: str,
+) -> None:
+    contestants = [
+        TWO_CORES,
+        Contestant("litert x1 on 2 lanes", 1, COPIES, 15.0, 10.0),
+        Contestant("placed x1 on 2 lanes", 1, SPLIT_COPIES, 15.0, 10.0),
+    ]
+    medians = zip(contestants, (threads_us, copies_us, split_us), strict=True)
+    results = {one.name: _result(one.name, *times_us) for one, times_us in medians}
+    assert _winner(contestants, results, "throughput").name == winner
+
+
 def test_without_litert_the_best_wins() -> None:
     other = Contestant("other", 1, THREE, 10.0, 10.0)
     results = {"placed x1": _result("placed x1", 9.0, 12.0), "other": _result("other", 20.0, 20.0)}
