@@ -3,23 +3,28 @@
     python benchmarks/streams.py MODEL_OR_DIRECTORY... [--launches 5] [--seconds 2] [--budget 45]
         [--json FILE]
 
-Each model is compiled for throughput. Then, in each of several processes, five contenders take
-turns of some 40 ms: the artefact as a stream and call by call, LiteRT with one and with two
-threads, and two copies of LiteRT with one thread each. What is predicted at compile time holds for
-the machine of that moment, and a virtual core may give half of what it gave, or a quarter. So the
-prediction is held against the measurement in three ways:
+Each model is compiled for throughput. Then, in each of several processes, six contenders take turns
+of some 40 ms: the artefact as a stream, loaded again as another, and call by call, LiteRT with one
+and with two threads, and two copies of LiteRT with one thread each. What is predicted at compile
+time holds for the machine of that moment, and a virtual core may give half of what it gave, or a
+quarter. So the prediction is held against the measurement in three ways:
 
-``plain``  as it was made: the period that the contest expected of the winner.
+``raw``    as it was made: the period that the contest expected of the winner.
 
-``pace``   with this launch's pace: what LiteRT on one thread takes over what was predicted of it.
+``paired`` as it would be made in the same launch: the predicted time of a run at the launch's pace,
+           which is what LiteRT takes over what was predicted of it; times the slowdown side by
+           side, anew, from the calls and the other stream. That is how tdsec predicts; the rest is
+           the model's.
 
-``beside`` from what the same launch says of the machine: a call of the artefact, by what factor
-           copies of LiteRT slow each other down, and the number of lanes. Only what differs
+``beside`` from what the same launch says of the machine, without any prediction: a call of the
+           artefact, and by what factor copies of LiteRT slow each other down. Only what differs
            between the interference of our code and LiteRT's is left.
 
-Calls are held against the prediction of a run in the first two ways. Before and after each launch a
-loop that needs no memory runs on one thread and on two: what two get done over what one does is how
-many *cores* there were. What the hypervisor admits to have taken is in ``/proc/stat`` as *steal*.
+The ``floor`` is by how much the two streams of the same artefact differ: nothing can be nearer.
+Calls are held against the prediction of a run, raw and at the launch's pace. Before and after each
+launch a loop that needs no memory runs on one thread and on two: what two get done over what one
+does is how many *cores* there were. What the hypervisor admits to have taken is in ``/proc/stat``
+as *steal*.
 """
 
 from __future__ import annotations
@@ -51,7 +56,8 @@ from tdse.measure.turn import measuring
 # Each turn of the loop, and how many.
 _TURN_S, _TURNS = 0.02, 10
 _BLOCK = bytes(1 << 16)
-_STREAM, _CALL, _X1, _X2, _COPIES = "stream", "call", "litert x1", "litert x2", "litert copies"
+_STREAM, _AGAIN, _CALL = "stream", "stream again", "call"
+_X1, _X2, _COPIES = "litert x1", "litert x2", "litert copies"
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Launch:
     cores: tuple[float, float]
     stolen: float
     stream_us: float
+    again_us: float
     call_us: float
     x1_us: float
     x2_us: float
@@ -80,7 +87,8 @@ class Outcome:
         winner: name of the candidate that was built.
         lanes: that it uses.
         period_us, run_us: predicted of it at compile time; None where nothing was.
-        x1_us: predicted of LiteRT on one thread.
+        threads: of each lane.
+        litert_us: predicted of LiteRT on as many threads.
         contest_us: what the winner's period was in the contest.
         launches: what was measured later.
     """
@@ -90,20 +98,21 @@ class Outcome:
     lanes: int
     period_us: float | None
     run_us: float | None
-    x1_us: float | None
+    threads: int
+    litert_us: float | None
     contest_us: float
     launches: Sequence[Launch]
 
-    def off_plain(self) -> list[float]:
+    def off_raw(self) -> list[float]:
         """By what share each launch's stream differs from what was predicted."""
         return [each.stream_us / self.period_us - 1 for each in self.launches if self.period_us]
 
-    def off_pace(self) -> list[float]:
-        """Likewise, of the prediction at the launch's pace."""
+    def off_paired(self) -> list[float]:
+        """Likewise, of the prediction as it would be made in the launch."""
+        # lanes * again / call is the slowdown; each lane has one of so many runs.
         return [
-            each.stream_us / (self.period_us * each.x1_us / self.x1_us) - 1
-            for each in self.launches
-            if self.period_us and self.x1_us
+            each.stream_us / (run_us * each.again_us / each.call_us) - 1
+            for each, run_us in self._runs_at_pace()
         ]
 
     def off_beside(self) -> list[float]:
@@ -115,17 +124,25 @@ class Outcome:
             for each in self.launches
         ]
 
+    def floor(self) -> list[float]:
+        """By what share the two streams of each launch differ."""
+        return [each.stream_us / each.again_us - 1 for each in self.launches]
+
     def off_call(self) -> list[float]:
         """By what share each launch's calls differ from what was predicted of a run."""
         return [each.call_us / self.run_us - 1 for each in self.launches if self.run_us]
 
-    def off_call_pace(self) -> list[float]:
+    def off_call_at_pace(self) -> list[float]:
         """Likewise, at the launch's pace."""
-        return [
-            each.call_us / (self.run_us * each.x1_us / self.x1_us) - 1
-            for each in self.launches
-            if self.run_us and self.x1_us
-        ]
+        return [each.call_us / run_us - 1 for each, run_us in self._runs_at_pace()]
+
+    def _runs_at_pace(self) -> list[tuple[Launch, float]]:
+        """Each launch, and what is predicted of a run at its pace."""
+        if not self.run_us or not self.litert_us:
+            return []
+        now_us = [each.x1_us if self.threads == 1 else each.x2_us for each in self.launches]
+        paces = [us / self.litert_us for us in now_us]
+        return [(each, self.run_us * p) for each, p in zip(self.launches, paces, strict=True)]
 
 
 def main() -> None:
@@ -150,7 +167,10 @@ def judge(path: Path, arguments: argparse.Namespace) -> Outcome:
         metadata = json.loads((out / "metadata.json").read_text())
         litert: dict[str, Any] = {"model": str(path), "copies": 1, "threads": 1}
         entries = [
-            Entry(_STREAM, "artefact", {"directory": str(out), "streamed": True}),
+            *(
+                Entry(name, "artefact", {"directory": str(out), "streamed": True})
+                for name in (_STREAM, _AGAIN)
+            ),
             Entry(_CALL, "artefact", {"directory": str(out), "streamed": False}),
             Entry(_X1, "litert", litert),
             Entry(_X2, "litert", {**litert, "threads": 2}),
@@ -170,7 +190,8 @@ def judge(path: Path, arguments: argparse.Namespace) -> Outcome:
         lanes=metadata["lanes"],
         period_us=metadata["predicted_period_us"],
         run_us=metadata["predicted_us"],
-        x1_us=rows["litert x1"]["predicted_us"],
+        threads=winner["threads"],
+        litert_us=rows[f"litert x{winner['threads']}"]["predicted_us"],
         contest_us=winner["measured_us"],
         launches=launches,
     )
@@ -180,7 +201,8 @@ def _launch(entries: Sequence[Entry], inputs: Sequence[Array], seconds: float, s
     before, stolen, begun = _cores(), _stolen_s(), time.monotonic()
     results = race(entries, inputs, launches=1, seconds=seconds, seed=seed)
     taken = (_stolen_s() - stolen) / (time.monotonic() - begun) / (os.cpu_count() or 1)
-    medians = [results[name].median_us for name in (_STREAM, _CALL, _X1, _X2, _COPIES)]
+    names = (_STREAM, _AGAIN, _CALL, _X1, _X2, _COPIES)
+    medians = [results[name].median_us for name in names]
     return Launch((before, _cores()), taken, *medians)
 
 
@@ -218,9 +240,10 @@ def _print(outcomes: Sequence[Outcome]) -> None:
         "predicted ms",
         "contest ms",
         "now ms",
-        "plain",
-        "pace",
+        "raw",
+        "paired",
         "beside",
+        "floor",
         "call",
         "at pace",
         "cores",
@@ -240,11 +263,12 @@ def _print(outcomes: Sequence[Outcome]) -> None:
             *map(
                 _spread,
                 (
-                    one.off_plain(),
-                    one.off_pace(),
+                    one.off_raw(),
+                    one.off_paired(),
                     one.off_beside(),
+                    one.floor(),
                     one.off_call(),
-                    one.off_call_pace(),
+                    one.off_call_at_pace(),
                 ),
             ),
             "{:.2f} to {:.2f}".format(*_ends([c for each in one.launches for c in each.cores])),
