@@ -18,7 +18,7 @@ class MemoryReading:
     and not in the private ones.
 
     Attributes:
-        runtime_bytes: resident, once the libraries are loaded and before the module is.
+        runtime_bytes: resident, once tdse's library is loaded and before the module is.
         peak_bytes: largest resident memory, loading included.
         resident_bytes: resident after the runs.
         runtime_private_bytes: of ``runtime_bytes``, memory that no file backs.

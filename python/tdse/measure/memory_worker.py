@@ -1,4 +1,7 @@
-"""The process that ``measure_memory`` starts: load a runtime module, run it, print JSON."""
+"""The process that ``measure_memory`` starts: load a runtime module, run it, print JSON.
+
+It loads what ``tdse.load`` loads for the module, which is TVM's runtime for devices of TVM's only.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tdse.runtime import native
+from tdse.runtime.c_executor import runtime_library
 from tdse.runtime.model import model_by_position
 
 # The first run touches what is allocated; a second may set up what the first has found to be
@@ -20,9 +24,9 @@ def main() -> None:
     """Entry point of ``python -m tdse.measure.memory_worker MODULE``."""
     module = sys.argv[1]
     start = status()
-    native.load_runtime()
+    runtime_library()
     runtime = status()
-    # What importing took meanwhile and gave back is no part of the peak.
+    # What loading it took meanwhile and gave back is no part of the peak.
     (_PROC / "clear_refs").write_text("5")
     model = model_by_position(native.load_executor(module))
     inputs = model.random_inputs(0)
