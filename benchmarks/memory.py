@@ -101,13 +101,9 @@ def _models(given: list[Path]) -> Iterator[Path]:
 def _row(model: Path, objective: str) -> Row:
     with tempfile.TemporaryDirectory(prefix="tdse-memory-") as scratch:
         out = Path(scratch) / "out"
-        tdsec = Path(sys.executable).parent / "tdsec"
+        tdsec = [sys.executable, "-m", "tdse.cli.tdsec", str(model), "-o", str(out)]
         options = ["--objective", objective, "--targets", "litert,llvm", "--json"]
-        subprocess.run(
-            [str(tdsec), str(model), "-o", str(out), *options],
-            check=True,
-            capture_output=True,
-        )
+        subprocess.run([*tdsec, *options], check=True, capture_output=True)
         between, *ours = _bytes(_TDSE, out)
         placement = json.loads((out / "placement.json").read_text())
     lanes = {lane for region in placement["regions"] for lane in region["lanes"]}
