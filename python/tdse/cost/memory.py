@@ -1,10 +1,10 @@
 """Memory that a placement takes, predicted from the graph and its regions; nothing is built.
 
-The prediction follows what is allocated. A runtime module is mapped, its plan copied out of it;
-the executor has one arena for tensors between regions; a LiteRT region has TFLite's arena, and
-XNNPACK's workspace and packed weights. What remains, a constant for the libraries and small ones
-for each region and operator, was fitted to random chains and single operators with LiteRT 2.3 and
-TVM 0.27 on x86-64; ``benchmarks/kpi_tables.py memory --fit`` fits to chains again.
+The prediction follows what is allocated. The plan is copied out of a runtime module; the executor
+has one arena for tensors between regions; a LiteRT region has TFLite's arena, and XNNPACK's
+workspace and packed weights. What remains, a constant for the libraries and small ones for each
+region and operator, was fitted to random chains and single operators with LiteRT 2.3 and TVM 0.27
+on x86-64; ``benchmarks/kpi_tables.py memory --fit`` fits to chains again.
 """
 
 from __future__ import annotations
@@ -142,13 +142,16 @@ COEFFICIENTS: Mapping[str, float] = {
     "process": 875_000.0,
 }
 
-# Libraries in a process: their pages that were touched, and what they allocate when they are
-# loaded. The median of the same models on ``litert``, among which it varies by 3 %.
-RUNTIME_BYTES = 18_776 << 10
-# The same before a region has run.
-LOADED_BYTES = 11_760 << 10
-# A module is mapped, and its plan copied on its way to the executor.
-_LOADING_COPIES = 4.0
+# Pages of libraries in a process that loads and runs a module, and what they need beside what is
+# fitted above: tdse's and the C++ library's, which kernels need; and LiteRT's. From six placements
+# of two networks, among which the sum varies by 2 %, and from modules of nothing but constants
+# (x86-64).
+LIBRARY_BYTES = 2_760 << 10
+LITERT_BYTES = 5_730 << 10
+# Before a region has run.
+LOADED_BYTES = 600 << 10
+# A module is mapped, and its plan copied; then its pages are let go.
+_LOADING_COPIES = 2.0
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,6 @@ class MemoryEstimate:
         activation_bytes: tensors between operators, inputs and outputs; and the caller's arrays.
         other_bytes: tables of addresses that XNNPACK makes for windows, and what regions, operators
             and kernels need for themselves.
-        mapped_bytes: pages of the runtime module's file. It is closed once it is loaded, unless it
-            has kernels.
         runtime_bytes: of the libraries, once in a process.
         loading_bytes: what loading takes at its height, libraries included.
     """
@@ -169,7 +170,6 @@ class MemoryEstimate:
     parameter_bytes: float
     activation_bytes: float
     other_bytes: float
-    mapped_bytes: float
     runtime_bytes: float
     loading_bytes: float
 
@@ -181,8 +181,7 @@ class MemoryEstimate:
     @property
     def peak_bytes(self) -> float:
         """The largest resident memory."""
-        running = self.runtime_bytes + self.mapped_bytes + self.model_bytes
-        return max(running, self.loading_bytes)
+        return max(self.runtime_bytes + self.model_bytes, self.loading_bytes)
 
 
 def estimate_memory(graph: Graph, regions: Sequence[Region]) -> MemoryEstimate:
@@ -202,8 +201,7 @@ def estimate_memory(graph: Graph, regions: Sequence[Region]) -> MemoryEstimate:
         parameter_bytes=parameters,
         activation_bytes=activations,
         other_bytes=sum(share.values()) - parameters - activations,
-        mapped_bytes=terms["plan"] if terms["kernels"] else 0.0,
-        runtime_bytes=RUNTIME_BYTES,
+        runtime_bytes=LIBRARY_BYTES + (LITERT_BYTES if terms["regions"] else 0),
         loading_bytes=LOADED_BYTES + _LOADING_COPIES * terms["plan"],
     )
 
