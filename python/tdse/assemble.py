@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tdse.errors import TargetError
+from tdse.errors import ModelError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.link import write_library
@@ -144,10 +144,10 @@ def assemble(
     return compiled.whole(expected_us).module()
 
 
-def no_region_computes(graph: Graph, output: int) -> TargetError:
+def no_op_computes(graph: Graph, output: int) -> ModelError:
     """What is wrong with an output that is in no region: the index of its tensor."""
-    return TargetError(
-        f"output {graph.tensors[output].name!r} is computed by no region",
+    return ModelError(
+        f"output {graph.tensors[output].name!r} is computed by no operator",
         where=graph.name,
         why="it is a constant of the model, which cannot be an output of a runtime module",
         hint="remove this output from the model",
@@ -205,7 +205,7 @@ def _plan(
         )
     missing = [i for i in outputs if i not in position]
     if missing:
-        raise no_region_computes(graph, missing[0])
+        raise no_op_computes(graph, missing[0])
     n_lanes = 1 + max((lane for region in regions for lane in region.lanes), default=0)
     are_copies = all(len(region.lanes) == n_lanes for region in regions)
     spin_us = SPIN_US if are_copies else _SPIN_WITHIN_RUN_US

@@ -133,7 +133,7 @@ class ChildModel:
 
         inputs = random_inputs(self.graph, seed)
         if self.graph.ir:
-            from tdse.relax.reference import reference_values
+            from tdse.lifted.reference import reference_values
 
             values = reference_values(self.graph, inputs)
         else:

@@ -30,15 +30,15 @@ from tdse.child_measure import (
 from tdse.child_model import ChildModel
 from tdse.emulation.executor import emulated_executor
 from tdse.errors import TdseError
-from tdse.graph.model import Graph
-from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
+from tdse.lifted import read_model
 from tdse.link import write_library
 from tdse.measure.accuracy import Difference, difference
 from tdse.measure.activations import Array
 from tdse.regionwise import compare_regions
 from tdse.runtime.emulated import Emulated
 from tdse.runtime.model import model_by_position
+from tdse.runtime.native import find_executor
 from tdse.search.placement import load_placement
 from tdse.verify import check_against_litert
 from tdse.worker import end_at_faults, end_with_parent
@@ -60,7 +60,10 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (opening["memory_bytes"],) * 2)
     model = Path(opening["model"])
     worker = ChildModel(
-        _read(model.read_bytes(), opening["name"]), model.parent, tell, Path(opening["stop"])
+        read_model(model.read_bytes(), opening["name"]),
+        model.parent,
+        tell,
+        Path(opening["stop"]),
     )
     for line in sys.stdin:
         arguments = json.loads(line)
@@ -79,15 +82,6 @@ def main() -> None:
         except OSError as error:
             why = error.strerror or str(error)
             tell(error=TdseError("a temporary file cannot be written", why=why).as_dict())
-
-
-def _read(data: bytes, name: str) -> Graph:
-    # A module in TVM's JSON; the fifth byte of a flatbuffer begins its identifier.
-    if data.startswith(b"{"):
-        from tdse.relax.ir_graph import graph_of_ir
-
-        return graph_of_ir(data, name)
-    return read_tflite(data, name)
 
 
 def _build(
@@ -136,14 +130,13 @@ def _write(
 ) -> list[str]:
     """Write the runtime module of a placement; the kind of each region."""
     from tdse.relax import build, from_tflite
-    from tdse.relax.build import executor_of
-    from tdse.relax.partition import placed
+    from tdse.relax.regions import with_regions
 
     worker.at("building", "", [])
     device = device_of(processor)
-    lib = build(placed(from_tflite(worker.graph), load_placement(placement), device))
+    lib = build(with_regions(from_tflite(worker.graph), load_placement(placement), device))
     write_library(lib, Path(module), device)
-    description = json.loads(executor_of(lib)["describe"]())
+    description = json.loads(find_executor(lib)["describe"]())
     return [region["kind"] for region in description["regions"]]
 
 

@@ -115,9 +115,16 @@ class Transform:
 
 
 class WholeErrors:
-    """Mixed into a pass: raises the errors of ``Transform`` as they were."""
+    """Mixed into a pass of ``Transform``: raises its errors as they were.
 
-    _raised: list[TdseError]
+    Args:
+        partition: from a module to the partitioned one.
+    """
+
+    def __init__(self, partition: Callable[[Any], Any]) -> None:
+        raised: list[TdseError] = []
+        super().__init__(partition, raised)  # type: ignore[call-arg]
+        self._raised = raised
 
     def __call__(self, module: Any) -> Any:
         """Run the pass on ``module``."""

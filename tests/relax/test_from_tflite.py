@@ -64,7 +64,7 @@ def test_each_body_is_within_a_step(name: str) -> None:
     functions = {
         op: module.get_global_var(f"op{op}_{graph.ops[op].kind}") for op in graph.placed_ops
     }
-    bodies = Bodies(module, functions, name)
+    bodies = Bodies(module, functions)
     for op, body in ((op, bodies[op]) for op in functions):
         piece = slice_model(graph, [op])
         (ours,) = run(compile_plainly(body), [values[t] for t in piece.inputs])

@@ -23,10 +23,10 @@ import tdse.relax  # noqa: E402
 from tdse.errors import TdseError, UsageError  # noqa: E402
 from tdse.graph.model import Graph  # noqa: E402
 from tdse.legality import find_legality  # noqa: E402
+from tdse.lifted.reference import reference_values  # noqa: E402
 from tdse.measure.conditions import current_conditions  # noqa: E402
 from tdse.measure.records import RecordStore  # noqa: E402
 from tdse.relax.attributes import attribute, graph_of  # noqa: E402
-from tdse.relax.reference import reference_values  # noqa: E402
 from tdse.search.placement import Placement  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent.parent

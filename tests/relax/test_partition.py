@@ -131,7 +131,7 @@ def test_modules_that_are_not_tdse_s(model_path: ModelPath) -> None:
 @pytest.mark.parametrize(
     ("edit", "text"),
     [
-        (relax.transform.InlinePrivateFunctions(), "main has more than calls"),
+        (relax.transform.InlinePrivateFunctions(), "it has no function for op 0:relu"),
         (
             lambda module: module.with_attr("tdse.model", b"another"),
             "the attribute tdse.model of the IRModule was changed",
@@ -139,17 +139,17 @@ def test_modules_that_are_not_tdse_s(model_path: ModelPath) -> None:
         (lambda module: without(module, "main"), "the IRModule has no function main"),
         (
             lambda module: without(module, "op1_svdf"),
-            "main calls op1_svdf, which is not in the IRModule",
+            "it has no function for op 1:svdf",
         ),
         (
             lambda module: with_body(module, "main", lambda call, x: call("op0_relu", x)),
-            "main does not compute op 1:svdf",
+            "main does not make the calls that it did",
         ),
         (
             lambda module: with_body(
                 module, "main", lambda call, x: call("op0_relu", call("op0_relu", x))
             ),
-            "0:relu is computed twice",
+            "main does not make the calls that it did",
         ),
     ],
     ids=["inlined", "other model", "no main", "no operator", "shorter", "twice"],

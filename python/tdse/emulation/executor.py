@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tdse.assemble import no_region_computes
+from tdse.assemble import no_op_computes
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.graph.slice import slice_model
@@ -85,7 +85,8 @@ def emulated_executor(
             time limit allows for it.
 
     Raises:
-        TargetError: LiteRT cannot run a region, or an output is computed by no region.
+        TargetError: LiteRT cannot run a region.
+        ModelError: an output is computed by no operator.
     """
     planner = _Planner(graph)
     inputs = tuple(planner.tensor_id(tensor, 0) for tensor in graph.inputs)
@@ -149,10 +150,10 @@ class _Planner:
         """The tensor in the host's memory.
 
         Raises:
-            TargetError: nothing computes it.
+            ModelError: nothing computes it.
         """
         if (index, 0) not in self._ids:
-            raise no_region_computes(self._graph, index)
+            raise no_op_computes(self._graph, index)
         return self._ids[index, 0]
 
     def region(self, step: Step, lanes: tuple[int, ...], result: _Made) -> PlanRegion:

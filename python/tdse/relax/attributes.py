@@ -46,11 +46,12 @@ import tvm
 
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
-from tdse.graph.reader import read_tflite
+from tdse.lifted import read_model
+from tdse.lifted.bodies import KIND, OP
 from tdse.partitioning import DEVICE, OPS, PLACEMENT, attribute
 from tdse.platform import Device
 
-__all__ = ["DEVICE", "OPS", "PLACEMENT", "attribute"]
+__all__ = ["DEVICE", "KIND", "OP", "OPS", "PLACEMENT", "attribute"]
 
 MODEL = "tdse.model"
 MODEL_NAME = "tdse.model_name"
@@ -59,8 +60,6 @@ PROCESSOR = "tdse.processor"
 
 OF_MODULE = (MODEL, MODEL_NAME, MODEL_SHA256, PLACEMENT, PROCESSOR)
 
-OP = "tdse.op"
-KIND = "tdse.kind"
 LABEL = "tdse.label"
 ORIGIN = "tdse.origin"
 LITERT = "tdse.litert"
@@ -77,13 +76,8 @@ def op_indices(function: Any) -> tuple[int, ...]:
     op = attribute(function, OP)
     if op is not None:
         return (int(op),)
-    ops = attribute(function, OPS)
-    return () if ops is None or is_region(function) else tuple(int(i) for i in ops)
-
-
-def is_region(function: Any) -> bool:
-    """Whether the function is that of a region."""
-    return attribute(function, REGION) is not None
+    is_region = attribute(function, REGION) is not None
+    return () if is_region else tuple(int(i) for i in attribute(function, OPS) or ())
 
 
 def processor_of(module: tvm.IRModule) -> Device | None:
@@ -96,7 +90,7 @@ def graph_of(module: tvm.IRModule) -> Graph:
     """The graph of the model that the module was imported from, read from its attributes.
 
     Raises:
-        TdseError: the module was not made by ``from_tflite``, or its model has been changed.
+        TdseError: ``from_tflite`` and ``lift`` did not make the module, or its model was changed.
     """
     data = attribute(module, MODEL)
     if data is None or attribute(module, MODEL_SHA256) is None:
@@ -105,9 +99,7 @@ def graph_of(module: tvm.IRModule) -> Graph:
             why=f"it has no attribute {MODEL}",
             hint="make one with tdse.relax.from_tflite or tdse.relax.lift",
         )
-    data = bytes(data)
-    is_ir = data.startswith(b"{")
-    name = str(attribute(module, MODEL_NAME) or "")
+    data, name = bytes(data), str(attribute(module, MODEL_NAME) or "")
     if hashlib.sha256(data).hexdigest() != str(attribute(module, MODEL_SHA256)):
         raise TdseError(
             f"the attribute {MODEL} of the IRModule was changed",
@@ -115,8 +107,4 @@ def graph_of(module: tvm.IRModule) -> Graph:
             why=f"its digest is not {MODEL_SHA256}",
             hint="import the model again",
         )
-    if is_ir:
-        from .ir_graph import graph_of_ir
-
-        return graph_of_ir(data, name)
-    return read_tflite(data, name)
+    return read_model(data, name)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax
-from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
 from tdse.graph.slice import Slice
+from tdse.lifted.bodies import with_callees
 from tdse.partitioning import attribute
-from tdse.quiet import quiet_stderr
-from tdse.targets.llvm_bodies import with_callees
-from tdse.targets.llvm_import import import_op
+from tdse.targets.llvm_import import demand_code, import_op
 from tdse.targets.llvm_inline import tensor_type, variable
-from tdse.targets.tvm_errors import IMPORT_ERRORS, reason_of
 
 from . import attributes
+from .calls import bare
 
 LITERT_CALL = "tdse.litert_call"
-
-# Calls that LegalizeOps leaves and that compile; any other is of an operator that TVM imports but
-# has no code for.
-_LOWERED = frozenset({"relax.call_tir", "relax.call_dps_packed", "relax.call_pure_packed"})
 
 
 @dataclass(frozen=True)
@@ -36,31 +31,11 @@ class OpBody:
 
     Attributes:
         module: its function ``main``, and the kernels that this calls.
-        parameters: names for the parameters.
         litert_reason: why it is a call that LiteRT serves; empty if it is TVM's import.
     """
 
     module: tvm.IRModule
-    parameters: tuple[str, ...]
     litert_reason: str = ""
-
-    def add_to(
-        self, builder: relax.BlockBuilder, name: str, given: Mapping[str, Any]
-    ) -> tvm.ir.GlobalVar:
-        """Add a private function with this body and the attributes ``given``."""
-        main = self.module["main"]
-        renamed: dict[Any, Any] = {
-            old: relax.Var(text, old.ty)
-            for text, old in zip(self.parameters, main.params, strict=True)
-        }
-        parameters = list(renamed.values())
-        for old, function in self.module.functions_items():
-            if old.name_hint != "main":
-                kernel = function.without_attr("global_symbol")
-                renamed[old] = builder.add_func(kernel, f"{name}_{old.name_hint}")
-        body = _Renamer(renamed).visit_expr(main.body)
-        function = relax.Function(parameters, body, main.ret_ty)
-        return builder.add_func(function.with_attrs(dict(given)), name)
 
 
 def op_body(graph: Graph, piece: Slice) -> OpBody:
@@ -68,16 +43,29 @@ def op_body(graph: Graph, piece: Slice) -> OpBody:
 
     Where TVM cannot import the operator, the body is as in ``op1_svdf`` of ``from_tflite``.
     """
-    parameters = tuple(f"t{index}" for index in piece.inputs)
     if graph.whole_reason:
-        return OpBody(_litert_call(graph, piece), parameters, graph.whole_reason)
+        return OpBody(_litert_call(graph, piece), graph.whole_reason)
     try:
         module = import_op(graph, piece.ops[0])
-        _demand_code(graph, piece, module)
-        return OpBody(module, parameters)
+        demand_code(graph, piece.ops[0], module)
+        return OpBody(module)
     except TargetError as error:
-        reason = error.why or error.what
-    return OpBody(_litert_call(graph, piece), parameters, reason)
+        return OpBody(_litert_call(graph, piece), error.why or error.what)
+
+
+def add_body(
+    builder: relax.BlockBuilder, name: str, body: tvm.IRModule, parameters: Sequence[relax.Var]
+) -> relax.Function:
+    """The ``main`` of ``body`` with other parameters, its kernels added to the builder's module."""
+    main = bare(body["main"])
+    renamed: dict[Any, Any] = dict(zip(main.params, parameters, strict=True))
+    for old, function in body.functions_items():
+        if old.name_hint != "main":
+            kernel = function.without_attr("global_symbol")
+            renamed[old] = builder.add_func(kernel, f"{name}_{old.name_hint}")
+    return tvm_ffi.structural_map(
+        main, ((relax.Var, tvm.ir.GlobalVar), lambda variable: renamed.get(variable, variable))
+    )
 
 
 class Bodies(dict[int, tvm.IRModule]):
@@ -86,14 +74,11 @@ class Bodies(dict[int, tvm.IRModule]):
     Args:
         module: holds the operators' functions.
         functions: of the operators, by operator index.
-        where: what errors call the model.
     """
 
-    def __init__(
-        self, module: tvm.IRModule, functions: Mapping[int, tvm.ir.GlobalVar], where: str
-    ) -> None:
+    def __init__(self, module: tvm.IRModule, functions: Mapping[int, tvm.ir.GlobalVar]) -> None:
         super().__init__()
-        self._module, self._functions, self._where = module, functions, where
+        self._module, self._functions = module, functions
 
     def __missing__(self, op: int) -> tvm.IRModule:
         """The body of an operator.
@@ -106,7 +91,7 @@ class Bodies(dict[int, tvm.IRModule]):
         if reason is not None:
             raise TargetError(
                 f"TVM cannot compile op {attribute(function, attributes.LABEL)}",
-                where=self._where,
+                where=str(attribute(self._module, attributes.MODEL_NAME)),
                 why=str(reason),
                 hint="place it on litert",
             )
@@ -125,49 +110,3 @@ def _litert_call(graph: Graph, piece: Slice) -> tvm.IRModule:
             result = builder.emit_output(call, f"t{piece.outputs[0]}" if len(types) == 1 else "lv")
         builder.emit_func_output(result)
     return builder.get()
-
-
-def _demand_code(graph: Graph, piece: Slice, module: tvm.IRModule) -> None:
-    """Refuse an import that TVM has no code for.
-
-    Raises:
-        TargetError: with the reason.
-    """
-    with quiet_stderr():
-        try:
-            left = _operators_left(relax.transform.LegalizeOps()(module))
-        except IMPORT_ERRORS as error:
-            left, reason = ["?"], reason_of(error)
-        else:
-            reason = f"it has no code for {', '.join(left)}"
-    if left:
-        label = graph.ops[piece.ops[0]].label
-        raise TargetError(f"TVM cannot lower op {label}", where=graph.name, why=reason)
-
-
-def _operators_left(module: tvm.IRModule) -> list[str]:
-    left: dict[str, None] = {}
-
-    def visit(node: Any) -> None:
-        if isinstance(node, relax.Call) and isinstance(node.op, tvm.ir.Op):
-            left[str(node.op.name)] = None
-
-    for function in module.functions.values():
-        if isinstance(function, relax.Function):
-            relax.analysis.post_order_visit(function, visit)
-    return sorted(set(left) - _LOWERED)
-
-
-@mutator
-class _Renamer(PyExprMutator):
-    """Copies an expression with other parameters and other global functions."""
-
-    def __init__(self, renamed: Mapping[Any, Any]) -> None:
-        super().__init__()
-        self._renamed = renamed
-
-    def visit_var_(self, op: Any) -> Any:
-        return self._renamed.get(op, op)
-
-    def visit_global_var_(self, op: Any) -> Any:
-        return self._renamed.get(op, op)

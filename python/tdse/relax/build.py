@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tvm
 from tvm import relax
 
 from tdse.assemble import assemble
-from tdse.errors import ArtefactError, TdseError
+from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.partitioning import is_partitioned, placement_of
-from tdse.platform import Device
-from tdse.runtime import native
 from tdse.targets.llvm_inline import tensor_type
 from tdse.targets.llvm_isa import isa_of_device
 
 from . import attributes
 from .bodies import Bodies
-from .calls import given_attributes
-from .names import Names
-from .read_regions import read_regions
+from .calls import given_attributes, names_of, variables_of
+from .regions import demand_unchanged
 
 
 def build(module: tvm.IRModule) -> tvm.runtime.Module:
@@ -66,7 +63,8 @@ def build(module: tvm.IRModule) -> tvm.runtime.Module:
             its calls compute.
         TargetError: a region cannot be compiled.
     """
-    target = _vm_target(attributes.processor_of(module))
+    processor = attributes.processor_of(module)
+    target = "llvm" if processor is None else isa_of_device(processor).target
     return tvm.compile(linked(module), target=target).mod
 
 
@@ -88,40 +86,40 @@ def linked(module: tvm.IRModule) -> tvm.IRModule:
             why=f"it has no attribute {attributes.PLACEMENT}",
             hint="run tdse.relax.Partition() on it first",
         )
-    found = read_regions(module, graph)
+    placement = placement_of(module)
     executor = assemble(
         graph,
-        found.regions,
-        threads=max(found.threads),
-        bodies=Bodies(module, found.op_functions, graph.name),
-        expected_us=placement_of(module).predicted_us,
+        placement.graph_regions,
+        threads=placement.threads,
+        bodies=Bodies(module, demand_unchanged(module, graph)),
+        expected_us=placement.predicted_us,
         processor=attributes.processor_of(module),
     )
     main, given = module["main"], given_attributes(module)
     kept = {name: given[name] for name in given if name not in attributes.OF_MODULE}
     external = [*kept.pop("external_mods", []), executor]
-    return executor_call(main.params, main.ret_ty, main.attrs).with_attrs(
-        {**kept, "external_mods": external}
-    )
+    called = _executor_call(main.params, main.ret_ty, given_attributes(main))
+    return called.with_attrs({**kept, "external_mods": external})
 
 
-def wrap_in_vm(executor: Any, graph: Graph, processor: Device | None = None) -> tvm.runtime.Module:
+def wrap_in_vm(executor: Any, graph: Graph) -> tvm.runtime.Module:
     """A runtime module for ``relax.VirtualMachine`` whose ``main`` is one call of ``executor``.
 
     Args:
         executor: a module of kind ``tdse_executor``.
         graph: gives inputs and outputs, their names, types and shapes.
-        processor: a platform's device that is not this machine's CPU; None for that.
     """
-    library = tvm.compile(_main_of(graph), target=_vm_target(processor)).mod
-    library.import_module(executor)
-    return library
+    parameters = list(variables_of(graph, graph.inputs, names_of(graph)).values())
+    types = [tensor_type(graph, t) for t in graph.outputs]
+    result = types[0] if len(types) == 1 else relax.TupleType(types)
+    module = _executor_call(parameters, result, {}).with_attr("external_mods", [executor])
+    return tvm.compile(module, target="llvm").mod
 
 
-def executor_call(
-    parameters: Sequence[relax.Var], result: Any, given: Mapping[str, Any] | None = None
+def _executor_call(
+    parameters: Sequence[relax.Var], result: Any, given: dict[str, Any]
 ) -> tvm.IRModule:
-    """A module whose ``main`` calls ``tdse_main`` with its parameters.
+    """A module whose ``main``, with attributes ``given``, calls ``tdse_main``.
 
     Args:
         parameters: of ``main``.
@@ -131,39 +129,9 @@ def executor_call(
     is_tuple = isinstance(result, relax.TupleType)
     types = list(result.fields) if is_tuple else [result]
     builder = relax.BlockBuilder()
-    with builder.function("main", list(parameters), attrs=dict(given) if given else {}):
+    with builder.function("main", list(parameters), attrs=given):
         call = relax.call_dps_packed("tdse_main", relax.Tuple(list(parameters)), types)
         bound = builder.emit(call, "gv")
         is_one = is_tuple and len(types) == 1
         builder.emit_func_output(relax.Tuple([bound]) if is_one else bound)
     return builder.get()
-
-
-def _main_of(graph: Graph) -> tvm.IRModule:
-    names = Names()
-    parameters = [
-        relax.Var(names.unique(name), tensor_type(graph, t))
-        for name, t in zip(graph.input_names, graph.inputs, strict=True)
-    ]
-    types = [tensor_type(graph, t) for t in graph.outputs]
-    return executor_call(parameters, types[0] if len(types) == 1 else relax.TupleType(types))
-
-
-def _vm_target(processor: Device | None) -> Any:
-    """What the call into the executor is compiled for."""
-    return "llvm" if processor is None else isa_of_device(processor).target
-
-
-def executor_of(library: tvm.runtime.Module) -> Any:
-    """The executor in what ``build`` returned: a module of kind ``tdse_executor``.
-
-    Raises:
-        ArtefactError: there is none.
-    """
-    executor = native.find_executor(library)
-    if executor is None:
-        raise ArtefactError(
-            "the runtime module holds no executor",
-            why="it was not made by tdse.relax.build",
-        )
-    return executor

@@ -1,4 +1,4 @@
-"""Functions that only call other functions of their module, as data flow: read, and written."""
+"""Functions that only call other functions of their module, as data flow."""
 
 from __future__ import annotations
 
@@ -9,34 +9,13 @@ from typing import Any, Generic, TypeVar
 import tvm
 from tvm import relax
 
-from tdse.errors import TdseError
+from tdse.graph.model import Graph
+from tdse.targets.llvm_inline import tensor_type
+
+from .names import Names
 
 # Whatever stands for a tensor: its index in a graph, or a variable of another function.
 T = TypeVar("T", bound=Hashable)
-
-_HINT = "run tdse.relax.Partition right after from_tflite"
-
-
-def follow(
-    function: relax.Function,
-    what: str,
-    given: Sequence[T],
-    compute: Callable[[relax.Call, tuple[T, ...]], Sequence[T]],
-    variables: dict[T, Any] | None = None,
-) -> tuple[T, ...]:
-    """What ``function`` returns when it is given ``given``.
-
-    Args:
-        function: a function of calls of global functions, and of tuples and their elements.
-        what: what an error calls the function.
-        given: one for each parameter.
-        compute: from a call and what it is given to what it returns, one for each tensor.
-        variables: takes the variable that each was first bound to.
-
-    Raises:
-        TdseError: there is something else in the function, or a number of tensors differs.
-    """
-    return _Reader(what, compute, {} if variables is None else variables).read(function, given)
 
 
 @dataclass(frozen=True)
@@ -87,89 +66,27 @@ def function_of(
     return builder.get()[name]
 
 
+def bare(function: relax.Function) -> relax.Function:
+    """The function without attributes."""
+    return relax.Function(function.params, function.body, function.ret_ty)
+
+
 def given_attributes(owner: Any) -> dict[str, Any]:
     """The attributes of a module or function."""
     return dict(owner.attrs) if owner.attrs is not None else {}
 
 
-def callee(module: tvm.IRModule, call: relax.Call, caller: str) -> Any:
-    """The function that ``call`` calls.
-
-    Raises:
-        TdseError: it is not in the module.
-    """
-    if call.op not in module.functions:
-        name = call.op.name_hint
-        raise TdseError(f"{caller} calls {name}, which is not in the IRModule", hint=_HINT)
-    return module.functions[call.op]
+def names_of(graph: Graph) -> dict[int, str]:
+    """What the variable of each tensor of the graph is called, so that IR can be read back."""
+    called = dict(zip(graph.inputs, graph.input_names, strict=True))
+    for tensor in graph.tensors:
+        called.setdefault(tensor.index, tensor.name if graph.ir else f"t{tensor.index}")
+    names = Names()
+    return {index: names.unique(name) for index, name in called.items()}
 
 
-class _Reader(Generic[T]):
-    def __init__(
-        self,
-        what: str,
-        compute: Callable[[relax.Call, tuple[T, ...]], Sequence[T]],
-        variables: dict[T, Any],
-    ) -> None:
-        self._what = what
-        self._compute = compute
-        self._variables = variables
-        # A variable stands for one tensor, or is a tuple of them.
-        self._bound: dict[Any, list[T] | T] = {}
-
-    def read(self, function: relax.Function, given: Sequence[T]) -> tuple[T, ...]:
-        for parameter, value in zip(function.params, self._counted(given, function), strict=True):
-            self._bind(parameter, value)
-        body = function.body
-        for block in body.blocks if isinstance(body, relax.SeqExpr) else []:
-            for binding in block.bindings:
-                if not isinstance(binding, relax.VarBinding):
-                    raise self._unknown(binding)
-                self._bind(binding.var, self._value(binding.value))
-        returned = self._value(body.body if isinstance(body, relax.SeqExpr) else body)
-        return tuple(returned) if isinstance(returned, list) else (returned,)
-
-    def _counted(self, given: Sequence[T], function: relax.Function) -> Sequence[T]:
-        if len(given) != len(function.params):
-            raise self._another_count(self._what, len(function.params), len(given))
-        return given
-
-    def _bind(self, variable: Any, value: list[T] | T) -> None:
-        self._bound[variable] = value
-        if not isinstance(value, list):
-            self._variables.setdefault(value, variable)
-
-    def _value(self, expression: Any) -> list[T] | T:
-        if isinstance(expression, relax.Var) and expression in self._bound:
-            return self._bound[expression]
-        if isinstance(expression, relax.Tuple):
-            return [self._tensor(field) for field in expression.fields]
-        if isinstance(expression, relax.TupleGetItem):
-            of = self._value(expression.tuple_value)
-            if isinstance(of, list):
-                return of[expression.index]
-        if isinstance(expression, relax.Call) and isinstance(expression.op, tvm.ir.GlobalVar):
-            made = self._compute(expression, tuple(map(self._tensor, expression.args)))
-            is_tuple = isinstance(expression.ty, relax.TupleType)
-            count = len(expression.ty.fields) if is_tuple else 1
-            if len(made) != count:
-                raise self._another_count(expression.op.name_hint, count, len(made))
-            return list(made) if is_tuple else made[0]
-        raise self._unknown(expression)
-
-    def _tensor(self, expression: Any) -> T:
-        value = self._value(expression)
-        if isinstance(value, list):
-            raise self._unknown(expression)
-        return value
-
-    def _another_count(self, name: str, count: int, before: int) -> TdseError:
-        return TdseError(f"{name} has {count} tensors where it had {before}", hint=_HINT)
-
-    def _unknown(self, expression: Any) -> TdseError:
-        text = " ".join(str(expression).split())
-        return TdseError(
-            f"{self._what} has more than calls of the module's functions",
-            why=text if len(text) <= 80 else f"{text[:77]}...",
-            hint=_HINT,
-        )
+def variables_of(
+    graph: Graph, tensors: Sequence[int], names: Mapping[int, str]
+) -> dict[int, relax.Var]:
+    """A variable for each of some tensors."""
+    return {t: relax.Var(names[t], tensor_type(graph, t)) for t in tensors}

@@ -9,22 +9,20 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from tdse.admission import admit
+from tdse.assemble import no_op_computes
 from tdse.edgetpu.package import is_compiled
-from tdse.errors import ModelError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.slice import Slice, slice_model, whole_model
 from tdse.runtime import native
-from tdse.targets.litert import demand_known_shapes, demand_runs
-from tdse.targets.llvm_inline import tensor_type
+from tdse.targets.litert import demand_runs
+from tdse.targets.llvm_inline import variable
 
 from . import attributes
-from .bodies import OpBody, op_body
-from .calls import Step, function_of
-from .names import Names, identifier
-
-# Element types of TFLite tensors that have no counterpart in Relax.
-_NOT_IN_RELAX = ("string", "resource", "variant")
+from .bodies import add_body, op_body
+from .calls import Step, function_of, names_of, variables_of
+from .names import identifier
 
 
 def from_tflite(source: str | os.PathLike[str] | bytes | Graph) -> tvm.IRModule:
@@ -91,30 +89,28 @@ def from_tflite(source: str | os.PathLike[str] | bytes | Graph) -> tvm.IRModule:
         source: path of a ``.tflite``, its bytes, or a graph that was read from it.
 
     Raises:
-        ModelError: it is not a model that LiteRT runs, or it has an input or output that Relax
-            cannot express.
+        ModelError: it is not a model that LiteRT runs, one of its inputs or outputs is no array of
+            numbers, or an output is a constant.
     """
     native.register()
-    graph = _graph(source)
+    graph = source if isinstance(source, Graph) else _read(source)
+    admit(graph)
     # An Edge TPU runs what edgetpu_compiler made, LiteRT the rest.
-    (demand_known_shapes if is_compiled(graph) else demand_runs)(graph)
-    _demand_border(graph)
-    names = Names()
+    if not is_compiled(graph):
+        demand_runs(graph)
+    names = names_of(graph)
     builder = relax.BlockBuilder()
-    steps = []
-    for piece in _pieces(graph):
-        function = _add_body(builder, graph, piece, op_body(graph, piece), names)
-        steps.append(Step(function, piece.inputs, piece.outputs))
-    parameters = {
-        tensor: relax.Var(names.unique(name), tensor_type(graph, tensor))
-        for tensor, name in zip(graph.inputs, graph.input_names, strict=True)
-    }
+    steps = [_add_op(builder, graph, piece) for piece in _pieces(graph)]
+    made = {*graph.inputs, *(t for step in steps for t in step.outputs)}
+    for output in graph.outputs:
+        if output not in made:
+            raise no_op_computes(graph, output)
     main = function_of(
         "main",
-        parameters,
+        variables_of(graph, graph.inputs, names),
         steps,
         graph.outputs,
-        name_of=lambda tensor: names.unique(f"t{tensor}"),
+        name_of=names.__getitem__,
         is_tuple=len(graph.outputs) > 1,
         given={},
     )
@@ -130,30 +126,8 @@ def from_tflite(source: str | os.PathLike[str] | bytes | Graph) -> tvm.IRModule:
     return module
 
 
-def _graph(source: str | os.PathLike[str] | bytes | Graph) -> Graph:
-    if isinstance(source, Graph):
-        return source
+def _read(source: str | os.PathLike[str] | bytes) -> Graph:
     return read_tflite(source if isinstance(source, bytes) else Path(source))
-
-
-def _demand_border(graph: Graph) -> None:
-    for index in (*graph.inputs, *graph.outputs):
-        tensor = graph.tensors[index]
-        if tensor.dtype in _NOT_IN_RELAX:
-            raise ModelError(
-                f"Relax cannot express the tensor {tensor.name!r}",
-                where=graph.name,
-                why=f"its elements are of type {tensor.dtype}",
-            )
-    computed = {t for op in graph.placed_ops for t in graph.ops[op].outputs}
-    for index in graph.outputs:
-        if index not in computed and index not in graph.inputs:
-            raise ModelError(
-                f"output {graph.tensors[index].name!r} is computed by no operator",
-                where=graph.name,
-                why="it is a constant of the model",
-                hint="remove this output from the model",
-            )
 
 
 def _pieces(graph: Graph) -> list[Slice]:
@@ -162,26 +136,19 @@ def _pieces(graph: Graph) -> list[Slice]:
     return [slice_model(graph, [op]) for op in graph.placed_ops]
 
 
-def _add_body(
-    builder: relax.BlockBuilder, graph: Graph, piece: Slice, body: OpBody, names: Names
-) -> tvm.ir.GlobalVar:
+def _add_op(builder: relax.BlockBuilder, graph: Graph, piece: Slice) -> Step[int]:
+    """Add the function of an operator, or of all operators of a model that is not cut."""
     if graph.whole_reason:
-        name, label = "whole_model", "whole_model"
-        given: dict[str, Any] = {
-            attributes.OPS: list(piece.ops),
-            attributes.KIND: label,
-            attributes.LABEL: label,
-            attributes.ORIGIN: "tflite",
-        }
+        name = kind = label = "whole_model"
+        given: dict[str, Any] = {attributes.OPS: list(piece.ops), attributes.ORIGIN: "tflite"}
     else:
         op = graph.ops[piece.ops[0]]
-        name = f"op{op.index}_{identifier(op.kind)}"
-        given = {
-            attributes.OP: op.index,
-            attributes.KIND: op.kind,
-            attributes.LABEL: op.label,
-            attributes.ORIGIN: f"tflite:{op.index}",
-        }
+        name, kind, label = f"op{op.index}_{identifier(op.kind)}", op.kind, op.label
+        given = {attributes.OP: op.index, attributes.ORIGIN: f"tflite:{op.index}"}
+    given |= {attributes.KIND: kind, attributes.LABEL: label}
+    body = op_body(graph, piece)
     if body.litert_reason:
         given[attributes.LITERT] = body.litert_reason
-    return body.add_to(builder, names.unique(name), given)
+    parameters = [variable(graph, t) for t in piece.inputs]
+    function = add_body(builder, name, body.module, parameters).with_attrs(given)
+    return Step(builder.add_func(function, name), piece.inputs, piece.outputs)

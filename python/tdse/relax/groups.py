@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import relax, tirx
 
 from tdse.errors import ModelError, TdseError
+from tdse.lifted.bodies import with_callees
 from tdse.partitioning import demand_main
+from tdse.targets.tvm_errors import IMPORT_ERRORS, reason_of
 
 # A pattern is one of these, and then any number of the others, each the only reader of the one
 # before and of nothing else but constants.
@@ -47,223 +50,193 @@ _FOLLOWERS = frozenset(
     }
 )
 
-_HINT = "run relax.transform.Normalize() and relax.transform.ConvertToDataflow() before"
+# Names that are given to what has one already, tuples that are only passed on, and what is neither
+# returned nor read, are left out.
+_CANONICAL = tvm.transform.Sequential(
+    [
+        relax.transform.DecomposeOpsForInference("main"),
+        relax.transform.ToNonDataflow(),
+        relax.transform.CanonicalizeBindings(),
+        relax.transform.DeadCodeElimination(["main"]),
+    ]
+)
 
 
 @dataclass(frozen=True)
-class Binding:
-    """One binding of ``main``.
+class Group:
+    """Bindings that are one operator.
 
     Attributes:
-        variable: that is bound.
-        value: an expression of variables and constants; tuples that were bound stand in it.
-        reads: variables of tensors that it reads and that depend on an input, each once.
-        constants: bindings of constants that it needs, in their order.
-        depends: it depends on an input.
+        origin: names of the bindings that depend on an input.
+        bindings: these, and those of constants that they need, in their order.
+        makes: variables that are read elsewhere, those first that ``main`` returns.
     """
 
-    variable: Any
-    value: Any
-    reads: tuple[Any, ...]
-    constants: tuple[Binding, ...]
-    depends: bool
+    origin: str
+    bindings: tuple[relax.VarBinding, ...]
+    makes: tuple[relax.Var, ...]
 
     @property
-    def operator(self) -> str:
-        """Name of Relax's operator that it calls; empty for others."""
-        return str(getattr(self.value.op, "name", "")) if isinstance(self.value, relax.Call) else ""
+    def reads(self) -> tuple[relax.Var, ...]:
+        """Variables of elsewhere, in the order in which they are first read."""
+        return tuple(relax.analysis.free_vars(self._body))
+
+    def function(self) -> relax.Function:
+        """The operator by itself, with variables of its own."""
+        whole = relax.Function(self.reads, self._body, self._body.body.ty)
+        module = tvm.IRModule({"main": relax.utils.copy_with_new_vars(whole)})
+        return relax.transform.ConvertToDataflow(1)(module)["main"]
 
     @property
-    def is_plumbing(self) -> bool:
-        """It makes a tuple, whose elements other bindings name."""
-        return isinstance(self.variable.ty, relax.TupleType)
-
-    def copied(self, values: Mapping[Any, Any]) -> Any:
-        """The value with variables replaced."""
-        return _replaced(self.value, values)
+    def _body(self) -> relax.SeqExpr:
+        result = self.makes[0] if len(self.makes) == 1 else relax.Tuple(self.makes)
+        return relax.SeqExpr([relax.BindingBlock(self.bindings)], result)
 
 
-@dataclass(frozen=True)
-class Main:
-    """What ``main`` computes.
-
-    Attributes:
-        bindings: in their order.
-        returned: variables that it returns.
-        is_tuple: it returns a tuple.
-    """
-
-    bindings: tuple[Binding, ...]
-    returned: tuple[Any, ...]
-    is_tuple: bool
-
-
-def read_bindings(module: tvm.IRModule) -> Main:
-    """The bindings of ``main``, tuples that are only passed on resolved.
+def canonical_main(module: tvm.IRModule) -> relax.Function:
+    """``main`` as bindings of operators and of parts of what they return, in normal form.
 
     Raises:
-        TdseError: there is no ``main``, or it is not one of bindings in normal form.
-        ModelError: it has control flow, or tensors whose shape is not known.
+        TdseError: there is no ``main``, or it is not in normal form.
+        ModelError: it has control flow, effects, or tensors whose shape is not known.
     """
     demand_main(module)
     main = module["main"]
-    if not isinstance(main, relax.Function) or not isinstance(main.body, relax.SeqExpr):
-        raise _not_normal("main is no function of bindings")
+    try:
+        relax.analysis.well_formed(main)
+    except IMPORT_ERRORS as error:
+        raise TdseError(
+            "the IRModule is not in normal form",
+            where="main",
+            why=reason_of(error),
+            hint="run relax.transform.Normalize() and relax.transform.ConvertToDataflow() before",
+        ) from None
+    if relax.analysis.contains_impure_call(main):
+        raise ModelError("main does more than to return its result", why="it has impure calls")
     for parameter in main.params:
-        _demand_tensors(parameter, may_be_tuple=False)
-    known: dict[Any, Any] = {}
-    found: dict[Any, Binding] = {}
-    for block in main.body.blocks:
-        for bound in block.bindings:
-            if not isinstance(bound, relax.VarBinding):
-                raise ModelError(
-                    f"main binds {bound.var.name} by a {type(bound).__name__}",
-                    why="its type is known only when it runs",
-                )
-            value = _resolve(known, bound.value)
-            known[bound.var] = value
-            if isinstance(value, relax.Tuple | relax.Var | tvm.ir.GenericConst):
-                continue
-            found[bound.var] = _binding(bound.var, value, main, found)
-            known.pop(bound.var)
-    result = _resolve(known, main.body.body)
-    returned = tuple(_variables(result))
+        _demand_tensor(parameter, parameter.ty)
+    main = _with_tuples_in_place(_CANONICAL(with_callees(module, main))["main"])
+    for binding in _bindings(main):
+        name, is_tuple = binding.var.name, isinstance(binding.var.ty, relax.TupleType)
+        if not isinstance(binding, relax.VarBinding):
+            raise ModelError(f"main has the match_cast {name}", why="it is checked when it runs")
+        if not isinstance(binding.value, relax.Call | relax.TupleGetItem):
+            raise ModelError(f"{name} is control flow", why="it cannot be cut into operators")
+        for kind in binding.var.ty.fields if is_tuple else [binding.var.ty]:
+            _demand_tensor(binding.var, kind)
+        for read in relax.analysis.free_vars(binding.value):
+            is_whole = isinstance(read.ty, relax.TupleType)
+            if is_whole and isinstance(binding.value, relax.Call):
+                raise ModelError(f"{name} takes a tuple as a whole", why=f"it is {read.name}")
+    return main
+
+
+def _with_tuples_in_place(main: relax.Function) -> relax.Function:
+    """``main`` without bindings of tuples; they stand where they are read or returned."""
+    tuples: dict[Any, Any] = {}
+
+    def in_place(expression: Any) -> Any:
+        return tvm_ffi.structural_map(
+            expression, (relax.Var, lambda variable: tuples.get(variable, variable))
+        )
+
+    kept = []
+    for binding in _bindings(main):
+        if isinstance(getattr(binding, "value", None), relax.Tuple):
+            tuples[binding.var] = in_place(binding.value)
+        else:
+            kept.append(in_place(binding))
+    result = in_place(main.body.body)
+    if isinstance(result, relax.Var) and isinstance(result.ty, relax.TupleType):
+        parts = [relax.Var(f"{result.name}_{i}", kind) for i, kind in enumerate(result.ty.fields)]
+        for i, part in enumerate(parts):
+            kept.append(relax.VarBinding(part, relax.TupleGetItem(result, i)))
+        result = relax.Tuple(parts)
+    return relax.Function(
+        main.params, relax.SeqExpr([relax.BindingBlock(kept)], result), main.ret_ty
+    )
+
+
+def returned_by(main: relax.Function) -> list[Any]:
+    """What a canonical ``main`` returns, in parts."""
+    result = main.body.body
+    return list(result.fields) if isinstance(result, relax.Tuple) else [result]
+
+
+def group_bindings(main: relax.Function) -> list[Group]:
+    """The operators of a canonical ``main``, in an order in which they can run.
+
+    Raises:
+        ModelError: an output depends on no input.
+    """
+    bindings = {binding.var: binding for binding in _bindings(main)}
+    constants = dict.fromkeys(relax.analysis.computable_at_compile_time(main))
+    all_reads = {v: relax.analysis.free_vars(bindings[v].value) for v in bindings}
+    reads = {v: [r for r in all_reads[v] if r not in constants] for v in bindings}
+    live = [v for v in bindings if v not in constants]
+    returned = returned_by(main)
     for output in returned:
-        if output not in found or not found[output].depends:
+        if output not in live:
             raise ModelError(
-                f"output {output.name} is computed by no operator",
-                why="it is an input or a constant of the model",
+                f"output {getattr(output, 'name', 'of main')} is computed by no operator",
+                why="it is an input, a constant or a tuple of the model",
                 hint="remove this output from the model",
             )
-    if not returned:
-        raise ModelError("main returns no tensor")
-    return Main(tuple(found.values()), returned, isinstance(result, relax.Tuple))
-
-
-def _resolve(known: Mapping[Any, Any], value: Any) -> Any:
-    """``value`` with variables of tuples and other variables replaced by what they stand for."""
-    if isinstance(value, relax.Var):
-        of = known.get(value)
-        is_name = isinstance(of, relax.Tuple | relax.Var | tvm.ir.GenericConst)
-        return _resolve(known, of) if is_name else value
-    if isinstance(value, relax.Tuple):
-        return relax.Tuple([_resolve(known, item) for item in value.fields])
-    if isinstance(value, relax.TupleGetItem):
-        of = _resolve(known, value.tuple_value)
-        return of.fields[value.index] if isinstance(of, relax.Tuple) else value
-    if isinstance(value, relax.Call):
-        arguments = [_resolve(known, argument) for argument in value.args]
-        return relax.Call(value.op, arguments, value.attrs, value.ty_args)
-    return value
-
-
-def group_bindings(main: Main) -> list[list[Binding]]:
-    """The bindings that depend on an input, in groups that are one operator each."""
-    readers: dict[Any, int] = dict.fromkeys(main.returned, 0)
-    live: list[Binding] = []
-    for binding in reversed(main.bindings):
-        # What neither is returned nor read is left out, as any compiler does.
-        if binding.depends and binding.variable in readers:
-            live.insert(0, binding)
-            for variable in binding.reads:
-                readers[variable] = readers.get(variable, 0) + 1
-    group_of: dict[Any, list[Binding]] = {}
-    groups: list[list[Binding]] = []
-    for binding in live:
-        made = [v for v in binding.reads if v in group_of]
-        group = group_of[made[0]] if made else []
-        is_part = isinstance(binding.value, relax.TupleGetItem)
+    readers = Counter([*returned, *(r for v in live for r in reads[v])])
+    groups: list[list[Any]] = []
+    group_of: dict[Any, list[Any]] = {}
+    for variable in live:
+        value, made = bindings[variable].value, reads[variable]
+        group = group_of.get(made[0], []) if len(made) == 1 else []
+        is_part = isinstance(value, relax.TupleGetItem)
         follows = (
-            len(binding.reads) == 1
-            and bool(group)
-            and group[0].operator in _HEADS
-            and group[-1].variable.same_as(made[0])
-            and binding.operator in _FOLLOWERS
+            bool(group)
+            and _operator(bindings[group[0]].value) in _HEADS
+            and group[-1].same_as(made[0])
+            and _operator(value) in _FOLLOWERS
             and readers[made[0]] == 1
-            and made[0] not in main.returned
         )
-        if not ((is_part and group) or follows):
+        if not (is_part or follows):
             group = []
             groups.append(group)
-        group.append(binding)
-        group_of[binding.variable] = group
-    return groups
+        group.append(variable)
+        group_of[variable] = group
+    position = {variable: i for i, variable in enumerate(bindings)}
+    found = []
+    for group in groups:
+        needed = {*group, *(r for v in group for r in all_reads[v] if r in constants)}
+        for constant in reversed(constants):
+            if constant in needed:
+                needed.update(all_reads[constant])
+        origin = "+".join(str(v.name) for v in group if not isinstance(v.ty, relax.TupleType))
+        inside = Counter(r for v in group for r in reads[v])
+        makes = [v for v in returned if v in group]
+        makes += [v for v in group if readers[v] > inside[v]]
+        bound = tuple(bindings[v] for v in sorted(needed, key=position.__getitem__))
+        found.append(Group(origin, bound, tuple(dict.fromkeys(makes))))
+    return found
 
 
-def _demand_tensors(variable: Any, *, may_be_tuple: bool) -> None:
-    """Refuse a variable that is no tensor of a known shape.
+def _bindings(main: relax.Function) -> list[Any]:
+    return [binding for block in main.body.blocks for binding in block.bindings]
+
+
+def _operator(value: Any) -> str:
+    """Name of Relax's operator that is called; empty for anything else."""
+    return str(getattr(getattr(value, "op", None), "name", ""))
+
+
+def _demand_tensor(variable: Any, kind: Any) -> None:
+    """Refuse what is no tensor of a known shape.
 
     Raises:
         ModelError: says which.
     """
-    is_tuple = may_be_tuple and isinstance(variable.ty, relax.TupleType) and variable.ty.fields
-    for kind in variable.ty.fields if is_tuple else [variable.ty]:
-        shape = kind.shape if isinstance(kind, relax.TensorType) else None
-        if not isinstance(shape, relax.ShapeExpr) or not all(
-            isinstance(size, tirx.IntImm) for size in shape.values
-        ):
-            raise ModelError(
-                f"{variable.name} is no tensor of a known shape",
-                why=f"its type is {kind}",
-                hint="bind symbolic shapes first, with relax.transform.BindSymbolicVars",
-            )
-
-
-def _binding(
-    variable: Any, value: Any, main: relax.Function, found: Mapping[Any, Binding]
-) -> Binding:
-    if isinstance(value, relax.If | relax.Function):
-        raise ModelError(f"{variable.name} is control flow", why="it cannot be cut into operators")
-    if not isinstance(value, relax.Call | relax.TupleGetItem):
-        raise _not_normal(f"{variable.name} is bound to a {type(value).__name__}")
-    if isinstance(value, relax.Call):
-        for argument in value.args:
-            for leaf in argument.fields if isinstance(argument, relax.Tuple) else [argument]:
-                if isinstance(leaf, relax.Call | relax.TupleGetItem):
-                    raise _not_normal(f"{variable.name} has a call within a call")
-        if isinstance(value.op, relax.ExternFunc):
-            raise ModelError(
-                f"{variable.name} calls the function {value.op.global_symbol}",
-                why="what it does beside its result is not known",
-            )
-    _demand_tensors(variable, may_be_tuple=True)
-    reads, constants = [], dict[Any, Binding]()
-    parameters = set(main.params)
-    for read in dict.fromkeys(_variables(value)):
-        if isinstance(read.ty, relax.TupleType) and not isinstance(value, relax.TupleGetItem):
-            raise ModelError(f"{variable.name} takes a tuple as a whole", why=f"it is {read.name}")
-        if read in parameters or (read in found and found[read].depends):
-            reads.append(read)
-        elif read in found:
-            for each in (*found[read].constants, found[read]):
-                constants[each.variable] = each
-    return Binding(variable, value, tuple(reads), tuple(constants.values()), bool(reads))
-
-
-def _variables(value: Any) -> list[Any]:
-    if isinstance(value, relax.Var):
-        return [value]
-    if isinstance(value, relax.Tuple):
-        return [v for item in value.fields for v in _variables(item)]
-    if isinstance(value, relax.TupleGetItem):
-        return _variables(value.tuple_value)
-    if isinstance(value, relax.Call):
-        return [v for item in value.args for v in _variables(item)]
-    return []
-
-
-def _replaced(value: Any, values: Mapping[Any, Any]) -> Any:
-    if isinstance(value, relax.Var):
-        return values[value]
-    if isinstance(value, relax.Tuple):
-        return relax.Tuple([_replaced(item, values) for item in value.fields])
-    if isinstance(value, relax.TupleGetItem):
-        return relax.TupleGetItem(_replaced(value.tuple_value, values), value.index)
-    if isinstance(value, relax.Call):
-        arguments = [_replaced(item, values) for item in value.args]
-        return relax.Call(value.op, arguments, value.attrs, value.ty_args)
-    return value
-
-
-def _not_normal(why: str) -> TdseError:
-    return TdseError("the IRModule is not in normal form", where="main", why=why, hint=_HINT)
+    shape = getattr(kind, "shape", None)
+    sizes = shape.values if isinstance(shape, relax.ShapeExpr) else [shape]
+    if not all(isinstance(size, tirx.IntImm) for size in sizes):
+        raise ModelError(
+            f"{variable.name} is no tensor of a known shape",
+            why=f"its type is {kind}",
+            hint="bind symbolic shapes first, with relax.transform.BindSymbolicVars",
+        )

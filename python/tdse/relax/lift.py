@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,14 @@ from tvm import relax
 from tvm.relax.frontend.tflite import from_tflite as import_tflite
 
 from tdse.graph.reader import read_tflite
+from tdse.lifted.bodies import with_callees
+from tdse.lifted.graph import kind_of
 from tdse.partitioning import attribute, of_another_file
-from tdse.targets.llvm_bodies import with_callees
 
 from . import attributes
 from .calls import Step, function_of, given_attributes
 from .from_tflite import from_tflite
-from .groups import Binding, Main, group_bindings, read_bindings
-from .ir_graph import kind_of_body
+from .groups import Group, canonical_main, group_bindings, returned_by
 from .names import Names, identifier
 
 
@@ -51,30 +50,30 @@ def lift(
 
         @R.function(private=True)
         def op0_fully_connected(
-            a0: R.Tensor((1, 4), dtype="float32"), a1: R.Tensor((4, 4), dtype="float32")
+            x: R.Tensor((1, 4), dtype="float32"), w: R.Tensor((4, 4), dtype="float32")
         ) -> R.Tensor((1, 4), dtype="float32"):
             R.func_attr({
                 "tdse.kind": "fully_connected", "tdse.label": "0:fully_connected",
                 "tdse.op": 0, "tdse.origin": "relax:a+b"
             })
             with R.dataflow():
-                lv: R.Tensor((1, 4), dtype="float32") = R.matmul(a0, a1, out_dtype=None)
-                gv: R.Tensor((1, 4), dtype="float32") = R.nn.relu(lv)
-                R.output(gv)
-            return gv
+                a: R.Tensor((1, 4), dtype="float32") = R.matmul(x, w, out_dtype=None)
+                b: R.Tensor((1, 4), dtype="float32") = R.nn.relu(a)
+                R.output(b)
+            return b
 
         @R.function(private=True)
         def op1_softmax(
-            a0: R.Tensor((1, 4), dtype="float32")
+            b: R.Tensor((1, 4), dtype="float32")
         ) -> R.Tensor((1, 4), dtype="float32"):
             R.func_attr({
                 "tdse.kind": "softmax", "tdse.label": "1:softmax",
                 "tdse.op": 1, "tdse.origin": "relax:y"
             })
             with R.dataflow():
-                gv: R.Tensor((1, 4), dtype="float32") = R.nn.softmax(a0, axis=-1)
-                R.output(gv)
-            return gv
+                y: R.Tensor((1, 4), dtype="float32") = R.nn.softmax(b, axis=-1)
+                R.output(y)
+            return y
 
         @R.function
         def main(
@@ -100,15 +99,15 @@ def lift(
     Raises:
         UsageError: the module is not what TVM makes of the file.
         TdseError: ``main`` is missing, or is not in normal form.
-        ModelError: a shape is not known, or there is control flow.
+        ModelError: a shape is not known, or there is control flow or an effect.
     """
     if attribute(module, attributes.MODEL) is not None:
         return module
     if tflite_path is not None:
         return _origin(module, Path(tflite_path))
-    read_bindings(module)
-    lifted = _lifted(relax.transform.DecomposeOpsForInference("main")(module))
-    ir = _alone(lifted)
+    lifted = _lifted(module)
+    main = lifted["main"].without_attr("params")
+    ir = str(tvm.ir.save_json(with_callees(lifted, main))).encode()
     return lifted.with_attrs(
         {
             **given_attributes(module),
@@ -128,28 +127,19 @@ def _origin(module: tvm.IRModule, path: Path) -> tvm.IRModule:
     return from_tflite(graph)
 
 
-def _alone(module: tvm.IRModule) -> bytes:
-    """``main`` and what it calls, in TVM's JSON."""
-    main = module["main"]
-    if attribute(main, "params") is not None:
-        main = main.without_attr("params")
-    return str(tvm.ir.save_json(with_callees(module, main))).encode()
-
-
 def _lifted(module: tvm.IRModule) -> tvm.IRModule:
-    old, content = module["main"], read_bindings(module)
-    groups = group_bindings(content)
-    rest = module.clone()
+    canonical = canonical_main(module)
+    old, rest = module["main"], module.clone()
     del rest["main"]
     builder = relax.BlockBuilder(rest)
-    names, used = Names(), Names()
+    names = Names()
     main = function_of(
         "main",
-        {parameter: parameter for parameter in old.params},
-        [_add(builder, names, i, groups, content) for i in range(len(groups))],
-        content.returned,
-        name_of=lambda variable: used.unique(str(variable.name)),
-        is_tuple=content.is_tuple,
+        dict(zip(canonical.params, old.params, strict=True)),
+        [_add_op(builder, i, group) for i, group in enumerate(group_bindings(canonical))],
+        returned_by(canonical),
+        name_of=lambda variable: names.unique(str(variable.name)),
+        is_tuple=isinstance(old.ret_ty, relax.TupleType),
         given=given_attributes(old),
     )
     builder.add_func(main, "main")
@@ -158,44 +148,15 @@ def _lifted(module: tvm.IRModule) -> tvm.IRModule:
     return lifted
 
 
-def _add(
-    builder: relax.BlockBuilder,
-    names: Names,
-    index: int,
-    groups: Sequence[Sequence[Binding]],
-    main: Main,
-) -> Step[Any]:
+def _add_op(builder: relax.BlockBuilder, index: int, group: Group) -> Step[Any]:
     """Add the function of a group; it returns tensors in the order of ``op_border``."""
-    group = groups[index]
-    inside = {binding.variable for binding in group}
-    reads = dict.fromkeys(v for b in group for v in b.reads if v not in inside)
-    wanted = {v for each in groups if each is not group for b in each for v in b.reads}
-    tensors = [b.variable for b in group if not b.is_plumbing]
-    makes = dict.fromkeys(v for v in main.returned if v in inside)
-    makes.update(dict.fromkeys(v for v in tensors if v in wanted))
-    if not makes:
-        makes = dict.fromkeys(tensors[-1:])
-    inner = relax.BlockBuilder()
-    values: dict[Any, Any] = {v: relax.Var(f"a{i}", v.ty) for i, v in enumerate(reads)}
-    with inner.function("main", list(values.values())):
-        with inner.dataflow():
-            for binding in group:
-                for part in (*binding.constants, binding):
-                    if part.variable not in values:
-                        emit = inner.emit_output if part.variable in makes else inner.emit
-                        values[part.variable] = emit(part.copied(values))
-            results = [values[v] for v in makes]
-        inner.emit_func_output(results[0] if len(results) == 1 else relax.Tuple(results))
-    body = inner.get()["main"].without_attr("global_symbol")
-    kind = kind_of_body(body)
-    origin = "+".join(str(b.variable.name) for b in group if not b.is_plumbing)
-    function = body.with_attrs(
-        {
-            attributes.OP: index,
-            attributes.KIND: kind,
-            attributes.LABEL: f"{index}:{kind}",
-            attributes.ORIGIN: f"relax:{origin}",
-        }
-    )
-    added = builder.add_func(function, names.unique(f"op{index}_{identifier(kind)}"))
-    return Step(added, tuple(reads), tuple(makes))
+    function = group.function()
+    kind = kind_of(function)
+    given = {
+        attributes.OP: index,
+        attributes.KIND: kind,
+        attributes.LABEL: f"{index}:{kind}",
+        attributes.ORIGIN: f"relax:{group.origin}",
+    }
+    added = builder.add_func(function.with_attrs(given), f"op{index}_{identifier(kind)}")
+    return Step(added, group.reads, group.makes)

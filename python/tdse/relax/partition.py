@@ -20,12 +20,10 @@ from tdse.partitioning import (
     names_of,
 )
 from tdse.place import Options
-from tdse.platform import Device
-from tdse.search.placement import Placement
 
 from . import attributes
 from .lift import lift
-from .region_functions import with_regions
+from .regions import with_regions
 
 _ModulePass: Any = tvm.transform.module_pass(Transform, opt_level=0, name="tdse.Partition")
 
@@ -135,13 +133,11 @@ class Partition(WholeErrors, _ModulePass):
         targets: Sequence[str | tvm.target.Target] | None = None,
         tflite_path: str | os.PathLike[str] | None = None,
     ) -> None:
-        raised: list[TdseError] = []
         options = Options(
             platform, names_of(targets), threads, budget_s, tuple(pins), seed, objective
         )
         asked = Asked(options, placement)
-        super().__init__(lambda module: _partition(module, asked, tflite_path), raised)
-        self._raised = raised
+        super().__init__(lambda module: _partition(module, asked, tflite_path))
 
 
 def _partition(
@@ -150,32 +146,7 @@ def _partition(
     if is_partitioned(module):
         return module
     lifted = lift(module, tflite_path=tflite_path)
-    graph = attributes.graph_of(lifted)
-    placement, processor = asked.placement_anywhere(graph)
-    return _with_processor(with_regions(lifted, graph, placement), processor)
-
-
-def placed(
-    lifted: tvm.IRModule, placement: Placement, processor: Device | None = None
-) -> tvm.IRModule:
-    """The module with the regions of a placement.
-
-    Args:
-        lifted: by ``lift`` or ``from_tflite``.
-        placement: of its graph; taken as it is, for any platform.
-        processor: a platform's device to compile for; None for this machine's.
-
-    Raises:
-        TdseError: the module is not in normal form, or was changed since it was imported.
-    """
-    module = with_regions(lifted, attributes.graph_of(lifted), placement)
-    return _with_processor(module, processor)
-
-
-def _with_processor(module: tvm.IRModule, processor: Device | None) -> tvm.IRModule:
-    if processor is None:
-        return module
-    return module.with_attr(attributes.PROCESSOR, processor.model_dump_json())
+    return with_regions(lifted, *asked.placement_anywhere(attributes.graph_of(lifted)))
 
 
 def _register_errors() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import tvm
 
-from tdse.errors import TdseError
 from tdse.graph.reader import read_tflite
 from tdse.partitioning import (
     Asked,
@@ -101,15 +100,11 @@ class Partition(WholeErrors, _ModulePass):
         seed: int = 0,
         targets: Sequence[Any] | None = None,
     ) -> None:
-        raised: list[TdseError] = []
         options = Options(
             platform, names_of(targets), threads, budget_s, tuple(pins), seed, objective
         )
         asked = Asked(options, placement)
-        super().__init__(
-            lambda module: _partition(module, dict(params or {}), model, asked), raised
-        )
-        self._raised = raised
+        super().__init__(lambda module: _partition(module, dict(params or {}), model, asked))
 
 
 def partition(

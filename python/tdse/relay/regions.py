@@ -8,7 +8,7 @@ import numpy as np
 import tvm
 from tvm import relay
 
-from tdse.assemble import compile_regions, no_region_computes
+from tdse.assemble import compile_regions, no_op_computes
 from tdse.emulation.executor import emulated_region
 from tdse.errors import TargetError
 from tdse.graph.model import Graph
@@ -73,7 +73,7 @@ def with_regions(module: Any, graph: Graph, placement: Placement, *, is_emulated
                 values[t] = relay.TupleGetItem(result, i)
     for t in graph.outputs:
         if t not in values:
-            raise no_region_computes(graph, t)
+            raise no_op_computes(graph, t)
     returned = [values[t] for t in graph.outputs]
     is_tuple = isinstance(old.body, relay.Tuple)
     main = relay.Function(inputs, relay.Tuple(returned) if is_tuple else returned[0])

@@ -20,9 +20,9 @@ from tdse.graph.border import op_border
 from tdse.graph.model import Graph, Op, Tensor
 from tdse.graph.slice import slice_model
 from tdse.graph.unpack import constant_bytes
+from tdse.lifted.bodies import ir_body
 from tdse.quiet import quiet_stderr
 
-from .llvm_bodies import ir_body
 from .llvm_constants import has_sparse_constants, with_plain_constants
 from .llvm_inline import Inliner, UnsupportedError, check_types, tensor_type, variable
 from .tvm_errors import IMPORT_ERRORS, reason_of
@@ -62,6 +62,10 @@ _MOVING = frozenset(
         "unpack",
     }
 )
+
+# Calls that LegalizeOps leaves and that compile; any other is of an operator that TVM imports but
+# has no code for.
+_LOWERED = frozenset({"relax.call_tir", "relax.call_dps_packed", "relax.call_pure_packed"})
 
 
 def import_op(graph: Graph, op_index: int) -> tvm.IRModule:
@@ -107,6 +111,33 @@ def import_op(graph: Graph, op_index: int) -> tvm.IRModule:
         # It is part of a reference cycle, and would otherwise be destroyed later.
         gc.collect()
     raise TargetError(what, where=graph.name, why=reason)
+
+
+def demand_code(graph: Graph, op_index: int, module: tvm.IRModule) -> None:
+    """Refuse an operator that TVM imports, as ``module``, but has no code for.
+
+    Raises:
+        TargetError: with the reason.
+    """
+    left: set[str] = set()
+
+    def visit(node: Any) -> None:
+        if isinstance(node, relax.Call) and isinstance(node.op, tvm.ir.Op):
+            left.add(str(node.op.name))
+
+    reason = ""
+    with quiet_stderr():
+        try:
+            lowered = relax.transform.LegalizeOps()(module)
+        except IMPORT_ERRORS as error:
+            reason = reason_of(error)
+        else:
+            relax.analysis.post_order_visit(lowered["main"], visit)
+    left -= _LOWERED
+    if left or reason:
+        what = f"TVM cannot lower op {graph.ops[op_index].label}"
+        why = reason or f"it has no code for {', '.join(sorted(left))}"
+        raise TargetError(what, where=graph.name, why=why)
 
 
 def _conformed(graph: Graph, op_index: int, module: tvm.IRModule) -> tvm.IRModule:

@@ -1,4 +1,4 @@
-"""Bodies of operators that came as functions of a Relax module, and not from a flatbuffer."""
+"""Bodies of the operators of a lifted module."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from tvm import relax
 
 from tdse.graph.model import Graph
 
-# Of a lifted module: operator index of a function.
-OP_ATTRIBUTE = "tdse.op"
+# Attributes of the function of an operator: its index in the model, and its kind.
+OP = "tdse.op"
+KIND = "tdse.kind"
 
 
 def ir_body(graph: Graph, op_index: int) -> tvm.IRModule:
@@ -43,9 +44,9 @@ def with_callees(module: tvm.IRModule, function: Any) -> tvm.IRModule:
 def _loaded(ir: bytes) -> tuple[tvm.IRModule, dict[int, Any]]:
     module = tvm.ir.load_json(ir.decode())
     functions = {
-        int(function.attrs[OP_ATTRIBUTE]): function
+        int(function.attrs[OP]): function
         for function in module.functions.values()
-        if function.attrs is not None and OP_ATTRIBUTE in function.attrs
+        if function.attrs is not None and OP in function.attrs
     }
     return module, functions
 
