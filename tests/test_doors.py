@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tdse.doors import RELAX, RELAY, Door, tvm_version
+import tdse
+from tdse.doors import DOORS, RELAX, RELAY, Door, tvm_version
 from tdse.errors import VersionError
 
 
@@ -83,3 +87,28 @@ def test_the_core_imports_without_tvm() -> None:
     relax, relay = done.stdout.splitlines()
     assert relax.startswith("tdse.relax needs TVM 0.27 or later, below 0.28: no TVM is installed")
     assert relay.startswith("tdse.relay needs TVM 0.8 or later, below 0.20: no TVM is installed")
+
+
+def code_lines(source: str) -> int:
+    """Lines that are neither blank nor of comments nor of docstrings."""
+    documented: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            text = node.body[0]
+            documented.update(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+    blank = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in (*blank, tokenize.ENDMARKER):
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return len(lines - documented)
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
+def test_a_door_is_thin(door: Door) -> None:
+    """What is no handling of its IR belongs to the layers below, for both."""
+    assert code_lines('"""Text\n\nand more."""\n\n# Why.\nx = (\n    1\n)\n') == 3
+    files = (Path(tdse.__file__).parent / door.name).glob("*.py")
+    assert 400 < sum(code_lines(file.read_text(encoding="utf-8")) for file in files) < 800

@@ -15,13 +15,15 @@ import pytest
 
 tvm = pytest.importorskip("tvm")
 
-from imported import NETWORKS, Array  # noqa: E402 - needs tvm
+import tvm_ffi  # noqa: E402 - needs tvm
+from imported import NETWORKS, Array  # noqa: E402
 from relax_helpers import functions_in, placed, run, shown_functions  # noqa: E402
 from tvm import relax  # noqa: E402
 
 import tdse.relax  # noqa: E402
 from tdse.errors import TdseError, UsageError  # noqa: E402
 from tdse.graph.model import Graph  # noqa: E402
+from tdse.graph.signature import signature  # noqa: E402
 from tdse.legality import find_legality  # noqa: E402
 from tdse.lifted.reference import reference_values  # noqa: E402
 from tdse.measure.conditions import current_conditions  # noqa: E402
@@ -33,15 +35,15 @@ REPOSITORY = Path(__file__).parent.parent.parent
 ModelPath = Callable[[str], Path]
 
 
-def network() -> tvm.IRModule:
+def network(product_name: str = "product", divisor: int = 12) -> tvm.IRModule:
     """A matrix product with what follows it, without any importer."""
-    weight = relax.const(np.arange(12, dtype=np.float32).reshape(4, 3) / 12)
+    weight = relax.const(np.arange(12, dtype=np.float32).reshape(4, 3) / np.float32(divisor))
     bias = relax.const(np.ones(3, np.float32))
     x = relax.Var("x", relax.TensorType((2, 4), "float32"))
     builder = relax.BlockBuilder()
     with builder.function("main", [x], attrs={"mine": 1}):
         with builder.dataflow():
-            product = builder.emit(relax.op.matmul(x, weight), "product")
+            product = builder.emit(relax.op.matmul(x, weight), product_name)
             total = builder.emit(relax.op.add(product, bias), "total")
             flat = builder.emit(relax.op.nn.relu(total), "flat")
             y = builder.emit_output(relax.op.nn.softmax(flat), "y")
@@ -130,6 +132,38 @@ def test_operators_are_groups_with_names_and_origins() -> None:
     functions = tdse.relax.lift(network()).functions.values()
     origins = {str(attribute(f, "tdse.origin")) for f in functions if attribute(f, "tdse.kind")}
     assert origins == {"relax:product+total+flat", "relax:y"}
+
+
+def test_neither_names_nor_weights_make_another_operator() -> None:
+    graphs = [graph_of(tdse.relax.lift(network(*given))) for given in ((), ("p", 7))]
+    assert graphs[0].sha256 != graphs[1].sha256
+    first, second = ([signature(graph, op) for op in graph.placed_ops] for graph in graphs)
+    assert first == second
+    assert first[0] != first[1]
+
+
+def returning(kind: str) -> tvm.IRModule:
+    """A module that returns what SPLIT gives, as it is or within another tuple."""
+    x = relax.Var("x", relax.TensorType((2, 4), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            parts = builder.emit(relax.op.split(x, 2, axis=1), "parts")
+            y = builder.emit_output(relax.Tuple([parts]) if kind == "nested" else parts)
+        builder.emit_func_output(y)
+    return builder.get()
+
+
+def test_a_tuple_that_an_operator_makes_is_returned() -> None:
+    module = returning("as it is")
+    placement = on_llvm(graph_of(tdse.relax.lift(module)))
+    partitioned = tdse.relax.Partition(placement=placement)(module)
+    assert tvm_ffi.structural_equal(partitioned["main"].ret_ty, module["main"].ret_ty)
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    demand_near(run(tdse.relax.build(partitioned), [x]), [x[:, :2], x[:, 2:]])
+    nested = returning("nested")
+    with pytest.warns(UserWarning, match="parts is no tensor that an operator computes"):
+        assert tdse.relax.Partition()(nested).same_as(nested)
 
 
 def test_what_is_not_tdses_stays() -> None:

@@ -151,8 +151,13 @@ def test_modules_that_are_not_tdse_s(model_path: ModelPath) -> None:
             ),
             "main does not make the calls that it did",
         ),
+        (
+            lambda module: with_parameters(module, 2, "float32"),
+            "main has not 1 parameters any more",
+        ),
+        (lambda module: with_parameters(module, 1, "float16"), "given R.Tensor((1, 3), dtype="),
     ],
-    ids=["inlined", "other model", "no main", "no operator", "shorter", "twice"],
+    ids=["inlined", "model", "no main", "no operator", "shorter", "twice", "inputs", "types"],
 )
 def test_modules_that_were_edited(
     edit: Callable[[Any], Any], text: str, model_path: ModelPath
@@ -167,4 +172,14 @@ def test_modules_that_were_edited(
 
 def without(module: Any, name: str) -> Any:
     del module[name]
+    return module
+
+
+def with_parameters(module: Any, count: int, dtype: str) -> Any:
+    """The module after an edit by hand: ``main`` has so many parameters of another type."""
+    old = module["main"]
+    new = [relax.Var(f"x{i}", relax.TensorType((1, 3), dtype)) for i in range(count)]
+    renamed = (relax.Var, lambda variable: new[0] if variable.same_as(old.params[0]) else variable)
+    body = tvm_ffi.structural_map(old.body, renamed)
+    module["main"] = relax.Function(new, body, old.ret_ty, attrs=old.attrs)
     return module

@@ -176,10 +176,11 @@ def group_bindings(main: relax.Function) -> list[Group]:
     live = [v for v in bindings if v not in constants]
     returned = returned_by(main)
     for output in returned:
-        if output not in live:
+        if output not in live or isinstance(output.ty, relax.TupleType):
+            name = getattr(output, "name", "of main")
             raise ModelError(
-                f"output {getattr(output, 'name', 'of main')} is computed by no operator",
-                why="it is an input, a constant or a tuple of the model",
+                f"output {name} is no tensor that an operator computes",
+                why="it is an input, a constant or a tuple",
                 hint="remove this output from the model",
             )
     readers = Counter([*returned, *(r for v in live for r in reads[v])])

@@ -7,7 +7,7 @@ are not looked at here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tvm
@@ -19,7 +19,8 @@ from tdse.graph.border import op_border
 from tdse.graph.model import Graph
 from tdse.partitioning import PLACEMENT, demand_main, is_partitioned, placement_of
 from tdse.platform import Device
-from tdse.search.placement import PlacedRegion, Placement
+from tdse.search.placement import Placement
+from tdse.targets.tvm_errors import IMPORT_ERRORS, reason_of
 
 from . import attributes
 from .calls import Step, bare, function_of, given_attributes, names_of, variables_of
@@ -52,11 +53,8 @@ def with_regions(
     rest = module.clone()
     del rest["main"]
     builder = relax.BlockBuilder(rest)
-    functions = {
-        name: builder.add_func(function, name)
-        for name, function in _region_functions(module, graph, placement, ops).items()
-    }
-    builder.add_func(_main(module, graph, _region_steps(graph, placement, functions)), "main")
+    functions = _written(module, graph, placement, ops, builder.add_func)
+    builder.add_func(functions["main"], "main")
     given = {**given_attributes(module), PLACEMENT: placement.model_dump_json(by_alias=True)}
     if processor is not None:
         given[attributes.PROCESSOR] = processor.model_dump_json()
@@ -83,18 +81,20 @@ def demand_unchanged(module: tvm.IRModule, graph: Graph) -> dict[int, tvm.ir.Glo
     for op in graph.placed_ops:
         if op not in ops:
             raise _changed(module, graph, f"it has no function for op {graph.ops[op].label}")
-    expected: dict[str, relax.Function] = {}
-    if is_partitioned(module):
-        placement = placement_of(module)
-        expected = _region_functions(module, graph, placement, ops)
-        for name in expected:
-            if name not in module:
-                raise _changed(module, graph, f"it has no function {name}")
-        variables = {name: module.get_global_var(name) for name in expected}
-        steps = _region_steps(graph, placement, variables)
-    else:
-        steps = _op_steps(graph, graph.placed_ops, module, ops)
-    for name, function in {**expected, "main": _main(module, graph, steps)}.items():
+
+    def known(function: relax.Function, name: str) -> tvm.ir.GlobalVar:
+        if name not in module:
+            raise _changed(module, graph, f"it has no function {name}")
+        return module.get_global_var(name)
+
+    if len(module["main"].params) != len(graph.inputs):
+        raise _changed(module, graph, f"main has not {len(graph.inputs)} parameters any more")
+    placement = placement_of(module) if is_partitioned(module) else None
+    try:
+        written = _written(module, graph, placement, ops, known)
+    except IMPORT_ERRORS as error:
+        raise _changed(module, graph, reason_of(error)) from None
+    for name, function in written.items():
         if not tvm_ffi.structural_equal(_plain(module[name]), _plain(function), map_free_vars=True):
             raise _changed(module, graph, f"{name} does not make the calls that it did")
         for key, value in given_attributes(function).items():
@@ -119,44 +119,40 @@ def _changed(module: tvm.IRModule, graph: Graph, why: str) -> TdseError:
     )
 
 
-def _op_steps(
-    graph: Graph,
-    members: tuple[int, ...],
-    module: tvm.IRModule,
-    ops: Mapping[int, tvm.ir.GlobalVar],
-) -> list[Step[int]]:
-    # A model that is not cut has one function for all its operators.
-    functions = dict.fromkeys(ops[op] for op in members)
-    return [
-        Step(variable, *op_border(graph, attributes.op_indices(module[variable])))
-        for variable in functions
-    ]
-
-
-def _region_steps(
-    graph: Graph, placement: Placement, functions: Mapping[str, tvm.ir.GlobalVar]
-) -> list[Step[int]]:
-    return [
-        Step(functions[_name_of(region)], *op_border(graph, region.ops))
-        for region in placement.regions
-    ]
-
-
-def _region_functions(
+def _written(
     module: tvm.IRModule,
     graph: Graph,
-    placement: Placement,
+    placement: Placement | None,
     ops: Mapping[int, tvm.ir.GlobalVar],
+    variable_of: Callable[[relax.Function, str], tvm.ir.GlobalVar],
 ) -> dict[str, relax.Function]:
+    """The functions of a placement's regions and the ``main`` that calls them, by name.
+
+    Args:
+        module: gives the parameters, attributes and type of ``main``, which stay.
+        graph: the model.
+        placement: None for a ``main`` that calls the functions of operators.
+        ops: these functions.
+        variable_of: what a function of a region, and of a name, is called by.
+    """
     names = names_of(graph)
-    functions = {}
-    for region in placement.regions:
-        name = _name_of(region)
+
+    def op_steps(members: tuple[int, ...]) -> list[Step[int]]:
+        # A model that is not cut has one function for all its operators.
+        functions = dict.fromkeys(ops[op] for op in members)
+        indices = {variable: attributes.op_indices(module[variable]) for variable in functions}
+        return [Step(variable, *op_border(graph, of)) for variable, of in indices.items()]
+
+    written: dict[str, relax.Function] = {}
+    steps = []
+    regions, threads = (placement.regions, placement.threads) if placement else ((), 0)
+    for region in regions:
+        name = f"region{region.index}_{identifier(region.target)}"
         inputs, outputs = op_border(graph, region.ops)
-        functions[name] = function_of(
+        written[name] = function_of(
             name,
             variables_of(graph, inputs, names),
-            _op_steps(graph, region.ops, module, ops),
+            op_steps(region.ops),
             outputs,
             name_of=names.__getitem__,
             is_tuple=len(outputs) > 1,
@@ -166,27 +162,20 @@ def _region_functions(
                 attributes.REGION: region.index,
                 attributes.TARGET: region.target,
                 attributes.DEVICE: region.device,
-                attributes.THREADS: placement.threads,
+                attributes.THREADS: threads,
                 attributes.LANES: list(region.lanes),
                 attributes.OPS: list(region.ops),
             },
         )
-    return functions
-
-
-def _name_of(region: PlacedRegion) -> str:
-    return f"region{region.index}_{identifier(region.target)}"
-
-
-def _main(module: tvm.IRModule, graph: Graph, steps: list[Step[int]]) -> relax.Function:
-    """``main`` with other calls; its parameters, attributes and type stay."""
+        steps.append(Step(variable_of(written[name], name), inputs, outputs))
     old = module["main"]
-    return function_of(
+    written["main"] = function_of(
         "main",
         dict(zip(graph.inputs, old.params, strict=True)),
-        steps,
+        steps if placement else op_steps(graph.placed_ops),
         graph.outputs,
-        name_of=names_of(graph).__getitem__,
+        name_of=names.__getitem__,
         is_tuple=isinstance(old.ret_ty, relax.TupleType),
         given=given_attributes(old),
     )
+    return written
