@@ -155,7 +155,10 @@ def test_modules_that_are_not_tdse_s(model_path: ModelPath) -> None:
             lambda module: with_parameters(module, 2, "float32"),
             "main has not 1 parameters any more",
         ),
-        (lambda module: with_parameters(module, 1, "float16"), "given R.Tensor((1, 3), dtype="),
+        (
+            lambda module: with_parameters(module, 1, "float16"),
+            "parameter x0 has type R.Tensor((1, 3), dtype=",
+        ),
     ],
     ids=["inlined", "model", "no main", "no operator", "shorter", "twice", "inputs", "types"],
 )

@@ -20,7 +20,7 @@ from tdse.graph.model import Graph
 from tdse.partitioning import PLACEMENT, demand_main, is_partitioned, placement_of
 from tdse.platform import Device
 from tdse.search.placement import Placement
-from tdse.targets.tvm_errors import IMPORT_ERRORS, reason_of
+from tdse.targets.llvm_inline import tensor_type
 
 from . import attributes
 from .calls import Step, bare, function_of, given_attributes, names_of, variables_of
@@ -87,14 +87,15 @@ def demand_unchanged(module: tvm.IRModule, graph: Graph) -> dict[int, tvm.ir.Glo
             raise _changed(module, graph, f"it has no function {name}")
         return module.get_global_var(name)
 
-    if len(module["main"].params) != len(graph.inputs):
+    parameters = module["main"].params
+    if len(parameters) != len(graph.inputs):
         raise _changed(module, graph, f"main has not {len(graph.inputs)} parameters any more")
+    for parameter, tensor in zip(parameters, graph.inputs, strict=True):
+        is_so = relax.analysis.type_base_check(tensor_type(graph, tensor), parameter.ty)
+        if is_so != relax.analysis.BaseCheckResult.PASS:
+            raise _changed(module, graph, f"parameter {parameter.name} has type {parameter.ty}")
     placement = placement_of(module) if is_partitioned(module) else None
-    try:
-        written = _written(module, graph, placement, ops, known)
-    except IMPORT_ERRORS as error:
-        raise _changed(module, graph, reason_of(error)) from None
-    for name, function in written.items():
+    for name, function in _written(module, graph, placement, ops, known).items():
         if not tvm_ffi.structural_equal(_plain(module[name]), _plain(function), map_free_vars=True):
             raise _changed(module, graph, f"{name} does not make the calls that it did")
         for key, value in given_attributes(function).items():
