@@ -54,7 +54,7 @@ DATA = (
 )
 # None of this may be among it.
 COMPILER = re.compile(
-    r"tdse\.(assemble|child_\w+|cost|emulation|link|pipeline|relax|relay|search|targets)\b"
+    r"tdse\.(assemble|child_\w+|cost|emulation|lifted|link|pipeline|relax|relay|search|targets)\b"
 )
 # The library of the C interface, and those of artefacts that need TVM's runtime.
 TARGETS = ("tdse_runtime", "tdse_tvm", "tdse_opencl")
