@@ -13,22 +13,28 @@ from pathlib import Path
 import pytest
 
 import tdse
-from tdse.doors import DOORS, RELAX, RELAY, Door, tvm_version
+from tdse.doors import DOORS, RELAX, RELAY, Door, tvm_versions
 from tdse.errors import VersionError
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """Versions that are found anew, before and after."""
-    tvm_version.cache_clear()
+    tvm_versions.cache_clear()
     yield
-    tvm_version.cache_clear()
+    tvm_versions.cache_clear()
 
 
-def install_tvm(version: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def install_tvm(
+    version: str,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    representations: tuple[str, ...] = ("relax", "relay"),
+) -> None:
     """Have Python find a TVM of a version, where TVM 0.x says it."""
     package = directory / "tvm"
-    (package / "_ffi").mkdir(parents=True)
+    for name in ("_ffi", *representations):
+        (package / name).mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "_ffi" / "libinfo.py").write_text(f'__version__ = "{version}"\n')
     monkeypatch.syspath_prepend(str(directory))
@@ -57,6 +63,24 @@ def test_between_the_doors_there_is_none(tmp_path: Path, monkeypatch: pytest.Mon
         RELAX.demand()
 
 
+def test_a_tvm_without_relay_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_tvm("0.19.0", tmp_path, monkeypatch, ("relax",))
+    with pytest.raises(VersionError, match=r"tvm is 0.19.0 without tvm.relay; in a Python env"):
+        RELAY.demand()
+
+
+def test_two_that_were_installed_over_each_other_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_tvm("0.16.dev0", tmp_path, monkeypatch)
+    (tmp_path / "tvm" / "_version.py").write_text("__version__ = version = '0.27.0.post1'\n")
+    for door in (RELAX, RELAY):
+        with pytest.raises(VersionError) as caught:
+            door.demand()
+        assert f"{tmp_path / 'tvm'} has files of TVM 0.27.0.post1 and of TVM" in caught.value.why
+        assert caught.value.hint.startswith("in a Python environment of its own")
+
+
 def test_this_environment() -> None:
     assert (RELAX.why_not() == "") != (RELAY.why_not() == "")
 
@@ -70,12 +94,15 @@ import importlib.util
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name: None if name == "tvm" else find_spec(name)
 import tdse.graph.reader, tdse.place, tdse.pipeline, tdse.emulation.emulate, tdse.cli.tdsec
+from tdse.devices import describe_devices
 from tdse.errors import VersionError
 for door in ("relax", "relay"):
     try:
         getattr(tdse, door)
     except VersionError as error:
         print(error)
+targets = {each["name"]: each for each in describe_devices()["devices"][0]["targets"]}
+print(targets["litert"]["available"], targets["llvm"]["reason"])
 """
 
 
@@ -84,8 +111,9 @@ def test_the_core_imports_without_tvm() -> None:
         [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    relax, relay = done.stdout.splitlines()
+    relax, relay, targets = done.stdout.splitlines()
     assert relax.startswith("tdse.relax needs TVM 0.27 or later, below 0.28: no TVM is installed")
+    assert targets.startswith("True target llvm needs TVM 0.27: no TVM is installed; pip install")
     assert relay.startswith("tdse.relay needs TVM 0.8 or later, below 0.20: no TVM is installed")
 
 

@@ -8,7 +8,7 @@ from tdse.errors import TdseError
 from tdse.link import find_linker
 from tdse.platform import load_platform
 from tdse.targets import get_target
-from tdse.targets.base import target_code
+from tdse.targets.base import Support, target_code
 
 
 def describe_devices(platform: str = "host") -> dict[str, Any]:
@@ -22,7 +22,7 @@ def describe_devices(platform: str = "host") -> dict[str, Any]:
     for device in found.devices:
         targets = []
         for name in device.targets:
-            support = get_target(name).available()
+            support = _support(name)
             targets.append(
                 {
                     "name": name,
@@ -51,6 +51,14 @@ def describe_devices(platform: str = "host") -> dict[str, Any]:
         "devices": devices,
         "linker": _linker(),
     }
+
+
+def _support(target: str) -> Support:
+    """Whether a target can be used here; one that not even its TVM is there for cannot."""
+    try:
+        return get_target(target).available()
+    except TdseError as error:
+        return Support(False, str(error))
 
 
 def _linker() -> str:

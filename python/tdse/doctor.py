@@ -74,7 +74,7 @@ def _software() -> Iterator[Finding]:
         except metadata.PackageNotFoundError:
             has_relay = not RELAY.why_not()
             what = f"TVM {tvm_version()} with Relay instead" if has_relay else "not installed"
-            yield Finding("software", name, has_relay, what, "" if has_relay else RELAX.install)
+            yield Finding("software", name, has_relay, what, "" if has_relay else RELAX.advice())
     try:
         yield Finding("software", "linker", True, str(find_linker()))
     except TdseError as error:
@@ -148,10 +148,14 @@ def _targets() -> Iterator[Finding]:
         try:
             support = get_target(name).available()
         except TdseError as error:
-            yield Finding("target", name, False, str(error), error.hint)
+            yield Finding("target", name, False, f"{error.what}: {error.why}", error.hint)
             continue
-        install = "" if support.ok else _INSTALL.get(name, "its package says above what it needs")
-        yield Finding("target", name, support.ok, support.reason or "ready", install)
+        advice = _INSTALL.get(name, "its package says above what it needs")
+        if name == "opencl" and not RELAY.why_not():
+            advice = f"give tdse.relay a placement that has it; to have it run, {RELAX.advice()}"
+        yield Finding(
+            "target", name, support.ok, support.reason or "ready", "" if support.ok else advice
+        )
 
 
 def _drivers(root: Path) -> Iterator[Finding]:

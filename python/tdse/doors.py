@@ -35,13 +35,17 @@ class Door:
 
     def why_not(self) -> str:
         """Why the TVM that Python would import is not one for this door; empty if it is."""
-        spec = importlib.util.find_spec("tvm")
-        if spec is None or not spec.origin:
+        package = _package()
+        if package is None:
             return "no TVM is installed"
-        version = tvm_version()
-        if parse(self.at_least) <= parse(version) < parse(self.below):
-            return ""
-        return f"the TVM in {Path(spec.origin).parent} is {version or 'of an unknown version'}"
+        versions = tvm_versions()
+        if len(versions) > 1:
+            return f"{package} has files of TVM {' and of TVM '.join(versions)}"
+        if not parse(self.at_least) <= parse(tvm_version()) < parse(self.below):
+            return f"the TVM in {package} is {tvm_version() or 'of an unknown version'}"
+        if not (package / self.name).is_dir():
+            return f"the TVM in {package} is {tvm_version()} without tvm.{self.name}"
+        return ""
 
     def demand(self) -> None:
         """Refuse to work with another TVM.
@@ -52,12 +56,18 @@ class Door:
         why = self.why_not()
         if not why:
             return
-        fitting = [door.name for door in DOORS if not door.why_not()]
+        fitting = [f"use tdse.{door.name}" for door in DOORS if not door.why_not()]
         raise VersionError(
             f"tdse.{self.name} needs TVM {self.at_least} or later, below {self.below}",
             why=why,
-            hint=f"use tdse.{fitting[0]}, or {self.install}" if fitting else self.install,
+            hint=", or ".join([*fitting, self.advice()]),
         )
+
+    def advice(self) -> str:
+        """How to get a TVM for this door; beside another, it would overwrite files of that one."""
+        if _package() is None:
+            return self.install
+        return f"in a Python environment of its own, {self.install}"
 
 
 RELAX = Door("relax", "0.27", "0.28", 'pip install "apache-tvm>=0.27,<0.28"')
@@ -65,17 +75,29 @@ RELAY = Door("relay", "0.8", "0.20", "install a TVM 0.8 to 0.19 that is built wi
 DOORS = (RELAX, RELAY)
 
 
-@cache
 def tvm_version() -> str:
     """The version of the TVM that Python would import; empty if there is none. Nothing is imported.
 
-    Its files are asked, not pip: two distributions may both have brought a package ``tvm``.
+    Of two that were installed over each other, the newer one's.
     """
+    return next(iter(tvm_versions()), "")
+
+
+def _package() -> Path | None:
+    """Where the TVM is that Python would import."""
     spec = importlib.util.find_spec("tvm")
-    for name in ("_version.py", "_ffi/libinfo.py", "libinfo.py"):
-        file = Path(spec.origin).parent / name if spec and spec.origin else None
-        if file is not None and file.is_file():
-            found = _VERSION.search(file.read_text(encoding="utf-8"))
-            if found:
-                return found[1]
-    return ""
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+@cache
+def tvm_versions() -> tuple[str, ...]:
+    """What the files of TVM say that it is: two versions where two were installed over each other.
+
+    Its files are asked, not pip, which does not know what of each is left.
+    """
+    package = _package()
+    if package is None:
+        return ()
+    files = [package / name for name in ("_version.py", "_ffi/libinfo.py", "libinfo.py")]
+    texts = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+    return tuple(dict.fromkeys(found[1] for found in map(_VERSION.search, texts) if found))

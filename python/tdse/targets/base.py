@@ -156,7 +156,7 @@ def get_target(name: str) -> Target:
             raise TargetError(
                 f"target {name} needs TVM {RELAX.at_least}",
                 why=RELAX.why_not(),
-                hint=RELAX.install,
+                hint=RELAX.advice(),
             )
         module, _, attribute = place.partition(":")
         make = getattr(importlib.import_module(module), attribute)
