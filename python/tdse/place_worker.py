@@ -1,7 +1,7 @@
 """The process that ``place_apart`` starts: finds a placement where no TVM was loaded before.
 
-An old TVM offers its symbols to all libraries that are loaded later, and loads XGBoost itself,
-which then crashes. Here XGBoost comes first.
+A script that places a model through Relay has loaded a TVM beside which XGBoost crashes; in a
+process that tdse starts, XGBoost comes first (``boosting``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tdse.cost.boosting import load_xgboost
 from tdse.errors import TdseError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -49,7 +48,6 @@ def place_apart(graph: Graph, options: Options) -> Placement:
 def main() -> None:
     """Entry point of ``python -m tdse.place_worker``."""
     end_with_parent()
-    load_xgboost()
     given = json.loads(sys.stdin.read())
     wanted: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in given["options"].items()

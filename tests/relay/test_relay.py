@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import inspect
 import json
@@ -30,10 +31,15 @@ from litert_reference import random_inputs, run_litert
 from modelkit import NetworkBuilder
 from tdse.assemble import compile_regions
 from tdse.cli import tdsec
+from tdse.cost.model import MINIMUM_RECORDS
+from tdse.cost.region import MINIMUM_CHAINS
 from tdse.errors import PlacementError, TargetError, TdseError, UsageError
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region, form_regions
+from tdse.graph.workload import workload
 from tdse.measure.activations import activations
+from tdse.measure.conditions import current_conditions
+from tdse.measure.records import Record, RecordStore
 from tdse.runtime.native import REGION_LIBRARY, litert_library
 from tdse.search.placement import Placement, make_placement
 from tdse.targets import get_target, opencl_relay
@@ -249,6 +255,43 @@ def test_the_ir_is_as_documented(tmp_path: Path) -> None:
     placement = placed(path, {read_tflite(path).placed_ops[-1]: "llvm"})
     made = tdse.relay.partition(module, params, model=path, placement=placement)
     assert shown(str(made)) == after
+
+
+def test_xgboost_is_loaded_where_tvm_was_not(
+    tmp_path: Path, model_path: ModelPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind tvm.relay, it crashes at the first model that it trains."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = model_path("tiny_float")
+    graph = read_tflite(path)
+    works = [workload(graph, graph.ops[op]) for op in graph.placed_ops]
+    # Single operators enough to learn from, and chains, so that what was learnt is asked for.
+    learnt = [(works[i % len(works)],) for i in range(MINIMUM_RECORDS)]
+    learnt += [(works[0], works[1])] * MINIMUM_CHAINS
+    with contextlib.closing(RecordStore(current_conditions())) as store:
+        store.add(
+            [
+                Record(f"{i}", "litert", 1, work, 10.0 * len(work) + i, 0.1, 10)
+                for i, work in enumerate(learnt)
+            ]
+        )
+    search = f"""
+import tflite
+from tvm import relay
+import tdse
+with open({str(path)!r}, "rb") as file:
+    module, params = relay.frontend.from_tflite(tflite.Model.GetRootAsModel(file.read(), 0))
+options = dict(targets=["litert"], threads=1, budget_s=0.5)
+tdse.relay.Partition({str(path)!r}, params, **options)(module)
+"""
+    predict = f"from tdse.cli.main import main; main(['predict', {str(path)!r}])"
+    for script in (search, predict):
+        done = python(script, tmp_path)
+        assert done.returncode == 0, done.stderr
+        (models,) = (tmp_path / "tdse").glob("models-*.json")
+        kept = json.loads(models.read_text())["variants"]["litert x1"]["models"]
+        assert kept["operators"]["records"] >= MINIMUM_RECORDS
+        models.unlink()
 
 
 def test_a_library_that_is_not_there_is_told(tmp_path: Path, model_path: ModelPath) -> None:

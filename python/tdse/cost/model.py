@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tdse.cost.boosting import load_xgboost
+from tdse.boosting import load_xgboost
 from tdse.cost.conformal import conformal_margin
 from tdse.cost.features import FEATURE_NAMES, Floats, Quantities, group, quantities
 from tdse.cost.flydel import Flydel, fit_flydel

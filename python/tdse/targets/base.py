@@ -23,6 +23,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
+from tdse.boosting import load_xgboost
 from tdse.doors import RELAX, RELAY
 from tdse.errors import ModelError, TargetError
 from tdse.graph.model import Graph
@@ -158,6 +159,9 @@ def get_target(name: str) -> Target:
                 why=RELAX.why_not(),
                 hint=RELAX.advice(),
             )
+        if is_relay:
+            # Once the module below has loaded tvm.relay, it is too late.
+            load_xgboost()
         module, _, attribute = place.partition(":")
         make = getattr(importlib.import_module(module), attribute)
         target: Target = make(argument) if argument else make()

@@ -18,7 +18,8 @@ def load_xgboost() -> ModuleType:
     TVM 0.x offers its symbols to all libraries that are loaded later, among them those of dmlc,
     which XGBoost is made of as well: with these, it crashes. Its library is loaded so that it
     prefers its own, and the package then finds it loaded. That must be before ``tvm.relay``, which
-    imports the package by itself.
+    imports the package by itself: ``get_target`` sees to it, and where a user's script has loaded
+    ``tvm.relay`` before tdse, XGBoost is for other processes (``place_worker``).
     """
     found = importlib.util.find_spec("xgboost")
     if found is not None and found.origin and hasattr(os, "RTLD_DEEPBIND"):
