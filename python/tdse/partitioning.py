@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from tdse.child import Child, unheard
@@ -161,6 +162,20 @@ def demand_main(module: Any) -> None:
     """
     if all(variable.name_hint != "main" for variable in module.get_global_vars()):
         raise TdseError("the IRModule has no function main", hint="name the model's function main")
+
+
+def demand_file(path: PathLike[str] | str) -> None:
+    """Refuse a path that leads to no file: a mistake in the script, and none of the model.
+
+    Raises:
+        UsageError: it does.
+    """
+    if not Path(path).is_file():
+        raise UsageError(
+            "there is no such file",
+            where=str(path),
+            hint="give the .tflite that the IRModule was imported from",
+        )
 
 
 def of_another_file(where: PathLike[str] | str, hint: str) -> UsageError:

@@ -23,7 +23,7 @@ if RELAY.why_not():
 
 import tflite
 import tvm
-from tvm import relay
+from tvm import relax, relay
 from tvm.contrib import graph_executor
 
 import tdse.relay
@@ -199,6 +199,14 @@ def test_a_module_of_another_file_is_refused(model_path: ModelPath) -> None:
         with pytest.raises(UsageError, match="not what TVM imports from the file") as caught:
             tdse.relay.partition(given, weights, model=file)
         assert "the params that came with it" in caught.value.hint
+    with pytest.raises(UsageError, match=r"nowhere\.tflite: there is no such file"):
+        tdse.relay.partition(module, params, model="nowhere.tflite")
+    x = relax.Var("x", relax.TensorStructInfo((1,), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        builder.emit_func_output(x)
+    with pytest.raises(UsageError, match=r"not of Relay: its function main is a tvm\.relax"):
+        tdse.relay.partition(builder.get(), model=path)
 
 
 def test_wrong_requests_are_told(model_path: ModelPath, tmp_path: Path) -> None:
@@ -210,7 +218,7 @@ def test_wrong_requests_are_told(model_path: ModelPath, tmp_path: Path) -> None:
             tdse.relay.Partition(path, params, **options)(module)
         assert "\n" not in str(caught.value)
 
-    refused(UsageError, "of platform jetson-orin-nano is no Edge TPU", platform="jetson-orin-nano")
+    refused(UsageError, "jetson-orin-nano: gpu is no Edge TPU", platform="jetson-orin-nano")
     board = tmp_path / "board.toml"
     board.write_text(
         'name = "odd"\n[[devices]]\nname = "array"\n[devices.dataflow.architecture]\n'
@@ -219,7 +227,7 @@ def test_wrong_requests_are_told(model_path: ModelPath, tmp_path: Path) -> None:
         "energy_pj = { mac = 0.05, rf = 0.1, noc = 1, spm = 6, dram = 100 }\n"
         '[[devices]]\nname = "tpu"\n[devices.edgetpu]\nlink = "usb3"\n'
     )
-    refused(UsageError, "array of platform odd is no CPU", platform=str(board))
+    refused(UsageError, "odd: array, its first device, is no CPU", platform=str(board))
     refused(UsageError, "cannot be placed on opencl by a search", targets=["opencl"])
     refused(UsageError, "one item at a time", objective="throughput")
     refused(UsageError, "one way to run an operator", platform=BOARD, threads=2)

@@ -8,6 +8,7 @@ from typing import Any
 import tvm
 from tvm import relay
 
+from tdse.errors import UsageError
 from tdse.graph.model import Graph
 from tdse.partitioning import demand_main, of_another_file
 from tdse.targets.llvm_relay import import_model
@@ -21,9 +22,15 @@ def demand_origin(module: Any, params: Mapping[str, Any], graph: Graph, where: s
     Raises:
         TdseError: there is no ``main``.
         TargetError: Relay cannot import the file.
-        UsageError: they differ.
+        UsageError: they differ, or ``main`` is of another intermediate representation.
     """
     demand_main(module)
+    if not isinstance(module["main"], relay.Function):
+        raise UsageError(
+            "the IRModule is not of Relay",
+            why=f"its function main is a {type(module['main']).__module__}.Function",
+            hint="import the file with relay.frontend.from_tflite",
+        )
     again, weights = import_model(graph.data)
     if not tvm.ir.structural_equal(
         _bare(again, weights), _bare(module, params), map_free_vars=True
@@ -31,7 +38,7 @@ def demand_origin(module: Any, params: Mapping[str, Any], graph: Graph, where: s
         raise of_another_file(
             where,
             "give the file that it was imported from, the params that came with it, and the "
-            "module as it was before any other pass",
+            "module as it was before any other pass and before relay.build",
         )
 
 

@@ -15,6 +15,7 @@ from tdse.partitioning import (
     GivenPlacement,
     Transform,
     WholeErrors,
+    demand_file,
     is_partitioned,
     names_of,
 )
@@ -129,6 +130,7 @@ def _partition(
 ) -> Any:
     if is_partitioned(module):
         return module
+    demand_file(model)
     graph = read_tflite(Path(model))
     demand_origin(module, params, graph, str(model))
     is_emulated = load_platform(asked.options.platform).is_emulated

@@ -64,12 +64,14 @@ def place(graph: Graph, asked: Asked) -> Placement:
 def _emulated(graph: Graph, board: Platform, asked: Asked) -> Placement:
     """The placement on an emulated board: Edge TPUs, and a CPU whose regions LiteRT computes."""
     cpu, *others = board.devices
-    wrong = [(cpu.name, "CPU")] if cpu.emulated is None else []
-    wrong += [(device.name, "Edge TPU") for device in others if device.edgetpu is None]
-    for name, kind in wrong:
+    strange = [device.name for device in others if device.edgetpu is None]
+    if cpu.emulated is None or strange:
         raise UsageError(
-            f"{name} of platform {board.name} is no {kind}",
-            hint="use a platform of a CPU and Edge TPUs, such as rpi4-coral-usb3",
+            f"a module of Relay is for a CPU and Edge TPUs, not for platform {board.name}",
+            why=f"{cpu.name}, its first device, is no CPU"
+            if cpu.emulated is None
+            else f"{', '.join(strange)} is no Edge TPU",
+            hint="use another platform, such as rpi4-coral-usb3",
         )
     if asked.given is not None:
         return _given(graph, board, asked)
