@@ -1,19 +1,21 @@
 """Place models through Relay, and time what was exported against each target alone.
 
-    python benchmarks/relay.py MODEL_OR_DIRECTORY... [--budget 30] [--launches 5] [--seconds 4]
+    python benchmarks/relay.py MODEL_OR_DIRECTORY... [--budget 30] [--launches 6] [--seconds 4]
         [--threads N] [--board rpi4-coral-usb3] [--json FILE]
 
-With ``--threads``, LiteRT has so many, in whatever is timed; without, each number is tried, and
-what is best then depends on what else the machine does. ``TVM_NUM_THREADS`` says how many TVM has.
+With ``--threads``, LiteRT and TVM have so many, in whatever is timed; without, each number is
+tried, and what is best then depends on what else the machine does: each launch is told with how
+many *cores* there were just before it.
 
 Needs a TVM with Relay (docs/relay.md). A model that Relay cannot import is listed with the reason.
-Of any other, ``tdse.relay.partition`` searches for a placement; what ``relay.build`` makes of it is
-exported, and so are the model on ``litert`` alone with each thread count, and on ``llvm`` alone,
-which is TVM's module as it was. New processes load these libraries beside LiteRT's own interpreter,
+Of any other, the model is built for ``litert`` alone with each thread count, and for ``llvm``
+alone, which is TVM's module as it was. Then ``tdse.relay.Partition`` searches for a placement. New
+processes load what ``relay.build`` made of all of these, exported, beside LiteRT's own interpreter,
 compare what they compute with LiteRT's results, and time them in turns (``relay_launch.py``). A
-model passes if its results are within what tdse allows and its time is not above that of the best
-single target, as ``benchmarks/acceptance.py`` demands it; how it stands beside LiteRT's own
-interpreter, without any TVM, is told as well.
+process of TVM's has one number of threads, so the launches have one after the other; there are as
+many of ``llvm`` with each. A model passes if its results are within what tdse allows and its time
+is not above that of the best single target, as ``benchmarks/acceptance.py`` demands it; how it
+stands beside LiteRT's own interpreter, without any TVM, is told as well.
 
 On the emulated board the times of the placement that is found, and of the model on the CPU alone
 and on the Edge TPU alone where it can run there, are **modelled**; its results are computed, and
@@ -38,6 +40,7 @@ from typing import Any
 import numpy as np
 import tvm
 from acceptance import LEAST_SPEEDUP, MOST_SLOWER_US, SMALL_US
+from cores import cores
 from rich.console import Console
 from rich.table import Table
 from tvm import relay
@@ -58,7 +61,7 @@ from tdse.search.placement import Placement, make_placement
 from tdse.targets import cpu_thread_counts
 from tdse.targets.llvm_relay import import_model
 
-OURS = "tdse"
+OURS, LLVM, ITSELF = "tdse", "llvm", "LiteRT itself"
 
 
 @dataclass
@@ -70,8 +73,11 @@ class Outcome:
         why: it does not pass, or is not placed; empty if it passes.
         search_s: seconds that ``tdse.relay.partition`` took.
         ops: how many operators are placed on each target.
-        regions: how many external functions there are.
+        regions: how many regions there are.
+        threads: of those of LiteRT.
         median_us: of each build and of LiteRT's interpreter.
+        launches: the same of each launch.
+        cores: how many there were before each.
         difference: of our outputs from LiteRT's, on several inputs.
         best: the fastest of the single targets.
         speedup: its time divided by ours, with the 95 % interval over launches.
@@ -86,7 +92,10 @@ class Outcome:
     search_s: float = 0.0
     ops: dict[str, int] = field(default_factory=dict)
     regions: int = 0
+    threads: int = 0
     median_us: dict[str, float] = field(default_factory=dict)
+    launches: list[dict[str, float]] = field(default_factory=list)
+    cores: list[float] = field(default_factory=list)
     difference: str = ""
     best: str = ""
     speedup: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -121,47 +130,63 @@ def main() -> int:
 
 def _judged(path: Path, graph: Graph, arguments: argparse.Namespace, scratch: Path) -> Outcome:
     outcome = Outcome(path.stem)
+    tried = [arguments.threads] if arguments.threads else cpu_thread_counts(os.cpu_count() or 1)
+    # All that takes long comes before the search, so that the launches find the machine as it did.
+    libraries = _single_targets(path, graph, tried, scratch)
     begun = time.monotonic()
     module, placement = _partitioned(path, budget_s=arguments.budget, threads=arguments.threads)
     outcome.search_s = round(time.monotonic() - begun, 1)
     outcome.ops, outcome.regions = _targets(placement), len(placement.regions)
-    libraries = {OURS: _exported(module, scratch / "tdse.so")}
-    tried = [arguments.threads] if arguments.threads else cpu_thread_counts(os.cpu_count() or 1)
-    counts = {str(n): n for n in tried}
-    for name, threads in counts.items():
-        region = Region(0, "litert", graph.placed_ops)
-        whole = make_placement(graph, [region], threads, None, 0)
-        module, _ = _partitioned(path, placement=whole)
-        libraries[f"litert x{name}"] = _exported(module, scratch / f"litert{name}.so")
-    libraries["llvm"] = _exported(_bound(graph), scratch / "llvm.so")
+    outcome.threads = placement.threads
+    libraries = {OURS: _exported(module, scratch / "tdse.so"), **libraries}
+    laps = []
+    for launch in range(arguments.launches):
+        outcome.cores.append(round(cores(), 2))
+        laps.append(_launch(path, graph, libraries, tried, launch, arguments.seconds, scratch))
+        outcome.launches.append(
+            {name: round(float(np.median(us)), 1) for name, us in laps[-1]["times_us"].items()}
+        )
     gap = LitertOutputs(graph, seed=0).gap(_runner(graph, libraries[OURS]))
     outcome.difference = str(gap)
-    laps = [
-        _launch(path, graph, libraries, counts, launch, arguments.seconds, scratch)
-        for launch in range(arguments.launches)
-    ]
-    medians = {
-        name: [float(np.median(lap["times_us"][name])) for lap in laps]
-        for name in laps[0]["times_us"]
-    }
-    outcome.median_us = {name: round(float(np.median(each)), 1) for name, each in medians.items()}
+    names = dict.fromkeys(name for lap in outcome.launches for name in lap)
+    outcome.median_us = {name: round(float(np.median(_of(outcome, name))), 1) for name in names}
+    itself = [name for name in names if name.startswith(ITSELF)]
+    singles = [name for name in names if name not in (OURS, *itself)]
+    outcome.best, outcome.speedup = _speedup(outcome, singles)
+    _, outcome.beside_litert = _speedup(outcome, itself)
     reloaded = worst([Difference(*lap["differences"][OURS]) for lap in laps])
-    others = {name: us for name, us in outcome.median_us.items() if name in libraries}
-    del others[OURS]
-    outcome.best = min(others, key=others.__getitem__)
-    speedup = ratio(medians[outcome.best], medians[OURS])
-    outcome.speedup = (speedup.value, speedup.low, speedup.high)
-    itself = min((name for name in medians if name not in libraries), key=outcome.median_us.get)
-    beside = ratio(medians[itself], medians[OURS])
-    outcome.beside_litert = (beside.value, beside.low, beside.high)
-    slower_us = outcome.median_us[OURS] - others[outcome.best]
-    is_small = others[outcome.best] < SMALL_US
+    best_us = outcome.median_us[outcome.best]
+    slower_us = outcome.median_us[OURS] - best_us
     if not gap.is_allowed or not (reloaded.is_allowed or gap.litert_itself):
         outcome.why = f"results differ by {gap}, in a new process by {reloaded}"
-    elif slower_us > MOST_SLOWER_US if is_small else speedup.value < LEAST_SPEEDUP:
+    elif slower_us > MOST_SLOWER_US if best_us < SMALL_US else outcome.speedup[0] < LEAST_SPEEDUP:
         outcome.why = f"slower than {outcome.best}"
     _on_board(path, graph, arguments.board, outcome, scratch)
     return outcome
+
+
+def _single_targets(
+    path: Path, graph: Graph, threads: Sequence[int], scratch: Path
+) -> dict[str, Path]:
+    """The whole model on one target each, exported."""
+    libraries = {}
+    for count in threads:
+        region = Region(0, "litert", graph.placed_ops)
+        module, _ = _partitioned(path, placement=make_placement(graph, [region], count, None, 0))
+        libraries[f"litert x{count}"] = _exported(module, scratch / f"litert{count}.so")
+    return {**libraries, LLVM: _exported(_bound(graph), scratch / "llvm.so")}
+
+
+def _of(outcome: Outcome, name: str, beside: str = "") -> list[float]:
+    """The medians of the launches that had ``name``, of that or of another build."""
+    return [lap[beside or name] for lap in outcome.launches if name in lap]
+
+
+def _speedup(outcome: Outcome, names: Sequence[str]) -> tuple[str, tuple[float, float, float]]:
+    """The fastest of these, and its time divided by ours in the same launches."""
+    best = min(names, key=outcome.median_us.__getitem__)
+    found = ratio(_of(outcome, best), _of(outcome, best, OURS))
+    return best, (found.value, found.low, found.high)
 
 
 def _on_board(path: Path, graph: Graph, board: str, outcome: Outcome, scratch: Path) -> None:
@@ -231,25 +256,28 @@ def _launch(
     path: Path,
     graph: Graph,
     libraries: dict[str, Path],
-    counts: dict[str, int],
+    threads: Sequence[int],
     launch: int,
     seconds: float,
     scratch: Path,
 ) -> dict[str, Any]:
     np.savez(scratch / "inputs.npz", *random_inputs(graph, seed=launch))
+    of_tvm = threads[launch % len(threads)]
+    names = {name: f"{LLVM} x{of_tvm}" if name == LLVM else name for name in libraries}
     spec = {
         "model": str(path),
         "inputs": str(scratch / "inputs.npz"),
         "input_names": _input_names(graph),
-        "libraries": {name: str(file) for name, file in libraries.items()},
-        "litert": {f"LiteRT itself x{name}": threads for name, threads in counts.items()},
+        "libraries": {names[name]: str(file) for name, file in libraries.items()},
+        "litert": {f"{ITSELF} x{count}": count for count in threads},
         "seconds": seconds,
         "seed": launch,
     }
     (scratch / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     worker = Path(__file__).with_name("relay_launch.py")
     command = [sys.executable, str(worker), str(scratch / "spec.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "TVM_NUM_THREADS": str(of_tvm)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(done.stderr)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -266,6 +294,7 @@ def _print(outcomes: Sequence[Outcome]) -> None:
         "speedup",
         "LiteRT",
         "llvm",
+        "cores",
         "results",
     ):
         table.add_column(name)
@@ -277,12 +306,13 @@ def _print(outcomes: Sequence[Outcome]) -> None:
         value, low, high = one.speedup
         table.add_row(
             one.model,
-            f"{placed} ({one.regions} regions)",
+            f"{placed} ({one.regions} regions, x{one.threads})",
             f"{one.median_us[OURS] / 1e3:.2f}",
             f"{one.median_us[one.best] / 1e3:.2f} {one.best}",
             f"{value:.2f} [{low:.2f}, {high:.2f}]",
             f"{one.beside_litert[0]:.2f} [{one.beside_litert[1]:.2f}, {one.beside_litert[2]:.2f}]",
-            f"{one.median_us['llvm'] / 1e3:.1f}",
+            f"{min(us for name, us in one.median_us.items() if LLVM in name) / 1e3:.1f}",
+            f"{min(one.cores):.2f} to {max(one.cores):.2f}",
             one.why or one.difference,
         )
     board = Table(title="On the emulated board, modelled: milliseconds of a run")
@@ -317,7 +347,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL_OR_DIRECTORY")
     parser.add_argument("--budget", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--threads", type=int, metavar="N")
-    parser.add_argument("--launches", type=int, default=5)
+    parser.add_argument("--launches", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=4.0, help="timed in each launch")
     parser.add_argument("--board", default="rpi4-coral-usb3", help="an emulated platform")
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -30,7 +30,6 @@ as *steal*.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -38,12 +37,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cores import cores
 from rich.console import Console
 from rich.table import Table
 
@@ -53,9 +52,6 @@ from tdse.measure.race import Entry, race
 from tdse.measure.stats import ratio
 from tdse.measure.turn import measuring
 
-# Each turn of the loop, and how many.
-_TURN_S, _TURNS = 0.02, 10
-_BLOCK = bytes(1 << 16)
 _STREAM, _AGAIN, _CALL = "stream", "stream again", "call"
 _X1, _X2, _COPIES = "litert x1", "litert x2", "litert copies"
 
@@ -198,32 +194,12 @@ def judge(path: Path, arguments: argparse.Namespace) -> Outcome:
 
 
 def _launch(entries: Sequence[Entry], inputs: Sequence[Array], seconds: float, seed: int) -> Launch:
-    before, stolen, begun = _cores(), _stolen_s(), time.monotonic()
+    before, stolen, begun = cores(), _stolen_s(), time.monotonic()
     results = race(entries, inputs, launches=1, seconds=seconds, seed=seed)
     taken = (_stolen_s() - stolen) / (time.monotonic() - begun) / (os.cpu_count() or 1)
     names = (_STREAM, _AGAIN, _CALL, _X1, _X2, _COPIES)
     medians = [results[name].median_us for name in names]
-    return Launch((before, _cores()), taken, *medians)
-
-
-def _cores() -> float:
-    """What two threads get done over what one does."""
-    done: dict[int, list[int]] = {1: [], 2: []}
-    with ThreadPoolExecutor(2) as pool:
-        for _ in range(_TURNS):
-            for threads, counts in done.items():
-                until = time.perf_counter() + _TURN_S
-                counts.append(sum(pool.map(_hashes, [until] * threads)))
-    return sum(done[2]) / max(1, sum(done[1]))
-
-
-def _hashes(until: float) -> int:
-    """How many blocks were hashed by then; other threads run meanwhile."""
-    count = 0
-    while time.perf_counter() < until:
-        hashlib.blake2b(_BLOCK).digest()
-        count += 1
-    return count
+    return Launch((before, cores()), taken, *medians)
 
 
 def _stolen_s() -> float:
