@@ -35,6 +35,14 @@ def test_a_tie_goes_to_the_simpler() -> None:
     assert _wins(whole=(10.0, 10.1, 10.2), split=(10.1, 10.0, 10.1)) == "whole"
 
 
+def test_a_tie_of_litert_with_itself_goes_to_fewer_threads() -> None:
+    results = {
+        "litert x2": _result("litert x2", 10.0, 10.0, 10.1),
+        "litert x1": _result("litert x1", 10.1, 10.0, 10.1),
+    }
+    assert _winner([TWO_CORES, ONE_CORE], results, "latency") is ONE_CORE
+
+
 def test_noise_is_no_tie() -> None:
     # One launch of eight was odd, but the medians are far apart.
     assert _wins(whole=(*[10.0] * 7, 4.0), split=(5.0,) * 8) == "split"
