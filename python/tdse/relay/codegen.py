@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from functools import cache
 from typing import Any
 
 import tvm
@@ -177,6 +178,7 @@ def _escaped(data: bytes) -> str:
     return "".join(f"\\{byte:02x}" for byte in data)
 
 
+@cache
 def _header() -> tuple[str, bool]:
     """What code for this machine begins with, as TVM writes it; whether pointers have no types."""
     x = tvm.te.placeholder((1,), name="x")

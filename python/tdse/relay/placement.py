@@ -10,7 +10,7 @@ from tdse.emulation.hardware import edgetpu_placement
 from tdse.errors import PlacementError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.slice import slice_model
-from tdse.partitioning import Asked
+from tdse.partitioning import Asked, GivenPlacement
 from tdse.place_worker import place_apart
 from tdse.platform import Platform, load_platform
 from tdse.search.given import given_placement
@@ -74,7 +74,7 @@ def _emulated(graph: Graph, board: Platform, asked: Asked) -> Placement:
             hint="use another platform, such as rpi4-coral-usb3",
         )
     if asked.given is not None:
-        return _given(graph, board, asked)
+        return _given(graph, board, asked.given)
     options = asked.options
     if options.targets or options.threads is not None:
         raise UsageError(
@@ -167,9 +167,8 @@ def _transfers_us(graph: Graph, modelled: Emulation, ops: tuple[int, ...]) -> fl
     )
 
 
-def _given(graph: Graph, board: Platform, asked: Asked) -> Placement:
-    assert asked.given is not None
-    placement = given_placement(graph, asked.given).placement
+def _given(graph: Graph, board: Platform, given: GivenPlacement) -> Placement:
+    placement = given_placement(graph, given).placement
     refusals = BoardCosts(graph, board).refusals
     for region in placement.regions:
         device = board.device(region.device)
