@@ -31,14 +31,15 @@ def main() -> None:
     expected = _litert(spec["model"], 1, inputs)[1]()
     runs: dict[str, Callable[[], Any]] = {}
     differences = {}
-    for name, file in spec["libraries"].items():
-        runs[name], results = _exported(file, spec["input_names"], inputs)
-        differences[name] = _difference(results(), expected)
-    for name, threads in spec["litert"].items():
-        runs[name], results = _litert(spec["model"], threads, inputs)
+    order, turns = np.random.default_rng(spec["seed"]), 0
+    # Where memory and threads come to lie differs from the first to the last.
+    for name in order.permutation([*spec["libraries"], *spec["litert"]]):
+        if name in spec["litert"]:
+            runs[name], results = _litert(spec["model"], spec["litert"][name], inputs)
+        else:
+            runs[name], results = _exported(spec["libraries"][name], spec["input_names"], inputs)
         differences[name] = _difference(results(), expected)
     times: dict[str, list[float]] = {name: [] for name in runs}
-    order, turns = np.random.default_rng(spec["seed"]), 0
     end = time.perf_counter() + spec["seconds"]
     while turns < _LEAST_TURNS or time.perf_counter() < end:
         for name in order.permutation(list(runs)):
