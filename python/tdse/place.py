@@ -59,6 +59,7 @@ class Options:
         seed: of everything random.
         objective: what is to be small, one of ``goals.GOALS``.
         tune: ways to build each kernel that are tried where that may pay; 0 for none.
+        one_lane: what runs the regions runs them one after the other.
 
     Raises:
         UsageError: ``threads`` or ``budget_s`` is not positive, or there is no such objective.
@@ -72,6 +73,7 @@ class Options:
     seed: int = 0
     objective: str = "latency"
     tune: int = 0
+    one_lane: bool = False
 
     def __post_init__(self) -> None:
         demand_positive(self.threads, self.budget_s)
@@ -423,7 +425,7 @@ def _search_and_race(
         contestants += placed_contestants(graph, problems, second, goals, suffix=", in place")
     contestants += placed_contestants(graph, problems, first, goals)
     contestants += whole_contestants(graph, problems)
-    if not stop.is_asked:
+    if not stop.is_asked and not options.one_lane:
         contestants += lane_contestants(
             graph, problems, contestants, goals, device.cores, builder, seed=seed, say=say
         )

@@ -29,6 +29,7 @@ from tvm.contrib import graph_executor
 import tdse.relay
 from litert_reference import random_inputs, run_litert
 from modelkit import NetworkBuilder
+from tdse import partitioning
 from tdse.assemble import compile_regions
 from tdse.cli import tdsec
 from tdse.cost.model import MINIMUM_RECORDS
@@ -122,6 +123,14 @@ def test_a_board_with_an_edgetpu(model_path: ModelPath) -> None:
     assert {graph.ops[op].kind for op in found["edgetpu"]} == {"conv2d", "depthwise_conv2d"}
     inputs = random_inputs(path, seed=3)
     demand_near(run(built(module), input_names(path), inputs), run_litert(path, inputs))
+
+
+def test_branches_on_a_boards_cpu_are_one_region(model_path: ModelPath) -> None:
+    # Its cores would run them side by side; the graph executor does not.
+    path = model_path("branches")
+    pins = tuple(f"{kind}=cpu" for kind in {op.kind for op in read_tflite(path).ops})
+    module = tdse.relay.partition(*imported(path), model=path, platform=BOARD, pins=pins)
+    assert len(partitioning.placement_of(module).regions) == 1
 
 
 def test_regions_are_compiled_for_opencl(

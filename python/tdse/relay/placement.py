@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from tdse.emulation.costs import BoardCosts
 from tdse.emulation.emulate import Emulation, emulate
@@ -40,7 +41,8 @@ def place(graph: Graph, asked: Asked) -> Placement:
     if board.is_emulated:
         placement = _emulated(graph, board, asked)
     else:
-        ours = dataclasses.replace(options, targets=options.targets or (LITERT, LLVM))
+        targets = options.targets or (LITERT, LLVM)
+        ours = dataclasses.replace(options, targets=targets, one_lane=True)
         wrong = sorted(set(ours.targets or ()) - {LITERT, LLVM})
         if wrong:
             raise UsageError(
@@ -100,31 +102,33 @@ def _emulated(graph: Graph, board: Platform, asked: Asked) -> Placement:
 
 
 def _split(graph: Graph, board: Platform, modelled: Emulation, left: set[int]) -> Placement:
-    """The placement with operators ``left`` in regions of ``llvm``, and its times those of regions
-    that run one after the other.
+    """The placement with operators ``left`` in regions of ``llvm``, for one region after the other.
+
+    The board's cores would run regions side by side; those that then follow each other on the CPU
+    are one, and the times are those of regions that run one after the other.
     """
     placement = edgetpu_placement(board, modelled)
     problem = modelled.problem
     row = {op: i for i, op in enumerate(graph.placed_ops)}
     regions: list[PlacedRegion] = []
-    for region in placement.regions:
-        device = problem.devices.index(region.device)
-        for target, ops in _runs(region, left):
-            modelled_us = None
-            if target == EDGETPU:
-                modelled_us = (region.predicted_us or 0) + _transfers_us(graph, modelled, ops)
-            elif target == LITERT:
-                own_us = sum(float(problem.cost_us[row[op], device]) for op in ops)
-                modelled_us = float(problem.launch_us[device]) + own_us
-            regions.append(
-                PlacedRegion(
-                    index=len(regions),
-                    device=region.device,
-                    target=target,
-                    ops=ops,
-                    predicted_us=modelled_us,
-                )
+    for name, target, ops in _one_after_the_other(graph, placement.regions, left):
+        device = problem.devices.index(name)
+        modelled_us = None
+        if target == EDGETPU:
+            alone_us = next(r.predicted_us or 0 for r in placement.regions if r.ops == ops)
+            modelled_us = alone_us + _transfers_us(graph, modelled, ops)
+        elif target == LITERT:
+            own_us = sum(float(problem.cost_us[row[op], device]) for op in ops)
+            modelled_us = float(problem.launch_us[device]) + own_us
+        regions.append(
+            PlacedRegion(
+                index=len(regions),
+                device=name,
+                target=target,
+                ops=tuple(sorted(ops)),
+                predicted_us=modelled_us,
             )
+        )
     target_of = {op: region.target for region in regions for op in region.ops}
     all_us = None if left else sum(region.predicted_us or 0 for region in regions)
     return placement.model_copy(
@@ -139,7 +143,27 @@ def _split(graph: Graph, board: Platform, modelled: Emulation, left: set[int]) -
     )
 
 
-def _runs(region: PlacedRegion, left: set[int]) -> list[tuple[str, tuple[int, ...]]]:
+def _one_after_the_other(
+    graph: Graph, regions: Sequence[PlacedRegion], left: set[int]
+) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Device, target and operators of what is left of regions that could run side by side.
+
+    Those that follow each other on the CPU are one if they are connected. A region of an Edge TPU
+    stays one of its own: it is a compiled model.
+    """
+    runs: list[tuple[str, str, tuple[int, ...]]] = []
+    for region in regions:
+        for target, ops in _parts(region, left):
+            _, same, before = runs[-1] if runs else ("", "", ())
+            pairs = {(u, v) for u, v, _ in graph.edges if u in before and v in ops}
+            if same == target != EDGETPU and pairs:
+                runs[-1] = region.device, target, (*before, *ops)
+            else:
+                runs.append((region.device, target, ops))
+    return runs
+
+
+def _parts(region: PlacedRegion, left: set[int]) -> list[tuple[str, tuple[int, ...]]]:
     """A region in parts of one target each; operators are in an order in which they can run."""
     parts: list[tuple[str, tuple[int, ...]]] = []
     for op in region.ops:
