@@ -1,10 +1,20 @@
 #include "executor.h"
 
+#include <malloc.h>
+
 #include <stdexcept>
 #include <utility>
 
 namespace tdse {
 namespace {
+
+// Gives memory that is free back to the system. What LiteRT needs for a while when a region first
+// runs would stay the process's: 1.5 MiB of 5.3 for MobileNetV1 0.5 in twenty regions.
+void ReturnFreeMemory() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
 
 double MicrosecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
@@ -146,6 +156,7 @@ Frame* Executor::TakeFrame() {
 void Executor::GiveBack(Frame* frame) {
   if (frame->IsAbandoned()) return;
   frame->region_us = nullptr;
+  if (frame->HasBound()) ReturnFreeMemory();
   const std::lock_guard<std::mutex> lock(mutex_);
   idle_frames_.push_back(frame);
 }

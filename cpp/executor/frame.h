@@ -70,6 +70,10 @@ class Frame {
   };
   std::vector<PerRegion> regions;
   std::atomic<size_t> regions_left{0};
+  // Whether a region was bound to the frame since this was last asked; it runs for the first time
+  // then.
+  bool HasBound() { return has_bound_.exchange(false, std::memory_order_relaxed); }
+  void SetHasBound() { has_bound_.store(true, std::memory_order_relaxed); }
   // Where the microseconds of each region are wanted; else null.
   double* region_us = nullptr;
 
@@ -82,6 +86,7 @@ class Frame {
   uint64_t item_ = 0;
   std::atomic<bool> has_failed_{false};
   std::atomic<bool> is_done_{true};
+  std::atomic<bool> has_bound_{false};
   std::mutex mutex_;
   std::condition_variable done_;
   // Guarded by the mutex until the item is done.

@@ -79,7 +79,10 @@ void LoadedPlan::RunOrFail(Frame* frame, uint32_t region, Clock::time_point read
   Frame::PerRegion& state = frame->regions[region];
   std::unique_ptr<BoundRegion>& bound = state.bound[state.copy];
   try {
-    if (bound == nullptr) bound = regions_[region][state.copy]->Bind(frame->tensors());
+    if (bound == nullptr) {
+      bound = regions_[region][state.copy]->Bind(frame->tensors());
+      frame->SetHasBound();
+    }
     bound->RunSince(ready);
   } catch (...) {
     frame->Fail(Named(plan_->regions[region], CurrentError()));

@@ -1,6 +1,9 @@
 // The executor: regions run in order, on the right memory, and errors name their region.
 #include "executor.h"
 
+#include <unistd.h>
+
+#include <fstream>
 #include <memory>
 #include <random>
 #include <string>
@@ -124,6 +127,37 @@ TEST(BuffersThatDoNotFitIntoMemoryAreRefused) {
   // Each passes the parser, which allows a TiB; the sum of 2^20 of them does not exist.
   for (PlanTensor& tensor : plan.tensors) tensor.size_bytes = size_t{1} << 60;
   CHECK_THROWS("not enough memory for a buffer of", Executor(Shared(plan), FakeFactories(plan)));
+}
+
+size_t ResidentBytes() {
+  size_t all = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST(WhatAFirstRunFreesIsTheSystems) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+  testing::Skip("the allocator is not glibc's");
+#endif
+  // Blocks that come from the heap, and one above them that stays.
+  constexpr size_t kBlocks = 1000, kBlockBytes = 64 << 10;
+  std::unique_ptr<char[]> last;
+  const Plan plan = Chain(1, 1);
+  Executor executor(Shared(plan), {{"fake", [&](const Plan&, const PlanRegion&) {
+                                      return RegionOf([&](const TensorViews&) {
+                                        std::vector<std::unique_ptr<char[]>> blocks(kBlocks);
+                                        for (auto& block : blocks) {
+                                          block = std::make_unique<char[]>(kBlockBytes);
+                                        }
+                                        last = std::make_unique<char[]>(kBlockBytes);
+                                      });
+                                    }}});
+  const size_t before = ResidentBytes();
+  const uint8_t x = 0;
+  uint8_t y = 0;
+  executor.Run({&x}, {&y});
+  CHECK(last != nullptr);
+  CHECK(ResidentBytes() < before + kBlocks * kBlockBytes / 4);
 }
 
 }  // namespace
