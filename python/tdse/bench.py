@@ -318,7 +318,9 @@ def _entries(
     stream: bool,
 ) -> tuple[list[Entry], dict[str, str]]:
     """Who takes part, and why others do not; ``needed`` keeps what they need in files."""
-    model = Path(needed.enter_context(tempfile.TemporaryDirectory(prefix="tdse-bench-"))) / "model"
+    scratch = needed.enter_context(tempfile.TemporaryDirectory(prefix="tdse-bench-"))
+    # OpenVINO tells a model's format by its name.
+    model = Path(scratch) / "model.tflite"
     model.write_bytes(graph.data)
     ours = {"directory": str(Path(directory).absolute()), "streamed": stream}
     entries = [Entry(OURS, "artefact", ours)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
+import tdse
 from models import MODELS
 from tdse.assemble import compile_regions
+from tdse.bench import bench
 from tdse.errors import UsageError
 from tdse.graph import Graph, Region, read_tflite
 from tdse.graph.regions import form_regions
@@ -93,6 +96,17 @@ def test_sums_that_saturate_are_not_for_openvino(
     answers = {graph.ops[op].kind: OpenvinoTarget().supports(graph, op) for op in graph.placed_ops}
     assert answers["conv2d"].ok == ok and ("saturates" in answers["conv2d"].reason) != ok
     assert answers["hard_swish"].ok
+
+
+@needs_openvino
+@pytest.mark.usefixtures("record_store_of_module")
+def test_a_placement_is_timed_against_the_whole_model(tmp_path: Path) -> None:
+    model = tmp_path / "tiny.tflite"
+    model.write_bytes(MODELS["tiny_conv_float"]())
+    tdse.compile(model, out=tmp_path / "out", targets=["litert"], threads=1, budget_s=1)
+    report = bench(tmp_path / "out", against=("openvino",), launches=1, seconds=0.1)
+    timed = {row.name for row in report.rows if row.result}
+    assert {"tdse", "openvino x1"} <= timed, [row.why_not for row in report.rows]
 
 
 def test_absent_it_is_left_out_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
