@@ -29,7 +29,6 @@ from tvm.contrib import graph_executor
 import tdse.relay
 from litert_reference import random_inputs, run_litert
 from modelkit import NetworkBuilder
-from tdse import partitioning
 from tdse.assemble import compile_regions
 from tdse.cli import tdsec
 from tdse.cost.model import MINIMUM_RECORDS
@@ -41,8 +40,9 @@ from tdse.graph.workload import workload
 from tdse.measure.activations import activations
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import Record, RecordStore
+from tdse.relay.placement import _one_after_the_other
 from tdse.runtime.native import REGION_LIBRARY, litert_library
-from tdse.search.placement import Placement, make_placement
+from tdse.search.placement import PlacedRegion, Placement, make_placement
 from tdse.targets import get_target, opencl_relay
 from tdse.verify import check_against_litert
 
@@ -125,12 +125,24 @@ def test_a_board_with_an_edgetpu(model_path: ModelPath) -> None:
     demand_near(run(built(module), input_names(path), inputs), run_litert(path, inputs))
 
 
-def test_branches_on_a_boards_cpu_are_one_region(model_path: ModelPath) -> None:
-    # Its cores would run them side by side; the graph executor does not.
-    path = model_path("branches")
-    pins = tuple(f"{kind}=cpu" for kind in {op.kind for op in read_tflite(path).ops})
-    module = tdse.relay.partition(*imported(path), model=path, platform=BOARD, pins=pins)
-    assert len(partitioning.placement_of(module).regions) == 1
+def test_what_follows_each_other_on_a_boards_cpu_is_one_region(model_path: ModelPath) -> None:
+    # The board's cores would run branches side by side; the graph executor does not.
+    graph = read_tflite(model_path("branches"))
+    *others, last = graph.placed_ops
+
+    def runs(target: str, left: set[int]) -> list[tuple[str, str, tuple[int, ...]]]:
+        regions = [
+            PlacedRegion(index=i, device=target, target=target, ops=(op,), predicted_us=1.0)
+            for i, op in enumerate(graph.placed_ops)
+        ]
+        return _one_after_the_other(graph, regions, left)
+
+    assert runs("litert", set()) == [("litert", "litert", graph.placed_ops)]
+    assert [run[1:] for run in runs("litert", {last})] == [
+        ("litert", tuple(others)),
+        ("llvm", (last,)),
+    ]
+    assert len(runs("edgetpu", set())) == len(graph.placed_ops)
 
 
 def test_regions_are_compiled_for_opencl(
