@@ -235,6 +235,8 @@ def test_a_module_of_tvms_tflite_importer_regains_its_origin(model_path: ModelPa
     assert graph_of(lifted).data == path.read_bytes()
     with pytest.raises(UsageError, match="not what TVM imports from the file"):
         tdse.relax.lift(network(), tflite_path=path)
+    with pytest.raises(UsageError, match="there is no such file"):
+        tdse.relax.Partition(tflite_path=path.with_name("none.tflite"))(network())
 
 
 def test_what_cannot_be_placed_stays_with_a_warning() -> None:

@@ -16,7 +16,7 @@ from tvm.relax.frontend.tflite import from_tflite as import_tflite
 from tdse.graph.reader import read_tflite
 from tdse.lifted.bodies import with_callees
 from tdse.lifted.graph import kind_of
-from tdse.partitioning import attribute, of_another_file
+from tdse.partitioning import attribute, demand_file, of_another_file
 
 from . import attributes
 from .calls import Step, function_of, given_attributes
@@ -97,7 +97,7 @@ def lift(
             operators are legal where TFLite is wanted.
 
     Raises:
-        UsageError: the module is not what TVM makes of the file.
+        UsageError: there is no such file, or the module is not what TVM makes of it.
         TdseError: ``main`` is missing, or is not in normal form.
         ModelError: a shape is not known, or there is control flow or an effect.
     """
@@ -119,6 +119,7 @@ def lift(
 
 
 def _origin(module: tvm.IRModule, path: Path) -> tvm.IRModule:
+    demand_file(path)
     graph = read_tflite(path)
     again = import_tflite(tflite.Model.GetRootAsModel(graph.data, 0))
     if not tvm_ffi.structural_equal(again["main"], module["main"], map_free_vars=True):
