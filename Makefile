@@ -38,7 +38,7 @@ $(RELAY)/installed: tests/relay/requirements.txt $(VENV)/installed
 	$(RELAY_PYTHON) -m venv --clear $(RELAY)
 	$(RELAY)/bin/python -m pip install --disable-pip-version-check --quiet \
 		--requirement tests/relay/requirements.txt
-	cp -r $(VENV)/lib/python3.11/site-packages/tdse $(VENV)/lib/python3.11/site-packages/tdse-*.dist-info \
+	cp -r $(addprefix $(VENV)/lib/python3.11/site-packages/,tdse tdse_openvino tdse-*.dist-info) \
 		$(RELAY)/lib/python3.10/site-packages/
 	sed '1s|.*|#!$(CURDIR)/$(RELAY)/bin/python|' $(BIN)/tdsec > $(RELAY)/bin/tdsec
 	chmod +x $(RELAY)/bin/tdsec

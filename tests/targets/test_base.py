@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
@@ -41,12 +42,13 @@ def not_a_target() -> str:
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Entry points of another package: targets, something else, and what is not there."""
     package = ModuleType("package_of_targets")
+    package.__spec__ = ModuleSpec(package.__name__, None)
     package.__dict__.update(OwnTarget=OwnTarget, not_a_target=not_a_target)
     monkeypatch.setitem(sys.modules, package.__name__, package)
     values = {
         "own": "package_of_targets:OwnTarget",
         "odd": "package_of_targets:not_a_target",
-        "gone": "no_such_package_of_targets:Target",
+        "gone": "no_such_package_of_targets.target:Target",
         "litert": "package_of_targets:OwnTarget",
     }
     points = [EntryPoint(name, value, base.ENTRY_POINTS) for name, value in values.items()]
@@ -82,6 +84,7 @@ def test_own_targets_cannot_be_replaced(installed: None) -> None:
     ("name", "why"), [("odd", "does not give a Target"), ("gone", "no_such_package_of_targets")]
 )
 def test_a_broken_package_is_named(installed: None, name: str, why: str) -> None:
+    assert base.target_code(name)
     with pytest.raises(TargetError, match=why):
         get_target(name)
 

@@ -207,12 +207,18 @@ def target_names() -> tuple[str, ...]:
 
 
 def target_code(name: str) -> str:
-    """The file whose code is run for a target that another package brings; empty for tdse's own."""
+    """The file whose code is run for a target that another package brings; empty for tdse's own.
+
+    The module's name where it is not there, which loading the target tells.
+    """
     point = _entry_points().get(name)
     if point is None or name in _BUILT_IN:
         return ""
-    spec = importlib.util.find_spec(point.module)
-    return (spec.origin or "") if spec else ""
+    try:
+        spec = importlib.util.find_spec(point.module)
+    except ModuleNotFoundError:
+        spec = None
+    return (spec and spec.origin) or point.module
 
 
 def _entry_points() -> dict[str, EntryPoint]:
