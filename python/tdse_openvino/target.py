@@ -70,7 +70,7 @@ class OpenvinoTarget:
         """Whether OpenVINO reads the operator's slice, with OpenVINO's own words if not."""
         if graph.whole_reason:
             return Support(False, f"the model can only run whole: {graph.whole_reason}")
-        if _saturates(graph, op_index):
+        if self._saturates and _sums_bytes(graph, op_index):
             return Support(
                 False,
                 "without VNNI, OpenVINO adds 8-bit products in 16 bits, and saturates",
@@ -128,21 +128,22 @@ class OpenvinoTarget:
         return model
 
     @cached_property
+    def _saturates(self) -> bool:
+        """Whether sums of 8-bit products may exceed what OpenVINO adds them in here."""
+        processor = this_processor()
+        return processor.isa == "x86_64" and not processor.features & _WIDE_SUMS
+
+    @cached_property
     def _core(self) -> Any:
         import openvino
 
         return openvino.Core()
 
 
-def _saturates(graph: Graph, op_index: int) -> bool:
-    """Whether sums may exceed what OpenVINO adds them in on this processor."""
-    op, processor = graph.ops[op_index], this_processor()
-    return (
-        op.kind in _SUMS
-        and graph.tensors[op.inputs[0]].dtype in ("int8", "uint8")
-        and processor.isa == "x86_64"
-        and not processor.features & _WIDE_SUMS
-    )
+def _sums_bytes(graph: Graph, op_index: int) -> bool:
+    """Whether an operator is a sum of 8-bit products."""
+    op = graph.ops[op_index]
+    return op.kind in _SUMS and graph.tensors[op.inputs[0]].dtype in ("int8", "uint8")
 
 
 def _border(port: Any) -> tuple[str, tuple[int, ...]]:
