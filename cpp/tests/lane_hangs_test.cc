@@ -16,123 +16,114 @@
 namespace tdse {
 namespace {
 
-// A region that hangs when it reads 13, until it is let go.
+// An executor of a plan whose regions hang when they read 13, until they are let go.
 class Hanging {
  public:
-  RegionFactories factories() {
-    return Factories([let_go = let_go_](const std::string&, uint8_t value) {
+  explicit Hanging(Plan plan) {
+    std::shared_ptr<const Plan> shared = Shared(std::move(plan));
+    watched_ = shared;
+    RegionFactories factories = Factories([let_go = let_go_](const std::string&, uint8_t value) {
       if (value == 13) Becomes([&] { return let_go->load(); });
       return value;
     });
+    executor_ = std::make_unique<Executor>(std::move(shared), std::move(factories));
   }
-  void LetGo() { *let_go_ = true; }
+
+  Executor* executor() { return executor_.get(); }
+  void EndExecutor() { executor_.reset(); }
+  bool UsesPlan() const { return !watched_.expired(); }
+  // Ends when nothing of the plan is used any more; false if that takes too long.
+  bool LetGo() {
+    *let_go_ = true;
+    return Becomes([&] { return !UsesPlan(); });
+  }
 
  private:
   // Shared with threads that may outlast this.
   const std::shared_ptr<std::atomic<bool>> let_go_ = std::make_shared<std::atomic<bool>>(false);
+  std::weak_ptr<const Plan> watched_;
+  std::unique_ptr<Executor> executor_;
 };
-
-// Ends when nothing of `plan` is used any more.
-bool IsDropped(const std::weak_ptr<const Plan>& plan) {
-  return Becomes([&] { return plan.expired(); });
-}
 
 TEST(AHangIsReportedAndTheNextCallSaysWhichLaneIsGone) {
   for (const size_t lanes : {1, 2}) {
-    Hanging hanging;
     Plan plan = Chain(lanes, 1);
     plan.lanes = LanesNamed({"slow", "fast"});
     plan.lanes.resize(lanes);
     plan.lanes[0].timeout_ms = 50;
     if (lanes == 2) plan.regions[1].lanes = {1};
-    std::shared_ptr<const Plan> shared = Shared(plan);
-    const std::weak_ptr<const Plan> watched = shared;
+    Hanging hanging(std::move(plan));
+    Executor* const executor = hanging.executor();
+    CHECK_EQUAL(int{Run(executor, 1)}, 1);
+    CHECK_THROWS("region r0: it did not end within 50 ms; lane slow is not used any more",
+                 Run(executor, 13));
+    const std::string gone = "lane slow is gone: region r0 did not end within 50 ms";
+    CHECK_THROWS(gone, Run(executor, 1));
     {
-      Executor executor(std::move(shared), hanging.factories());
-      CHECK_EQUAL(int{Run(&executor, 1)}, 1);
-      CHECK_THROWS("region r0: it did not end within 50 ms; lane slow is not used any more",
-                   Run(&executor, 13));
-      const std::string gone = "lane slow is gone: region r0 did not end within 50 ms";
-      CHECK_THROWS(gone, Run(&executor, 1));
-      Stream stream(&executor);
+      Stream stream(executor);
       CHECK(Push(&stream, 1));
       CHECK_THROWS(gone, Pop(&stream));
-      CHECK_THROWS(gone, executor.TimeRuns(3, {"x"}));
+      CHECK_THROWS(gone, executor->TimeRuns(3, {"x"}));
     }
-    // The executor is gone, and the region still hangs.
-    CHECK(!watched.expired());
-    hanging.LetGo();
-    CHECK(IsDropped(watched));
+    hanging.EndExecutor();
+    // The region still hangs.
+    CHECK(hanging.UsesPlan());
+    CHECK(hanging.LetGo());
   }
 }
 
 TEST(TheEndDoesNotWaitForAnotherLaneThatHangs) {
-  Hanging hanging;
   Plan plan = Branches();
   plan.lanes[0].timeout_ms = 50;
   // Hangs as well, but the caller has been told of the first lane by then.
   plan.lanes[1].timeout_ms = 300;
-  std::shared_ptr<const Plan> shared = Shared(plan);
-  const std::weak_ptr<const Plan> watched = shared;
-  {
-    Executor executor(std::move(shared), hanging.factories());
-    CHECK_THROWS("region a: it did not end within 50 ms; lane first", Run(&executor, 13));
-  }
-  CHECK(!watched.expired());
-  hanging.LetGo();
-  CHECK(IsDropped(watched));
+  Hanging hanging(std::move(plan));
+  CHECK_THROWS("region a: it did not end within 50 ms; lane first", Run(hanging.executor(), 13));
+  hanging.EndExecutor();
+  CHECK(hanging.UsesPlan());
+  CHECK(hanging.LetGo());
 }
 
 TEST(ItemsThatWaitForALaneThatHangsFail) {
-  Hanging hanging;
   Plan plan = Chain(1, 1);
   plan.lanes = LanesNamed({"slow"});
   plan.lanes[0].timeout_ms = 50;
-  std::shared_ptr<const Plan> shared = Shared(plan);
-  const std::weak_ptr<const Plan> watched = shared;
+  Hanging hanging(std::move(plan));
   {
-    Executor executor(std::move(shared), hanging.factories());
-    Stream stream(&executor);
+    Stream stream(hanging.executor());
     CHECK(Push(&stream, 13));
     CHECK(Push(&stream, 1));
     CHECK_THROWS("region r0: it did not end within 50 ms", Pop(&stream));
     CHECK_THROWS("lane slow is gone", Pop(&stream));
   }
-  hanging.LetGo();
-  CHECK(IsDropped(watched));
+  hanging.EndExecutor();
+  CHECK(hanging.LetGo());
 }
 
 TEST(OtherCopiesGoOn) {
-  Hanging hanging;
   Plan plan = Copies();
   for (PlanLane& lane : plan.lanes) lane.timeout_ms = 50;
-  std::shared_ptr<const Plan> shared = Shared(plan);
-  const std::weak_ptr<const Plan> watched = shared;
-  {
-    Executor executor(std::move(shared), hanging.factories());
-    // Either copy may be the one that was free first.
-    CHECK_THROWS("is not used any more", Run(&executor, 13));
-    for (uint8_t value = 0; value < 6; ++value) CHECK_EQUAL(int{Run(&executor, value)}, value);
-    CHECK_THROWS("is not used any more", Run(&executor, 13));
-    CHECK_THROWS("is gone", Run(&executor, 1));
-  }
-  hanging.LetGo();
-  CHECK(IsDropped(watched));
+  Hanging hanging(std::move(plan));
+  Executor* const executor = hanging.executor();
+  // Either copy may be the one that was free first.
+  CHECK_THROWS("is not used any more", Run(executor, 13));
+  for (uint8_t value = 0; value < 6; ++value) CHECK_EQUAL(int{Run(executor, value)}, value);
+  CHECK_THROWS("is not used any more", Run(executor, 13));
+  CHECK_THROWS("is gone", Run(executor, 1));
+  hanging.EndExecutor();
+  CHECK(hanging.LetGo());
 }
 
 TEST(ACancelledStreamEndsBesideALaneThatHangs) {
-  Hanging hanging;
   Plan plan = Pipeline();
   for (PlanLane& lane : plan.lanes) lane.timeout_ms = 50;
-  std::shared_ptr<const Plan> shared = Shared(plan);
-  const std::weak_ptr<const Plan> watched = shared;
+  Hanging hanging(std::move(plan));
   {
-    Executor executor(std::move(shared), hanging.factories());
-    Stream stream(&executor);
+    Stream stream(hanging.executor());
     for (uint8_t value = 12; value < 15; ++value) CHECK(Push(&stream, value));
   }
-  hanging.LetGo();
-  CHECK(IsDropped(watched));
+  hanging.EndExecutor();
+  CHECK(hanging.LetGo());
 }
 
 }  // namespace
