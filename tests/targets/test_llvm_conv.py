@@ -7,11 +7,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
 from hypothesis import strategies as st
-from target_models import conv, dense, depthwise, pool, random_values, run_on, unary
+from target_models import (
+    byte_tensor,
+    conv,
+    dense,
+    depthwise,
+    one_op,
+    pool,
+    random_values,
+    run_on,
+    unary,
+)
 
 from litert_reference import run_litert
+from modelkit import Tensor
 from tdse.assemble import Compiled
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
@@ -29,6 +41,7 @@ from tdse.targets.llvm_conv import Conv, Tiles, column_starts, conv_of, word_sta
 from tdse.targets.llvm_conv_kernel import padding_iterations  # noqa: E402
 from tdse.targets.llvm_conv_tiles import choose_tiles  # noqa: E402
 from tdse.targets.llvm_isa import Isa, host_isa, isa_of  # noqa: E402
+from tdse.targets.llvm_lower import Constant  # noqa: E402
 from tdse.targets.llvm_own import own_calls  # noqa: E402
 
 # Instruction sets, from the one that this machine has to none.
@@ -121,6 +134,34 @@ def test_fully_connected(dtype: str, rows: int, bias: bool) -> None:
 
 
 @pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("activation", ["NONE", "RELU", "RELU_N1_TO_1"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_sums_far_out_of_range_saturate(cpu: str, activation: str, dtype: str) -> None:
+    # Scaled, these sums are beyond int32 on either side, and some are within the range.
+    most = 2**31 - 2**20
+    bias = np.array([most, -most, 100, -100, 0, most // 2, 7, -7], np.int32)
+    options = schema.Conv2DOptionsT()
+    options.strideH = options.strideW = 1
+    options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation)
+    weights = np.full((8, 1, 1, 2), 1 if dtype == "int8" else 129, dtype)
+    zero = 0 if dtype == "int8" else 128
+    graph = one_op(
+        "CONV_2D",
+        [
+            byte_tensor("x", (1, 3, 5, 2), dtype, 1.0),
+            Tensor("w", weights.shape, dtype, weights, (1.0,), (zero,)),
+            Tensor("b", (8,), "int32", bias, (1.0,), (0,)),
+        ],
+        [byte_tensor("y", (1, 3, 5, 8), dtype, 0.25, -9)],
+        options,
+        3,
+    )
+    (expected,) = run_litert(graph.data, values := random_values(graph))
+    (result,) = run_on(target_for(cpu), graph, values)
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
 @pytest.mark.parametrize(
     ("channels", "kernel", "stride", "dilation"),
     [(4, (3, 3), 1, 1), (24, (5, 5), 2, 1), (40, (3, 3), 1, 3), (16, (9, 1), 1, 1)],
@@ -131,6 +172,16 @@ def test_float_depthwise(
 ) -> None:
     size = {"stride": stride, "dilation": dilation, "padding": padding}
     assert_like_litert(depthwise(19, 11, channels, kernel, dtype="float32", **size), cpu)
+
+
+@pytest.mark.parametrize("cpu", ["haswell", "x86-64"])
+def test_weights_that_are_read_once_are_kept_as_bytes(cpu: str) -> None:
+    for rows, kept in ((1, "int8"), (2, "int16")):
+        graph = dense(rows, 37, 50)
+        calls = own_calls(graph, graph.ops[0], isa_for(cpu))
+        constants = [a.value for a in calls[-1].arguments if isinstance(a, Constant)]
+        assert constants[0].dtype == kept and constants[0].ndim == 1
+        assert_like_litert(graph, cpu)
 
 
 def test_float_depthwise_window_larger_than_the_image() -> None:
@@ -232,6 +283,11 @@ def _assembly(graph: Graph, isa: Isa) -> str:
         ("skylake-avx512", "", "int8", "vpmaddwd\t"),
         ("haswell", "", "int8", "vpmaddwd\t"),
         ("cortex-a76", "aarch64-linux-gnu", "int8", "sdot\t"),
+        # Four vectors of sums are rounded, and narrowed with saturation, together.
+        ("znver4", "", "int8", "vpmovswb\t"),
+        ("haswell", "", "int8", "vpacksswb\t"),
+        ("haswell", "", "int8", "vcvtps2dq\t"),
+        ("cortex-a76", "aarch64-linux-gnu", "int8", "sqxtn\t"),
         ("cortex-a72", "aarch64-linux-gnu", "float32", "fmla\t"),
     ],
 )

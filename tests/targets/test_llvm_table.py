@@ -13,7 +13,7 @@ pytestmark = pytest.mark.tvm
 
 from tdse.targets.llvm import LlvmTarget, table_values  # noqa: E402 - needs tvm
 from tdse.targets.llvm_isa import Isa, host_isa, isa_of  # noqa: E402
-from tdse.targets.llvm_table import table_argument, table_kernel  # noqa: E402
+from tdse.targets.llvm_table import table_argument, table_iterations, table_kernel  # noqa: E402
 
 KINDS = ["HARD_SWISH", "LOGISTIC", "TANH", "RELU", "RELU6", "LEAKY_RELU", "QUANTIZE"]
 
@@ -63,6 +63,22 @@ def test_every_tail_length(isa: Isa) -> None:
         result = tvm.runtime.tensor(np.zeros((1, n), np.uint8))
         library[f"n{n}"](tvm.runtime.tensor(values), argument, result)
         np.testing.assert_array_equal(result.numpy(), table[values.view(np.uint8)])
+
+
+@pytest.mark.parametrize("isa", isas(), ids=lambda isa: str(isa.target.attrs["mcpu"]))
+def test_parts_of_a_large_table_make_the_whole(isa: Isa) -> None:
+    size = 70_001
+    count = table_iterations((size,), isa)
+    assert count > 0 and table_iterations((1000,), isa) == 0
+    kernel = table_kernel((size,), "int8", "int8", isa).with_attr("global_symbol", "table")
+    library = tvm.tirx.build(tvm.IRModule({"table": kernel}), isa.target)
+    table = RANDOM.integers(0, 256, 256).astype(np.uint8)
+    values = RANDOM.integers(-128, 128, size).astype(np.int8)
+    result = tvm.runtime.tensor(np.zeros(size, np.int8))
+    given = tvm.runtime.tensor(values), tvm.runtime.tensor(table_argument(table, isa)), result
+    for begin, end in ((count // 3, count), (0, count // 3)):
+        library["table"](*given, begin, end)
+    np.testing.assert_array_equal(result.numpy().view(np.uint8), table[values.view(np.uint8)])
 
 
 def test_tables_are_only_for_bytes() -> None:

@@ -102,7 +102,7 @@ class LlvmTarget(TvmTarget):
         shape = conv_of(graph, op)
         if shape is None:
             return None
-        how = conv_arithmetic(graph, op, self._isa)
+        how = conv_arithmetic(graph, op, shape, self._isa)
         tiles = tuple(ranked_tiles(shape, how, self._isa))
         return TunableConv(shape, how, tiles) if len(tiles) > 1 else None
 

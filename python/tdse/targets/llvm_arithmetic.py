@@ -8,11 +8,13 @@ float32, as XNNPACK does it, once for each output.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tvm
 from tvm.tirx.script import builder as T
 
 from tdse.graph.model import Op, Quantization, Tensor
@@ -32,6 +34,10 @@ ACTIVATIONS = {
 _WORTH_DIVIDING = 20_000
 
 
+# Vectors of int32 whose values, as bytes, fill one vector.
+VECTORS_TOGETHER = 4
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """How words are multiplied.
@@ -41,12 +47,15 @@ class Arithmetic:
         lanes: words in a vector.
         instruction: what multiplies words and adds them up, or empty for plain arithmetic.
         is_unsigned: of four bytes, the first factor counts as unsigned.
+        weights: type in which weights are kept: that of the values in a word, or int8, which are
+            widened to int16 when they are read.
     """
 
     taps: int
     lanes: int
     instruction: str
     is_unsigned: bool = False
+    weights: str = "int8"
 
     def shift(self, dtype: str) -> int:
         """What is added to stored bytes of type ``dtype`` to make them factors: flips a bit."""
@@ -57,23 +66,28 @@ class Arithmetic:
 
 def integer_arithmetic(weights: Tensor, isa: Isa) -> Arithmetic:
     """The fastest arithmetic that ``isa`` has for weights that are quantised as ``weights``."""
-    assert weights.quantization is not None
-    fits_bytes = weights.dtype == "int8" and not any(weights.quantization.zero_points)
+    fits_bytes = are_bytes(weights)
     if isa.vnni and fits_bytes:
         return Arithmetic(4, 16, "llvm.x86.avx512.vpdpbusd.512", is_unsigned=True)
     if isa.dotprod and fits_bytes:
         return Arithmetic(4, 4, "llvm.aarch64.neon.sdot.v4i32.v16i8")
     if isa.avx512:
-        return Arithmetic(2, 16, "llvm.x86.avx512.pmaddw.d.512")
+        return Arithmetic(2, 16, "llvm.x86.avx512.pmaddw.d.512", weights="int16")
     if isa.avx2:
-        return Arithmetic(2, 8, "llvm.x86.avx2.pmadd.wd")
-    return Arithmetic(2, 8, "")
+        return Arithmetic(2, 8, "llvm.x86.avx2.pmadd.wd", weights="int16")
+    return Arithmetic(2, 8, "", weights="int16")
+
+
+def are_bytes(weights: Tensor) -> bool:
+    """Whether weights, without their zero points, are signed bytes."""
+    assert weights.quantization is not None
+    return weights.dtype == "int8" and not any(weights.quantization.zero_points)
 
 
 def float_arithmetic(isa: Isa) -> Arithmetic:
     """Arithmetic in float32, with one rounding for product and sum where the processor has that."""
     lanes = 16 if isa.avx512 else 8 if isa.avx2 else 4
-    return Arithmetic(1, lanes, f"llvm.fma.v{lanes}f32" if isa.fma else "")
+    return Arithmetic(1, lanes, f"llvm.fma.v{lanes}f32" if isa.fma else "", weights="float32")
 
 
 def register(lanes: int, dtype: str) -> Any:
@@ -128,21 +142,51 @@ def multiply_add(total: Any, words: Any, weights: Any, how: Arithmetic, isa: Isa
     return total
 
 
-def requantized(total: Any, factors: Any, bounds: Any, lanes: int, dtype: str) -> Any:
-    """A vector of int32 sums as stored bytes.
+def requantized(
+    totals: Sequence[Any], factors: Sequence[Any], bounds: Any, lanes: int, dtype: str
+) -> Any:
+    """Vectors of int32 sums as one vector of stored bytes.
+
+    Those of ``VECTORS_TOGETHER`` are narrowed to bytes by as many instructions as those of one.
 
     Args:
-        total: the sums.
-        factors: the scale of a sum over that of the output, one for each lane.
+        totals: vectors of sums.
+        factors: the scale of a sum over that of the output, a vector for each of sums.
         bounds: least and largest result without the zero point, and the zero point.
-        lanes: in the vectors.
+        lanes: in each of the vectors.
         dtype: of the result.
     """
     low, high, zero = bounds
-    scaled = T.Cast(f"float32x{lanes}", total) * factors
-    scaled = T.max(T.min(scaled, T.Broadcast(high, lanes)), T.Broadcast(low, lanes))
-    rounded = T.Cast(f"int32x{lanes}", T.nearbyint(scaled)) + T.Broadcast(zero, lanes)
-    return T.Cast(f"{dtype}x{lanes}", rounded)
+    rounded = []
+    for total, factor in zip(totals, factors, strict=True):
+        scaled = T.Cast(f"float32x{lanes}", total) * factor
+        # The upper limit is not negative, so floats are limited by it as their bits are. Of
+        # comparisons of floats, LLVM 22 first joins the vectors and then takes them apart again.
+        bits = T.reinterpret(f"int32x{lanes}", scaled)
+        bits = T.min(bits, T.Broadcast(T.reinterpret("int32", high), lanes))
+        nearest = f"llvm.lrint.v{lanes}i32.v{lanes}f32"
+        scaled = T.reinterpret(f"float32x{lanes}", bits)
+        rounded.append(T.call_llvm_pure_intrin(f"int32x{lanes}", nearest, scaled))
+    all_lanes = lanes * len(rounded)
+    joined = rounded[0] if len(rounded) == 1 else lanes_of(rounded, 0, all_lanes)
+    halves = _saturated(joined, "int32", "int16", all_lanes)
+    zeros = T.Broadcast(T.Cast("int16", zero), all_lanes)
+    add = f"llvm.sadd.sat.v{all_lanes}i16"
+    halves = T.call_llvm_pure_intrin(f"int16x{all_lanes}", add, halves, zeros)
+    stored = _saturated(halves, "int16", dtype, all_lanes)
+    return T.max(stored, T.Broadcast(T.Cast(dtype, T.Cast("int32", low) + zero), all_lanes))
+
+
+def _saturated(values: Any, wide: str, dtype: str, lanes: int) -> Any:
+    """Integers as narrower ones, with the nearest value where one is out of range."""
+    limits = np.iinfo(dtype)
+    least, most = (T.Broadcast(T.IntImm(wide, int(v)), lanes) for v in (limits.min, limits.max))
+    return T.Cast(f"{dtype}x{lanes}", T.max(T.min(values, most), least))
+
+
+def lanes_of(vectors: Sequence[Any], start: int, stop: int) -> Any:
+    """Lanes from ``start`` to before ``stop`` of vectors that are put one after the other."""
+    return tvm.tirx.Shuffle(vectors, [T.int32(lane) for lane in range(start, stop)])
 
 
 def requantization_factors(

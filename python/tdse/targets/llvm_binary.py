@@ -161,7 +161,7 @@ def binary_kernel(shape: Binary) -> tvm.tirx.PrimFunc:
 def _product(a: Any, b: Any, zeros: list[Any], real: list[Any], lanes: int, dtype: str) -> Any:
     total = (a - T.Broadcast(zeros[0], lanes)) * (b - T.Broadcast(zeros[1], lanes))
     factor, low, high = real
-    return requantized(total, T.Broadcast(factor, lanes), (low, high, zeros[2]), lanes, dtype)
+    return requantized([total], [T.Broadcast(factor, lanes)], (low, high, zeros[2]), lanes, dtype)
 
 
 def _sum(a: Any, b: Any, whole: list[Any], lanes: int, dtype: str) -> Any:

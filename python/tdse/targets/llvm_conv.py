@@ -7,7 +7,7 @@ input; so is a convolution with a window of one element, wherever the pixels fol
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from .llvm_arithmetic import (
     ACTIVATIONS,
     Arithmetic,
     activation_of,
+    are_bytes,
     float_arithmetic,
     integer_arithmetic,
     requantization_factors,
@@ -154,10 +155,16 @@ def _row(x: Tensor, y: Tensor, pixels: int, channels: int, filters: int) -> Conv
     )
 
 
-def conv_arithmetic(graph: Graph, op: Op, isa: Isa) -> Arithmetic:
+def conv_arithmetic(graph: Graph, op: Op, shape: Conv, isa: Isa) -> Arithmetic:
     """The fastest arithmetic that ``isa`` has for an operator."""
     weights = graph.tensors[op.inputs[1]]
-    return float_arithmetic(isa) if weights.dtype == "float32" else integer_arithmetic(weights, isa)
+    if shape.dtype == "float32":
+        return float_arithmetic(isa)
+    how = integer_arithmetic(weights, isa)
+    if how.taps == 2 and shape.output == (1, 1) and are_bytes(weights):
+        # Each weight is read once, which takes longer than to widen it.
+        return replace(how, weights="int8")
+    return how
 
 
 @dataclass(frozen=True)
@@ -223,7 +230,7 @@ def conv_arguments(
 
     if how.taps == 1:
         limits = np.array(ACTIVATIONS[activation_of(op)], np.float32)
-        packed = _packed(filters, channel, 1, np.float32)
+        packed = _packed(filters, channel, 1, how.weights)
         return packed, by_lane(bias).astype(np.float32), limits
     assert x.quantization and w.quantization and y.quantization
     zeros = np.array(w.quantization.zero_points, np.int32).reshape(-1, 1, 1, 1)
@@ -233,7 +240,7 @@ def conv_arguments(
         bias -= (zero + how.shift(shape.dtype)) * filters.sum((1, 2, 3), dtype=np.int64)
     factors = requantization_factors(x.quantization, w.quantization, y.quantization)
     return (
-        _packed(filters, channel, how.taps, np.int8 if how.taps == 4 else np.int16).view(np.int32),
+        _packed(filters, channel, how.taps, how.weights),
         by_lane(bias).astype(np.int32),
         by_lane(factors).astype(np.float32),
         np.array([zero, y.quantization.zero_points[0]], np.int32),
@@ -242,7 +249,7 @@ def conv_arguments(
 
 
 def _packed(
-    filters: npt.NDArray[Any], channel: npt.NDArray[Any], taps: int, dtype: Any
+    filters: npt.NDArray[Any], channel: npt.NDArray[Any], taps: int, dtype: str
 ) -> npt.NDArray[Any]:
     """Weights in the kernel's order; values of a run that two words have count in the first."""
     _, rows, columns, length = filters.shape

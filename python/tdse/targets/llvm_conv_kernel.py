@@ -17,18 +17,20 @@ an image is made once, in a copy, by a kernel of its own; an image without any i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 from .llvm_arithmetic import (
+    VECTORS_TOGETHER,
     Arithmetic,
     bounds_of_call,
     is_worth_dividing,
+    lanes_of,
     multiply_add,
     register,
     requantized,
@@ -36,6 +38,8 @@ from .llvm_arithmetic import (
 from .llvm_conv import Conv, Tiles, word_starts
 from .llvm_isa import Isa
 from .llvm_lower import Local
+
+_Item = TypeVar("_Item")
 
 # Loops of so few words are unrolled.
 _FEW_WORDS = 4
@@ -62,7 +66,8 @@ def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tir
         T.func_name("conv")
         given = copied or Local(shape.dtype, shape.given)
         x = T.arg("x", T.Buffer(given.shape, given.dtype))
-        weights = T.arg("weights", T.Buffer((shape.words(how.taps) * columns,), sum_type))
+        values = shape.words(how.taps) * columns * how.taps
+        weights = T.arg("weights", T.Buffer((values,), how.weights))
         bias = T.arg("bias", T.Buffer((columns,), sum_type))
         if not is_float:
             factors = T.arg("factors", T.Buffer((columns,), "float32"))
@@ -76,13 +81,13 @@ def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tir
         result = T.decl_buffer((math.prod(shape.made),), shape.dtype, data=y.data)
         low, high = T.bind(limits[0]), T.bind(limits[1])
 
-        def stored(total: Any, at: Any) -> Any:
+        def stored(totals: Sequence[Any], at: Sequence[Any]) -> Any:
             if is_float:
                 # The sum comes second: of a comparison with NaN, that is what is taken.
-                limited = T.min(T.Broadcast(high, how.lanes), total)
+                limited = T.min(T.Broadcast(high, how.lanes), totals[0])
                 return T.max(T.Broadcast(low, how.lanes), limited)
-            scale = factors[T.Ramp(at, 1, how.lanes)]
-            return requantized(total, scale, (low, high, zero_out), how.lanes, shape.dtype)
+            scales = [factors[T.Ramp(start, 1, how.lanes)] for start in at]
+            return requantized(totals, scales, (low, high, zero_out), how.lanes, shape.dtype)
 
         zero_out = None if is_float else T.bind(zeros[1])
         with T.serial(begin, end) as i, T.serial(0, inner) as j:
@@ -190,7 +195,7 @@ def _tile(
     tiles: Tiles,
     isa: Isa,
     buffers: tuple[Any, Any, Any, Any],
-    stored: Callable[[Any, Any], Any],
+    stored: Callable[[Sequence[Any], Sequence[Any]], Any],
     block: Any,
     tile: Any,
 ) -> None:
@@ -223,7 +228,7 @@ def _tile(
         k = turn * tiles.unrolled + part
         step = ((tile * rows + ky) * columns + kx) * words + k
         factors = [
-            T.bind(weights[T.Ramp((step * tiles.vectors + v) * lanes, 1, lanes)])
+            T.bind(_words(weights, (step * tiles.vectors + v) * lanes, how))
             for v in range(tiles.vectors)
         ]
         last = max(0, length - how.taps)
@@ -236,16 +241,35 @@ def _tile(
                 T.buffer_store(total, added, [whole])
     all_vectors = -(-filters // lanes)
     vector = T.bind(T.min(tile * tiles.vectors, all_vectors - tiles.vectors))
-    for p, of_pixel in enumerate(sums):
-        at = (row * ow + column + p) * filters
-        for v, total in enumerate(of_pixel):
-            value = stored(total[whole], lane + v * lanes)
+    # Neighbouring vectors of filters are stored as one, unless the last overlaps the one before it.
+    together = 1 if how.taps == 1 else VECTORS_TOGETHER
+    width = 1 if filters % lanes else math.gcd(tiles.vectors, together)
+    runs = [(p, v) for p in range(tiles.pixels) for v in range(0, tiles.vectors, width)]
+    for some in _groups(runs, together // width):
+        vectors = [(p, v + i) for p, v in some for i in range(width)]
+        values = stored(
+            [sums[p][v][whole] for p, v in vectors], [lane + v * lanes for _, v in vectors]
+        )
+        values = T.bind(values)
+        for i, (p, v) in enumerate(some):
+            step = width * lanes
+            value = values if len(some) == 1 else lanes_of([values], i * step, (i + 1) * step)
+            at = (row * ow + column + p) * filters
             if filters < lanes:
                 _store_some(result, at, value, filters, lanes)
             else:
                 start = (vector + v) * lanes
                 start = T.min(start, filters - lanes) if filters % lanes else start
-                T.buffer_store(result, value, [T.Ramp(at + start, 1, lanes)])
+                T.buffer_store(result, value, [T.Ramp(at + start, 1, step)])
+
+
+def _groups(items: list[_Item], most: int) -> Iterator[list[_Item]]:
+    """Items in groups of ``most``, a power of two, and of smaller powers at the end."""
+    while items:
+        while most > len(items):
+            most //= 2
+        yield items[:most]
+        items = items[most:]
 
 
 def _store_some(result: Any, at: Any, value: Any, count: int, lanes: int) -> None:
@@ -254,6 +278,17 @@ def _store_some(result: Any, at: Any, value: Any, count: int, lanes: int) -> Non
     T.buffer_store(kept, value, [T.Ramp(0, 1, lanes)])
     with T.serial(0, count) as i:
         T.buffer_store(result, kept[i], [at + i])
+
+
+def _words(weights: Any, at: Any, how: Arithmetic) -> Any:
+    """A vector of words of weights, the first of which is the one of number ``at``."""
+    values = how.taps * how.lanes
+    kept = weights[T.Ramp(at * how.taps, 1, values)]
+    if how.taps == 1:
+        return kept
+    if how.taps == 2:
+        kept = T.Cast(f"int16x{values}", kept)
+    return T.reinterpret(f"int32x{how.lanes}", kept)
 
 
 def _broadcast_word(image: Any, at: Any, how: Arithmetic, dtype: str) -> Any:

@@ -205,7 +205,7 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
                     how,
                     isa,
                 )
-        return requantized(total, factors[T.Ramp(at, 1, lanes)], bounds, lanes, shape.dtype)
+        return requantized([total], [factors[T.Ramp(at, 1, lanes)]], bounds, lanes, shape.dtype)
 
     @T.prim_func(s_tir=True, private=True)
     def depthwise(

@@ -36,7 +36,7 @@ from .llvm_pool import pool_arguments, pool_kernel, pool_of
 from .llvm_resize import resize_arguments, resize_kernel, resize_of
 from .llvm_softmax import softmax_kernel, softmax_shape
 from .llvm_softmax_bytes import byte_softmax_arguments, byte_softmax_kernel, byte_softmax_shape
-from .llvm_table import known_table, table_argument, table_input, table_kernel
+from .llvm_table import known_table, table_argument, table_input, table_iterations, table_kernel
 from .llvm_tuned import best_tiles
 
 
@@ -61,14 +61,15 @@ def _table(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     given, result = graph.tensors[source], graph.tensors[op.outputs[0]]
     function = table_kernel(given.shape, given.dtype, result.dtype, isa)
     constant = Constant(table_argument(table, isa))
-    return (KernelCall(function, (given.index, constant, result.index)),)
+    iterations = table_iterations(given.shape, isa)
+    return (KernelCall(function, (given.index, constant, result.index), iterations),)
 
 
 def _conv(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = conv_of(graph, op)
     if shape is None:
         return ()
-    how = conv_arithmetic(graph, op, isa)
+    how = conv_arithmetic(graph, op, shape, isa)
     return conv_calls(graph, op, shape, how, best_tiles(shape, how, isa), isa)
 
 

@@ -5,27 +5,30 @@ itself makes of each of the 256 values, so the result is exact, also for operato
 import.
 """
 
-# TVM's script notation has calls where annotations have types.
-# mypy: disable-error-code="valid-type"
-
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tvm
-from tvm.script import tirx as T
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T
 
 from tdse.graph.model import Graph, Op, Tensor
 from tdse.graph.slice import slice_model
 from tdse.runtime.litert import invoke, make_interpreter
 
+from .llvm_arithmetic import bounds_of_call
 from .llvm_isa import Isa
 
 ENTRIES = 256
+
+# So many bytes take longer to look up than it takes to wake a thread.
+_WORTH_DIVIDING = 64 * 1024
 
 # Kinds that treat each element alone and alike.
 _ELEMENTWISE = frozenset(
@@ -140,7 +143,7 @@ def table_argument(table: npt.NDArray[Any], isa: Isa) -> npt.NDArray[np.uint8]:
 def table_kernel(
     shape: tuple[int, ...], dtype_in: str, dtype_out: str, isa: Isa
 ) -> tvm.tirx.PrimFunc:
-    """A kernel (input, table, output) that replaces each byte by its entry of the table.
+    """A kernel of input, table and output that replaces each byte by its entry of the table.
 
     Args:
         shape: of input and output.
@@ -148,62 +151,44 @@ def table_kernel(
         dtype_out: likewise.
         isa: what it is built for.
     """
+    lanes, look_up = _look_up(isa)
+    size = math.prod(shape)
+    vectors = -(-size // lanes) if size >= lanes else 0
+    # With a table for AVX2, 16 of every 32 bytes repeat the 16 before.
+    doubled = look_up is _shuffle
+    with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
+        T.func_name("table")
+        x = T.arg("x", T.Buffer(shape, dtype_in))
+        table = T.arg("table", T.Buffer((2 * ENTRIES if doubled else ENTRIES,), "uint8"))
+        y = T.arg("y", T.Buffer(shape, dtype_out))
+        begin, end = bounds_of_call(vectors, table_iterations(shape, isa) > 0)
+        T.func_attr({"tirx.noalias": True})
+        source = T.decl_buffer((size,), "uint8", data=x.data)
+        result = T.decl_buffer((size,), "uint8", data=y.data)
+        with T.serial(begin, end) as i:
+            # The last vector overlaps the one before it.
+            start = T.min(i * lanes, size - lanes) if size % lanes else i * lanes
+            at = T.Ramp(start, 1, lanes) if lanes > 1 else start
+            T.buffer_store(result, look_up(table, T.bind(source[at])), [at])
+        with T.serial(0, 0 if vectors else size) as i:
+            byte = T.bind(T.Cast("int32", source[i]))
+            T.buffer_store(result, table[byte + byte // 16 * 16 if doubled else byte], [i])
+    return builder.get()
+
+
+def table_iterations(shape: tuple[int, ...], isa: Isa) -> int:
+    """Those of the kernel's loop that threads may divide; 0 if it is not worth it."""
+    size = math.prod(shape)
+    return -(-size // _look_up(isa)[0]) if size >= _WORTH_DIVIDING else 0
+
+
+def _look_up(isa: Isa) -> tuple[int, Callable[[Any, Any], Any]]:
+    """How many bytes are looked up together, and what does that with a table and their values."""
     if isa.vbmi:
-        return _kernel(shape, dtype_in, dtype_out, 64, 256, _permute)
+        return 64, _permute
     if isa.avx2:
-        return _kernel(shape, dtype_in, dtype_out, 32, 512, _shuffle)
-    return _plain_kernel(shape, dtype_in, dtype_out)
-
-
-def _kernel(
-    shape: tuple[int, ...],
-    dtype_in: str,
-    dtype_out: str,
-    lanes: int,
-    table_bytes: int,
-    look_up: Any,
-) -> tvm.tirx.PrimFunc:
-    size = math.prod(shape)
-    full = size // lanes
-    rest = size - full * lanes
-    # Entry of byte b: with a doubled table, 16 of every 32 bytes repeat the 16 before.
-    doubled = table_bytes == 2 * ENTRIES
-
-    @T.prim_func(s_tir=True, private=True)
-    def table(
-        x: T.Buffer(shape, dtype_in),
-        t: T.Buffer((table_bytes,), "uint8"),
-        y: T.Buffer(shape, dtype_out),
-    ) -> None:
-        T.func_attr({"tirx.noalias": True})
-        source = T.decl_buffer((size,), "uint8", data=x.data)
-        result = T.decl_buffer((size,), "uint8", data=y.data)
-        for i in range(full):
-            bytes_in = T.bind(source[T.Ramp(i * lanes, 1, lanes)])
-            result[T.Ramp(i * lanes, 1, lanes)] = look_up(t, bytes_in)
-        for i in range(rest):
-            byte = T.bind(T.Cast("int32", source[full * lanes + i]))
-            result[full * lanes + i] = t[byte + byte // 16 * 16 if doubled else byte]
-
-    return table
-
-
-def _plain_kernel(shape: tuple[int, ...], dtype_in: str, dtype_out: str) -> tvm.tirx.PrimFunc:
-    size = math.prod(shape)
-
-    @T.prim_func(s_tir=True, private=True)
-    def table(
-        x: T.Buffer(shape, dtype_in),
-        t: T.Buffer((ENTRIES,), "uint8"),
-        y: T.Buffer(shape, dtype_out),
-    ) -> None:
-        T.func_attr({"tirx.noalias": True})
-        source = T.decl_buffer((size,), "uint8", data=x.data)
-        result = T.decl_buffer((size,), "uint8", data=y.data)
-        for i in range(size):
-            result[i] = t[T.Cast("int32", source[i])]
-
-    return table
+        return 32, _shuffle
+    return 1, lambda table, index: table[T.Cast("int32", index)]
 
 
 def _permute(table: Any, index: Any) -> Any:
