@@ -18,10 +18,10 @@ from tdse.graph.model import Graph
 tvm = pytest.importorskip("tvm")
 pytestmark = pytest.mark.tvm
 
-from tdse.targets.llvm import LlvmTarget  # noqa: E402 - needs tvm
+from tdse.targets.byte_tables import table_of  # noqa: E402 - needs tvm
+from tdse.targets.llvm import LlvmTarget  # noqa: E402
 from tdse.targets.llvm_binary import binary_kernel, binary_of  # noqa: E402
 from tdse.targets.llvm_isa import host_isa, isa_of  # noqa: E402
-from tdse.targets.llvm_table import table_input  # noqa: E402
 
 OPTIONS: dict[str, Any] = {
     "ADD": schema.AddOptionsT,
@@ -139,7 +139,8 @@ def test_a_single_constant_makes_a_table(code: str) -> None:
     constant = Tensor("c", (), "int8", np.array(40, np.int8), (0.05,), (-3,))
     options = OPTIONS[code]() if code in OPTIONS else schema.MaximumMinimumOptionsT()
     graph = one_op(code, [constant, byte_tensor("x", IMAGE)], [byte_tensor("y", IMAGE)], options, 2)
-    assert table_input(graph, graph.ops[0]) == 1
+    table = table_of(graph, (0,))
+    assert table is not None and table.given == 1
     assert_exact(graph)
 
 

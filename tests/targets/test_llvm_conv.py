@@ -178,7 +178,7 @@ def test_float_depthwise(
 def test_weights_that_are_read_once_are_kept_as_bytes(cpu: str) -> None:
     for rows, kept in ((1, "int8"), (2, "int16")):
         graph = dense(rows, 37, 50)
-        calls = own_calls(graph, graph.ops[0], isa_for(cpu))
+        calls = own_calls(graph, (0,), isa_for(cpu))
         constants = [a.value for a in calls[-1].arguments if isinstance(a, Constant)]
         assert constants[0].dtype == kept and constants[0].ndim == 1
         assert_like_litert(graph, cpu)
@@ -263,7 +263,7 @@ def _loops_of_sums(function: Any) -> list[Any]:
 @pytest.mark.parametrize("make", [lambda: conv(9, 9, 16, 32, (3, 3)), lambda: dense(1, 64, 96)])
 def test_no_float_in_the_loops_of_integer_sums(cpu: str, make: Callable[[], Graph]) -> None:
     graph = make()
-    call = own_calls(graph, graph.ops[0], isa_for(cpu))[-1]
+    call = own_calls(graph, (0,), isa_for(cpu))[-1]
     loops = _loops_of_sums(call.function)
     assert loops
     for loop in loops:
@@ -271,7 +271,7 @@ def test_no_float_in_the_loops_of_integer_sums(cpu: str, make: Callable[[], Grap
 
 
 def _assembly(graph: Graph, isa: Isa) -> str:
-    kernels = {f"k{i}": c.function for i, c in enumerate(own_calls(graph, graph.ops[0], isa))}
+    kernels = {f"k{i}": c.function for i, c in enumerate(own_calls(graph, (0,), isa))}
     return str(compile_kernels(kernels, isa.target).inspect_source("asm"))
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from target_models import RANDOM, run_on, unary
+from target_models import RANDOM, Value, run_on, unary
 
 from litert_reference import run_litert
+from tdse.graph.model import Graph
 
 tvm = pytest.importorskip("tvm")
 pytestmark = pytest.mark.tvm
 
-from tdse.targets.llvm import LlvmTarget, table_values  # noqa: E402 - needs tvm
+from tdse.targets.byte_tables import table_of  # noqa: E402 - needs tvm
+from tdse.targets.llvm import LlvmTarget  # noqa: E402
 from tdse.targets.llvm_isa import Isa, host_isa, isa_of  # noqa: E402
 from tdse.targets.llvm_table import table_argument, table_iterations, table_kernel  # noqa: E402
 
@@ -28,14 +30,19 @@ def isas() -> list[Isa]:
     return found
 
 
+def looked_up(graph: Graph) -> Value:
+    table = table_of(graph, (0,))
+    assert table is not None and (table.given, table.result) == (0, 1)
+    return table.values
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize("code", KINDS)
 def test_every_byte_is_litert_s(code: str, dtype: str) -> None:
     # More elements than bytes, so that each byte is seen in the vectors and in the tail.
     graph = unary(code, (1, 3, 95, 1), dtype)
     values = np.arange(3 * 95).astype(np.uint8).view(dtype).reshape(1, 3, 95, 1)
-    table = table_values(graph, 0)
-    assert table is not None
+    table = looked_up(graph)
     assert (table.shape, table.dtype) == ((256,), np.dtype(dtype))
     (expected,) = run_litert(graph.data, [values])
     np.testing.assert_array_equal(table[values.view(np.uint8)], expected)
@@ -44,8 +51,8 @@ def test_every_byte_is_litert_s(code: str, dtype: str) -> None:
 
 
 def test_table_of_a_tensor_smaller_than_it() -> None:
-    table = table_values(unary("RELU", (1, 7)), 0)
-    np.testing.assert_array_equal(table, table_values(unary("RELU", (1, 300)), 0))
+    small, large = (looked_up(unary("RELU", (1, size))) for size in (7, 300))
+    np.testing.assert_array_equal(small, large)
 
 
 @pytest.mark.parametrize("isa", isas(), ids=lambda isa: str(isa.target.attrs["mcpu"]))
@@ -87,4 +94,4 @@ def test_tables_are_only_for_bytes() -> None:
     from modelkit import Tensor
 
     graph = one_op("RELU", [Tensor("x", (1, 4))], [Tensor("y", (1, 4))])
-    assert table_values(graph, 0) is None
+    assert table_of(graph, (0,)) is None

@@ -11,7 +11,7 @@ import tvm
 from tvm.s_tir import Schedule, dlight
 from tvm.s_tir.schedule import SBlockRV
 
-from tdse.graph.model import Graph, Op
+from tdse.graph.model import Graph
 from tdse.quiet import quiet_stderr
 from tdse.runtime import native
 
@@ -92,9 +92,9 @@ class GpuTarget(TvmTarget):
 
         return to_device, from_device
 
-    def own_calls(self, graph: Graph, op: Op) -> tuple[KernelCall, ...]:
+    def own_calls(self, graph: Graph, ops: tuple[int, ...]) -> tuple[KernelCall, ...]:
         """See ``gpu_own``."""
-        call = own_call(graph, op)
+        call = own_call(graph, ops)
         if call is None:
             return ()
         return (KernelCall(self.schedule(call.function), call.arguments),)

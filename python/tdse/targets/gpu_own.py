@@ -14,29 +14,34 @@ from tvm import te, tirx
 
 from tdse.graph.model import Graph, Op
 
+from .byte_tables import ENTRIES, table_of
 from .llvm_lower import Constant, KernelCall
 from .llvm_pool import Pool, pool_arguments, pool_of
-from .llvm_table import ENTRIES, known_table
 
 
-def own_call(graph: Graph, op: Op) -> KernelCall | None:
-    """The call of a kernel that is written for the operator's kind, or None if there is none.
+def own_call(graph: Graph, ops: tuple[int, ...]) -> KernelCall | None:
+    """The call of a kernel that is written for operators of these kinds; None if there is none.
 
     They read quantisation from the flatbuffer, so a graph without one has none.
+
+    Args:
+        graph: the model.
+        ops: one operator, or some that one table may stand for.
     """
     if not graph.data:
         return None
-    return _table_call(graph, op) or _average_call(graph, op)
+    call = _table_call(graph, ops)
+    return call or (_average_call(graph, graph.ops[ops[0]]) if len(ops) == 1 else None)
 
 
-def _table_call(graph: Graph, op: Op) -> KernelCall | None:
+def _table_call(graph: Graph, ops: tuple[int, ...]) -> KernelCall | None:
     """A look-up in a table of what LiteRT makes of each byte."""
-    table = known_table(graph, op)
+    table = table_of(graph, ops)
     if table is None:
         return None
-    given, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    given, result = graph.tensors[table.given], graph.tensors[table.result]
     function = _table_kernel(given.shape, given.dtype, result.dtype)
-    return KernelCall(function, (given.index, Constant(np.ascontiguousarray(table)), result.index))
+    return KernelCall(function, (table.given, Constant(table.values), table.result))
 
 
 def _average_call(graph: Graph, op: Op) -> KernelCall | None:

@@ -13,7 +13,7 @@ from functools import cache
 
 import tvm
 
-from tdse.graph.model import Graph, Op
+from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.platform.model import Device
 
@@ -26,11 +26,10 @@ from .llvm_isa import Isa, host_isa, isa_of_device
 from .llvm_lower import KernelCall
 from .llvm_own import conv_calls, own_calls
 from .llvm_schedule import divide_kernel, schedule_kernel
-from .llvm_table import table_values
 from .llvm_tuned import TunedTiles, find_tuned, keep_tuned
 from .tvm_target import TvmTarget
 
-__all__ = ["LlvmTarget", "import_op", "table_values"]
+__all__ = ["LlvmTarget", "import_op"]
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,9 @@ class LlvmTarget(TvmTarget):
         """See ``llvm_schedule``."""
         return divide_kernel(schedule_kernel(function))
 
-    def own_calls(self, graph: Graph, op: Op) -> tuple[KernelCall, ...]:
+    def own_calls(self, graph: Graph, ops: tuple[int, ...]) -> tuple[KernelCall, ...]:
         """See ``llvm_own``."""
-        return own_calls(graph, op, self._isa)
+        return own_calls(graph, ops, self._isa)
 
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """Thread counts in powers of two, and all cores."""

@@ -7,6 +7,7 @@ import numpy as np
 from tdse.graph.model import Graph, Op
 from tdse.graph.unpack import constant_bytes
 
+from .byte_tables import table_of
 from .llvm_arithmetic import Arithmetic, integer_arithmetic
 from .llvm_binary import binary_arguments, binary_kernel, binary_of
 from .llvm_concat import concat_axis, concat_kernel
@@ -36,33 +37,41 @@ from .llvm_pool import pool_arguments, pool_kernel, pool_of
 from .llvm_resize import resize_arguments, resize_kernel, resize_of
 from .llvm_softmax import softmax_kernel, softmax_shape
 from .llvm_softmax_bytes import byte_softmax_arguments, byte_softmax_kernel, byte_softmax_shape
-from .llvm_table import known_table, table_argument, table_input, table_iterations, table_kernel
+from .llvm_table import table_argument, table_iterations, table_kernel
 from .llvm_tuned import best_tiles
 
 
-def own_calls(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
-    """The calls of kernels that are written for the operator's kind; none if there are none.
+def own_calls(graph: Graph, ops: tuple[int, ...], isa: Isa) -> tuple[KernelCall, ...]:
+    """The calls of kernels that are written for operators of these kinds; none without any.
 
     They read weights and quantisation from the flatbuffer, so a graph without one has none.
+
+    Args:
+        graph: the model.
+        ops: one operator, or some that one table may stand for.
+        isa: what kernels are built for.
     """
     if not graph.data:
         return ()
+    calls = _table(graph, ops, isa)
+    if calls or len(ops) > 1:
+        return calls
     for make in _MAKERS:
-        calls = make(graph, op, isa)
+        calls = make(graph, graph.ops[ops[0]], isa)
         if calls:
             return calls
     return ()
 
 
-def _table(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
-    source, table = table_input(graph, op), known_table(graph, op)
-    if source is None or table is None:
+def _table(graph: Graph, ops: tuple[int, ...], isa: Isa) -> tuple[KernelCall, ...]:
+    table = table_of(graph, ops)
+    if table is None:
         return ()
-    given, result = graph.tensors[source], graph.tensors[op.outputs[0]]
+    given, result = graph.tensors[table.given], graph.tensors[table.result]
     function = table_kernel(given.shape, given.dtype, result.dtype, isa)
-    constant = Constant(table_argument(table, isa))
+    constant = Constant(table_argument(table.values, isa))
     iterations = table_iterations(given.shape, isa)
-    return (KernelCall(function, (given.index, constant, result.index), iterations),)
+    return (KernelCall(function, (table.given, constant, table.result), iterations),)
 
 
 def _conv(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
@@ -174,7 +183,6 @@ def _resize(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
 
 
 _MAKERS = (
-    _table,
     _conv,
     _depthwise,
     _mean,

@@ -1,9 +1,4 @@
-"""Elementwise operators on 8-bit tensors as look-ups in a table of 256 bytes.
-
-So are operators on two tensors of which one is a single constant. The table holds what LiteRT
-itself makes of each of the 256 values, so the result is exact, also for operators that TVM cannot
-import.
-"""
+"""Kernels that look bytes up in a table of 256, for ``byte_tables``."""
 
 from __future__ import annotations
 
@@ -18,116 +13,12 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
-from tdse.graph.model import Graph, Op, Tensor
-from tdse.graph.slice import slice_model
-from tdse.runtime.litert import invoke, make_interpreter
-
+from .byte_tables import ENTRIES
 from .llvm_arithmetic import bounds_of_call
 from .llvm_isa import Isa
 
-ENTRIES = 256
-
 # So many bytes take longer to look up than it takes to wake a thread.
 _WORTH_DIVIDING = 64 * 1024
-
-# Kinds that treat each element alone and alike.
-_ELEMENTWISE = frozenset(
-    {
-        "abs",
-        "ceil",
-        "cos",
-        "elu",
-        "exp",
-        "floor",
-        "gelu",
-        "hard_swish",
-        "leaky_relu",
-        "log",
-        "logistic",
-        "neg",
-        "quantize",
-        "relu",
-        "relu6",
-        "relu_0_to_1",
-        "relu_n1_to_1",
-        "round",
-        "rsqrt",
-        "sign",
-        "sin",
-        "sqrt",
-        "square",
-        "tanh",
-    }
-)
-
-# Kinds that join each element with the same number, where one operand is just that.
-_WITH_A_NUMBER = frozenset({"add", "div", "maximum", "minimum", "mul", "squared_difference", "sub"})
-
-_BYTES = ("int8", "uint8")
-
-
-def table_input(graph: Graph, op: Op) -> int | None:
-    """The tensor that an operator takes byte by byte; None if a table cannot replace it."""
-    if op.is_custom or len(op.outputs) != 1 or not graph.data:
-        return None
-    given = [t for t in op.inputs if t < 0 or not _is_number(graph.tensors[t])]
-    kinds = _ELEMENTWISE if len(op.inputs) == 1 else _WITH_A_NUMBER
-    if op.kind not in kinds or len(given) != 1 or given[0] < 0:
-        return None
-    return given[0] if _maps_bytes(graph.tensors[given[0]], graph.tensors[op.outputs[0]]) else None
-
-
-def _is_number(tensor: Tensor) -> bool:
-    return tensor.is_constant and math.prod(tensor.shape) == 1
-
-
-def _maps_bytes(given: Tensor, result: Tensor) -> bool:
-    return (
-        given.dtype in _BYTES
-        and result.dtype in _BYTES
-        and given.shape == result.shape
-        and math.prod(given.shape) > 0
-        and not (given.is_constant or given.is_dynamic or result.is_dynamic)
-    )
-
-
-def table_values(graph: Graph, op_index: int) -> npt.NDArray[Any] | None:
-    """What LiteRT makes of each byte, or None if the operator is none that a table can replace.
-
-    Returns:
-        256 entries of the output's type; entry ``b`` is the result for the input with the bit
-        pattern ``b``, so that negative int8 values come last.
-
-    Raises:
-        RuntimeError, ValueError: LiteRT cannot run the operator.
-    """
-    op = graph.ops[op_index]
-    source = table_input(graph, op)
-    if source is None:
-        return None
-    given, result = graph.tensors[source], graph.tensors[op.outputs[0]]
-    interpreter = make_interpreter(slice_model(graph, [op_index]).data)
-    size = math.prod(given.shape)
-    table = np.empty(ENTRIES, result.dtype)
-    for start in range(0, ENTRIES, size):
-        # Every position takes part, so that a kernel's vector code and its rest are both seen.
-        values = (start + np.arange(size)) % ENTRIES
-        (output,) = invoke(
-            interpreter, [values.astype(np.uint8).view(given.dtype).reshape(given.shape)]
-        )
-        table[values] = output.reshape(-1)
-    return table
-
-
-def known_table(graph: Graph, op: Op) -> npt.NDArray[Any] | None:
-    """``table_values``; also None where LiteRT does not run the operator.
-
-    Then there is nothing to be equal to.
-    """
-    try:
-        return table_values(graph, op.index)
-    except (RuntimeError, ValueError):
-        return None
 
 
 def table_argument(table: npt.NDArray[Any], isa: Isa) -> npt.NDArray[np.uint8]:

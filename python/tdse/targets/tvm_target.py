@@ -16,11 +16,12 @@ import tvm
 
 from tdse.errors import TargetError
 from tdse.graph.border import op_border
-from tdse.graph.model import Graph, Op
+from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.runtime.plan import PlanTensor, Step
 
 from .base import CompiledRegion, CompiledRegions, Support, Variant
+from .byte_tables import table_groups
 from .llvm_build import KernelSet
 from .llvm_import import import_op
 from .llvm_lower import Constant, KernelCall, Local, lower_bodies
@@ -36,7 +37,7 @@ class _Calls:
 
     Attributes:
         sha256: the model's.
-        own: calls of kernels that are written for an operator; none where there are none.
+        own: calls of kernels that are written for operators; none where there are none.
         lowered: calls that TVM made of operators which it saw together.
     """
 
@@ -87,8 +88,11 @@ class TvmTarget(ABC):
         return self.schedule(function), 0
 
     @abstractmethod
-    def own_calls(self, graph: Graph, op: Op) -> tuple[KernelCall, ...]:
-        """The calls of kernels that are written for the operator's kind; none without any."""
+    def own_calls(self, graph: Graph, ops: tuple[int, ...]) -> tuple[KernelCall, ...]:
+        """The calls of kernels that are written for one operator, or for a group; none without any.
+
+        A group is one of ``table_groups``.
+        """
 
     def variants(self, cores: int) -> tuple[Variant, ...]:
         """One thread: that of the caller, whose kernels are not divided among the CPU's threads."""
@@ -183,16 +187,16 @@ class TvmTarget(ABC):
         """
         runs: list[tuple[int, ...]] = []
         waiting: list[int] = []
-        for op in ops:
-            if (op,) not in known.own:
-                known.own[op,] = self.own_calls(graph, graph.ops[op])
-            if not known.own[op,]:
-                waiting.append(op)
-                continue
-            if waiting:
-                runs.append(tuple(waiting))
-                waiting.clear()
-            runs.append((op,))
+        for group in table_groups(graph, ops):
+            alone = [(op,) for op in group]
+            for part in [group] if self._own(graph, group, known) else alone:
+                if not self._own(graph, part, known):
+                    waiting.extend(part)
+                    continue
+                if waiting:
+                    runs.append(tuple(waiting))
+                    waiting.clear()
+                runs.append(part)
         if waiting:
             runs.append(tuple(waiting))
         calls: list[KernelCall] = []
@@ -206,6 +210,12 @@ class TvmTarget(ABC):
                 known.lowered[run] = lower_bodies(graph, run, bodies, self.tvm_target, self.divided)
             calls.extend(known.lowered[run])
         return calls
+
+    def _own(self, graph: Graph, ops: tuple[int, ...], known: _Calls) -> tuple[KernelCall, ...]:
+        """``own_calls``, made once."""
+        if ops not in known.own:
+            known.own[ops] = self.own_calls(graph, ops)
+        return known.own[ops]
 
     def _assemble(
         self, graph: Graph, region: Region, calls: Iterable[KernelCall], kernels: KernelSet
