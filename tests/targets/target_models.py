@@ -190,19 +190,27 @@ def pool(
 
 
 def run_on(
-    target: Any, graph: Graph, inputs: Sequence[Value], regions: Sequence[Region] | None = None
+    target: Any,
+    graph: Graph,
+    inputs: Sequence[Value],
+    regions: Sequence[Region] | None = None,
+    threads: int = 1,
 ) -> list[Value]:
     """Compile a graph for ``target``, as one region unless told otherwise, and run it."""
     whole = (Region(0, target.name, graph.placed_ops),)
-    compiled: CompiledRegions = target.compile(graph, regions or whole, 1)
-    return run_compiled(graph, regions or whole, compiled, inputs)
+    compiled: CompiledRegions = target.compile(graph, regions or whole, threads)
+    return run_compiled(graph, regions or whole, compiled, inputs, threads)
 
 
 def run_compiled(
-    graph: Graph, regions: Sequence[Region], compiled: CompiledRegions, inputs: Sequence[Value]
+    graph: Graph,
+    regions: Sequence[Region],
+    compiled: CompiledRegions,
+    inputs: Sequence[Value],
+    threads: int = 1,
 ) -> list[Value]:
     """Run regions that a target has compiled, in the executor."""
-    done = Compiled(graph, tuple(regions), compiled.regions, compiled.libraries, 1)
+    done = Compiled(graph, tuple(regions), compiled.regions, compiled.libraries, threads)
     results = done.whole().model().run(list(inputs))
     return [np.asarray(value) for value in results]
 

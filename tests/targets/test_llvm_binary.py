@@ -20,7 +20,7 @@ pytestmark = pytest.mark.tvm
 
 from tdse.targets.byte_tables import table_of  # noqa: E402 - needs tvm
 from tdse.targets.llvm import LlvmTarget  # noqa: E402
-from tdse.targets.llvm_binary import binary_kernel, binary_of  # noqa: E402
+from tdse.targets.llvm_binary import binary_iterations, binary_kernel, binary_of  # noqa: E402
 from tdse.targets.llvm_isa import host_isa, isa_of  # noqa: E402
 
 OPTIONS: dict[str, Any] = {
@@ -85,6 +85,26 @@ def test_shapes(code: str, shapes: Any, dtype: str) -> None:
 @pytest.mark.parametrize("code", OPTIONS)
 def test_activations(code: str, activation: str) -> None:
     assert_exact(binary(code, (IMAGE, IMAGE), activation=activation))
+
+
+@pytest.mark.parametrize("code", ["ADD", "MUL"])
+@pytest.mark.parametrize(
+    ("shapes", "iterations"),
+    [
+        (((1, 40, 41, 43), (1, 40, 41, 43)), -(-40 * 41 * 43 // 32)),
+        (((1, 40, 41, 43), (43,)), 40 * 41),
+        (((1, 40, 1, 43), (1, 1, 41, 43)), 40),
+    ],
+)
+def test_large_ones_are_divided(code: str, shapes: Any, iterations: int) -> None:
+    graph = binary(code, shapes)
+    shape = binary_of(graph, graph.ops[0])
+    assert shape is not None and binary_iterations(shape) == iterations
+    values = random_values(graph)
+    (expected,) = run_litert(graph.data, values)
+    for threads in (1, 2):
+        (result,) = run_on(TARGET, graph, values, threads=threads)
+        np.testing.assert_array_equal(result, expected)
 
 
 SCALES = st.floats(0.004, 0.5) | st.sampled_from([2.0**-i for i in range(1, 8)])

@@ -196,12 +196,8 @@ def test_two_threads_give_the_same(make: str, dtype: str) -> None:
         if make == "conv"
         else depthwise(64, 64, 64, (5, 5), dtype=dtype)
     )
-    values, regions = random_values(graph), (Region(0, "llvm", (0,)),)
-    results = []
-    for threads in (1, 2):
-        made = LlvmTarget().compile(graph, regions, threads)
-        whole = Compiled(graph, regions, made.regions, made.libraries, threads).whole()
-        results.append(whole.model().run(values)[0])
+    values = random_values(graph)
+    results = [run_on(LlvmTarget(), graph, values, threads=threads)[0] for threads in (1, 2)]
     np.testing.assert_array_equal(*results)
 
 

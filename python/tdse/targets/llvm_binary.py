@@ -16,6 +16,7 @@ A product is one of integers, scaled once, in float32 because LiteRT's is::
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -29,12 +30,21 @@ from tvm.tirx.script import builder as T
 
 from tdse.graph.model import Graph, Op, Tensor
 
-from .llvm_arithmetic import ACTIVATIONS, activation_of, requantized, stored_limits
+from .llvm_arithmetic import (
+    ACTIVATIONS,
+    activation_of,
+    bounds_of_call,
+    requantized,
+    stored_limits,
+)
 
 _BYTES = ("int8", "uint8")
 
-# Elements of a vector, wherever a row has so many. Narrower registers take several.
-_LANES = 16
+# Elements of a vector, the first of these that a row has. Narrower registers take several.
+_LANES = 32, 16
+
+# So many results take longer to make than it takes to wake a thread.
+_WORTH_DIVIDING = 64 * 1024
 
 # XNNPACK takes sums and differences whose operands have scales between these, in units of the
 # result's, and products whose scale does. LiteRT computes others in another way.
@@ -116,6 +126,7 @@ def binary_kernel(shape: Binary) -> tvm.tirx.PrimFunc:
         if shape.is_product:
             floats = T.arg("floats", T.Buffer((3,), "float32"))
         y = T.arg("y", T.Buffer(shape.shapes[2], shape.dtype))
+        begin, end = bounds_of_call(_outermost(shape), binary_iterations(shape) > 0)
         T.func_attr({"tirx.noalias": True})
         flat_a, flat_b, result = (
             T.decl_buffer((math.prod(b.shape),), shape.dtype, data=b.data) for b in (*operands, y)
@@ -137,25 +148,49 @@ def binary_kernel(shape: Binary) -> tvm.tirx.PrimFunc:
                 made = _sum(a, b, whole, lanes, shape.dtype)
             T.buffer_store(result, made, [_at(starts[2], lanes)])
 
-        length = shape.extents[-1]
-        lanes = min(_LANES, length)
-        # With two extents, a grid is a list of variables whatever the shape.
-        with T.grid(1, 1, *shape.extents[:-1]) as (_, _, *places):
+        length, lanes = shape.extents[-1], _lanes(shape)
+
+        def row_of(places: list[Any]) -> Callable[[Any], None]:
+            """What stores a vector of the row that these indices of the outer loops choose."""
             rows = [_row_start(shape, varies, places) for varies in (*shape.varies, None)]
 
-            def starts(at: Any) -> tuple[Any, Any, Any]:
+            def vector(at: Any) -> None:
+                # The last vector overlaps the one before it.
+                at = T.min(at * lanes, length - lanes) if length % lanes else at * lanes
                 a, b = (
                     row + at if varies[-1] else row
                     for row, varies in zip(rows[:2], shape.varies, strict=True)
                 )
-                return a, b, rows[2] + at
+                store((a, b, rows[2] + at), lanes)
 
-            with T.serial(0, length // lanes) as v:
-                store(starts(v * lanes), lanes)
-            if length % lanes:
-                # The last vector overlaps the one before it.
-                store(starts(length - lanes), lanes)
+            return vector
+
+        with T.serial(begin, end) as outermost:
+            if len(shape.extents) == 1:
+                row_of([])(outermost)
+            else:
+                # With two extents more, a grid is a list of variables whatever the shape.
+                with T.grid(1, 1, *shape.extents[1:-1]) as (_, _, *places):
+                    vector = row_of([outermost, *places])
+                    with T.serial(0, -(-length // lanes)) as v:
+                        vector(v)
     return builder.get()
+
+
+def binary_iterations(shape: Binary) -> int:
+    """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
+    return _outermost(shape) if math.prod(shape.extents) >= _WORTH_DIVIDING else 0
+
+
+def _outermost(shape: Binary) -> int:
+    """Iterations of the outermost loop: of the only one, over vectors."""
+    first = shape.extents[0]
+    return first if len(shape.extents) > 1 else -(-first // _lanes(shape))
+
+
+def _lanes(shape: Binary) -> int:
+    length = shape.extents[-1]
+    return next((lanes for lanes in _LANES if lanes <= length), length)
 
 
 def _product(a: Any, b: Any, zeros: list[Any], real: list[Any], lanes: int, dtype: str) -> Any:

@@ -9,7 +9,7 @@ from tdse.graph.unpack import constant_bytes
 
 from .byte_tables import table_of
 from .llvm_arithmetic import Arithmetic, integer_arithmetic
-from .llvm_binary import binary_arguments, binary_kernel, binary_of
+from .llvm_binary import binary_arguments, binary_iterations, binary_kernel, binary_of
 from .llvm_concat import concat_axis, concat_kernel
 from .llvm_conv import ZEROS, Conv, Tiles, conv_arguments, conv_arithmetic, conv_of
 from .llvm_conv_kernel import (
@@ -130,7 +130,8 @@ def _binary(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
         return ()
     constants = map(Constant, binary_arguments(graph, op, shape))
     operands = (_operand(graph, t) for t in op.inputs)
-    return (KernelCall(binary_kernel(shape), (*operands, *constants, op.outputs[0])),)
+    arguments = *operands, *constants, op.outputs[0]
+    return (KernelCall(binary_kernel(shape), arguments, binary_iterations(shape)),)
 
 
 def _operand(graph: Graph, tensor: int) -> Argument:
