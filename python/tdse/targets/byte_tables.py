@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdse.graph.border import op_border
-from tdse.graph.model import Graph, Op, Tensor
+from tdse.graph.model import Graph, Tensor
 from tdse.graph.slice import slice_model
 from tdse.runtime.litert import invoke, make_interpreter
 
@@ -154,7 +154,7 @@ def table_of(graph: Graph, ops: tuple[int, ...]) -> ByteTable | None:
 
 def _is_bytewise(graph: Graph, op_index: int) -> bool:
     """Whether an operator makes each byte of bytes at the same place, and of numbers."""
-    op: Op = graph.ops[op_index]
+    op = graph.ops[op_index]
     if op.is_custom or len(op.outputs) != 1:
         return False
     if op.kind not in (_ELEMENTWISE if len(op.inputs) == 1 else _WITH_A_NUMBER):

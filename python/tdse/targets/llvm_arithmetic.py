@@ -152,7 +152,8 @@ def requantized(
     Args:
         totals: vectors of sums.
         factors: the scale of a sum over that of the output, a vector for each of sums.
-        bounds: least and largest result without the zero point, and the zero point.
+        bounds: least and largest result without the zero point, the latter not negative; and the
+            zero point.
         lanes: in each of the vectors.
         dtype: of the result.
     """
