@@ -15,6 +15,7 @@ import pytest
 
 import tdse
 from litert_reference import random_inputs, run_litert
+from tdse.contest import Contestant
 from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
@@ -328,6 +329,23 @@ def test_bench_of_a_model_with_a_state(model_path: ModelPath, tmp_path: Path) ->
     report = bench(out, against=("litert",), launches=1, seconds=0.1)
     assert report.correctness.inputs > 1
     assert report.correctness.ours.is_exact
+
+
+def test_what_runs_regions_one_after_the_other_is_offered_no_lanes(
+    branches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    graph = read_tflite(branches)
+    for one_lane in (True, False):
+
+        def lanes(*_: object, **__: object) -> list[Contestant]:
+            asked.append(one_lane)  # noqa: B023 - called within this turn
+            return []
+
+        monkeypatch.setattr("tdse.place.lane_contestants", lanes)
+        found = decide(graph, Options(budget_s=3, one_lane=one_lane))
+        assert {contestant.lanes for contestant in found.contest.contestants} == {1}
+    assert asked == [False]
 
 
 def test_equal_operators_are_measured_once(branches: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from tdse.graph.workload import workload
 from tdse.measure.activations import activations
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import Record, RecordStore
-from tdse.relay.placement import _one_after_the_other
+from tdse.relay.placement import one_after_the_other
 from tdse.runtime.native import REGION_LIBRARY, litert_library
 from tdse.search.placement import PlacedRegion, Placement, make_placement
 from tdse.targets import get_target, opencl_relay
@@ -135,7 +135,7 @@ def test_what_follows_each_other_on_a_boards_cpu_is_one_region(model_path: Model
             PlacedRegion(index=i, device=target, target=target, ops=(op,), predicted_us=1.0)
             for i, op in enumerate(graph.placed_ops)
         ]
-        return _one_after_the_other(graph, regions, left)
+        return one_after_the_other(graph, regions, left)
 
     assert runs("litert", set()) == [("litert", "litert", graph.placed_ops)]
     assert [run[1:] for run in runs("litert", {last})] == [

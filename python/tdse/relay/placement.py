@@ -111,7 +111,7 @@ def _split(graph: Graph, board: Platform, modelled: Emulation, left: set[int]) -
     problem = modelled.problem
     row = {op: i for i, op in enumerate(graph.placed_ops)}
     regions: list[PlacedRegion] = []
-    for name, target, ops in _one_after_the_other(graph, placement.regions, left):
+    for name, target, ops in one_after_the_other(graph, placement.regions, left):
         device = problem.devices.index(name)
         modelled_us = None
         if target == EDGETPU:
@@ -143,7 +143,7 @@ def _split(graph: Graph, board: Platform, modelled: Emulation, left: set[int]) -
     )
 
 
-def _one_after_the_other(
+def one_after_the_other(
     graph: Graph, regions: Sequence[PlacedRegion], left: set[int]
 ) -> list[tuple[str, str, tuple[int, ...]]]:
     """Device, target and operators of what is left of regions that could run side by side.
