@@ -20,6 +20,7 @@ from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
+from tdse.graph.signature import signature
 from tdse.measure.conditions import current_conditions
 from tdse.measure.records import RecordStore
 from tdse.place import Options, decide
@@ -343,15 +344,12 @@ def test_what_runs_regions_one_after_the_other_is_offered_no_lanes(
             return []
 
         monkeypatch.setattr("tdse.place.lane_contestants", lanes)
-        found = decide(graph, Options(budget_s=3, one_lane=one_lane))
+        found = decide(graph, Options(budget_s=3, threads=1, one_lane=one_lane))
         assert {contestant.lanes for contestant in found.contest.contestants} == {1}
     assert asked == [False]
 
 
 def test_equal_operators_are_measured_once(branches: Path, tmp_path: Path) -> None:
-    from tdse.graph.reader import read_tflite
-    from tdse.graph.signature import signature
-
     graph = read_tflite(branches)
     decide(graph, Options(budget_s=20, threads=1))
     store = RecordStore(current_conditions())
