@@ -332,21 +332,21 @@ def test_bench_of_a_model_with_a_state(model_path: ModelPath, tmp_path: Path) ->
     assert report.correctness.ours.is_exact
 
 
+@pytest.mark.parametrize("one_lane", [True, False])
 def test_what_runs_regions_one_after_the_other_is_offered_no_lanes(
-    branches: Path, monkeypatch: pytest.MonkeyPatch
+    branches: Path, monkeypatch: pytest.MonkeyPatch, one_lane: bool
 ) -> None:
-    asked: list[bool] = []
+    asked: list[object] = []
+
+    def lanes(graph: Graph, *_: object, **__: object) -> list[Contestant]:
+        asked.append(graph)
+        return []
+
+    monkeypatch.setattr("tdse.place.lane_contestants", lanes)
     graph = read_tflite(branches)
-    for one_lane in (True, False):
-
-        def lanes(*_: object, **__: object) -> list[Contestant]:
-            asked.append(one_lane)  # noqa: B023 - called within this turn
-            return []
-
-        monkeypatch.setattr("tdse.place.lane_contestants", lanes)
-        found = decide(graph, Options(budget_s=3, threads=1, one_lane=one_lane))
-        assert {contestant.lanes for contestant in found.contest.contestants} == {1}
-    assert asked == [False]
+    found = decide(graph, Options(budget_s=3, threads=1, one_lane=one_lane))
+    assert {contestant.lanes for contestant in found.contest.contestants} == {1}
+    assert asked == ([] if one_lane else [graph])
 
 
 def test_equal_operators_are_measured_once(branches: Path, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ A product is one of integers, scaled once, in float32 because LiteRT's is::
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -134,46 +133,35 @@ def binary_kernel(shape: Binary) -> tvm.tirx.PrimFunc:
         whole = [T.bind(integers[i]) for i in range(3 if shape.is_product else 7)]
         real = [T.bind(floats[i]) for i in range(3)] if shape.is_product else []
 
-        def store(starts: tuple[Any, Any, Any], lanes: int) -> None:
-            """One vector of results, whose operands and results begin at ``starts``."""
+        length, lanes = shape.extents[-1], _lanes(shape)
+
+        def store(places: list[Any], number: Any) -> None:
+            """A vector of the row that these indices of the outer loops choose."""
+            # The last one overlaps the one before it.
+            at = T.min(number * lanes, length - lanes) if length % lanes else number * lanes
             a, b = (
-                _operand(buffer, start, lanes, is_vector=varies[-1])
-                for buffer, start, varies in zip(
-                    (flat_a, flat_b), starts[:2], shape.varies, strict=True
+                _operand(
+                    buffer,
+                    _row_start(shape, varies, places) + (at if varies[-1] else 0),
+                    lanes,
+                    is_vector=varies[-1],
                 )
+                for buffer, varies in zip((flat_a, flat_b), shape.varies, strict=True)
             )
             if shape.is_product:
                 made = _product(a, b, whole, real, lanes, shape.dtype)
             else:
                 made = _sum(a, b, whole, lanes, shape.dtype)
-            T.buffer_store(result, made, [_at(starts[2], lanes)])
-
-        length, lanes = shape.extents[-1], _lanes(shape)
-
-        def row_of(places: list[Any]) -> Callable[[Any], None]:
-            """What stores a vector of the row that these indices of the outer loops choose."""
-            rows = [_row_start(shape, varies, places) for varies in (*shape.varies, None)]
-
-            def vector(at: Any) -> None:
-                # The last vector overlaps the one before it.
-                at = T.min(at * lanes, length - lanes) if length % lanes else at * lanes
-                a, b = (
-                    row + at if varies[-1] else row
-                    for row, varies in zip(rows[:2], shape.varies, strict=True)
-                )
-                store((a, b, rows[2] + at), lanes)
-
-            return vector
+            T.buffer_store(result, made, [_at(_row_start(shape, None, places) + at, lanes)])
 
         with T.serial(begin, end) as outermost:
             if len(shape.extents) == 1:
-                row_of([])(outermost)
+                store([], outermost)
             else:
                 # With two extents more, a grid is a list of variables whatever the shape.
-                with T.grid(1, 1, *shape.extents[1:-1]) as (_, _, *places):
-                    vector = row_of([outermost, *places])
-                    with T.serial(0, -(-length // lanes)) as v:
-                        vector(v)
+                rows = T.grid(1, 1, *shape.extents[1:-1])
+                with rows as (_, _, *places), T.serial(0, -(-length // lanes)) as number:
+                    store([outermost, *places], number)
     return builder.get()
 
 

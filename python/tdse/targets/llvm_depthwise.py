@@ -138,7 +138,7 @@ def depthwise_arguments(
     words = np.zeros((kh, groups, len(channel), how.taps), np.int32)
     for column in range(kw):
         words[:, column // how.taps, :, column % how.taps] = weights[:, column][:, channel]
-    narrow = words.astype(np.int8 if how.taps == 4 else np.int16)
+    narrow = words.astype(how.weights)
     return (
         narrow.reshape(-1).view(np.int32),
         bias.astype(np.int32)[channel],

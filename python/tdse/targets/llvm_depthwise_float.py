@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -176,7 +177,7 @@ def _narrowed(how: Arithmetic, channels: int) -> Arithmetic:
     lanes = how.lanes
     while lanes > channels:
         lanes //= 2
-    return Arithmetic(1, lanes, f"llvm.fma.v{lanes}f32" if how.instruction else "")
+    return replace(how, lanes=lanes, instruction=f"llvm.fma.v{lanes}f32" if how.instruction else "")
 
 
 def _start(vector: Any, channels: int, how: Arithmetic) -> Any:
