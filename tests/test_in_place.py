@@ -14,6 +14,7 @@ from tdse.cost.table import CostTable
 from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
+from tdse.graph.workload import workload
 from tdse.in_place import InPlace, learn_in_place, time_in_place
 
 LAUNCH_US = 1.0
@@ -64,18 +65,38 @@ def test_dear_launches_are_learnt_whatever_the_machine_s_pace(graph: Graph, pace
     assert untouched["llvm", 1] is NOTHING and untouched["litert", 1] is not NOTHING
 
 
+def test_a_whole_model_that_is_faster_than_its_operators_is_learnt(graph: Graph) -> None:
+    ops = graph.placed_ops
+    sum_us = 10.0 * len(ops) + LAUNCH_US
+    timed = {1: InPlace((Region(0, "llvm", ops),), (0.7 * sum_us,), sum_us)}
+    variants = [("litert", 1), ("llvm", 1)]
+    launches = dict.fromkeys(variants, LAUNCH_US)
+    models = dict.fromkeys(variants, NOTHING)
+    learnt = learn_in_place(graph, {1: _table(graph)}, timed, models, launches, frozenset())
+    works, alone_us = [workload(graph, graph.ops[op]) for op in ops], np.full(len(ops), ALONE_US)
+    whole_us = {
+        target: learnt[target, threads].regions.predict_us(works, alone_us, LAUNCH_US)
+        for target, threads in variants
+    }
+    assert whole_us["llvm"] == pytest.approx(0.7 * sum_us, rel=0.05)
+    assert whole_us["litert"] == pytest.approx(sum_us, rel=0.05)
+
+
 @pytest.mark.tvm
 @pytest.mark.usefixtures("record_store_of_module")
 def test_regions_are_timed_while_the_whole_runs(graph: Graph) -> None:
     placed = Contestant("placed x1", 1, _halves(graph), 1.0, 1.0)
+    alone = Contestant("llvm x1", 1, (Region(0, "llvm", graph.placed_ops),), 1.0, 1.0)
     whole = Contestant("litert x1", 1, (Region(0, "litert", graph.placed_ops),), 1.0, 1.0)
     silent = lambda *_: None  # noqa: E731
     with Child(graph, silent) as child:
         builder = Builder(child, 0)
         timed = time_in_place(graph, [placed], [whole], builder, seed=0, say=silent)
         assert builder.build(placed) is builder.build(placed)
+        timed_alone = time_in_place(graph, [alone], [whole], builder, seed=0, say=silent)
         assert time_in_place(graph, [whole], [whole], builder, seed=0, say=silent) == {}
         assert time_in_place(graph, [placed], [], builder, seed=0, say=silent) == {}
     one = timed[1]
     assert one.regions == placed.regions
     assert len(one.regions_us) == 2 and min(one.regions_us) > 0 and one.whole_us > 0
+    assert timed_alone[1].regions == alone.regions and len(timed_alone[1].regions_us) == 1

@@ -11,6 +11,7 @@ namespace {
 
 constexpr uint32_t kMaxThreads = 1024;
 constexpr uint32_t kMaxLanes = 1024;
+constexpr uint32_t kMaxItemsPerLane = 1024;
 constexpr uint32_t kMaxSpinUs = 1000000;
 
 [[noreturn]] void Malformed(const std::string& why) {
@@ -33,6 +34,9 @@ class Checker {
     }
     if (plan_.lanes.size() > kMaxLanes) Malformed("it has too many lanes");
     for (const PlanLane& lane : plan_.lanes) CheckLane(lane);
+    if (plan_.items_per_lane < 1 || plan_.items_per_lane > kMaxItemsPerLane) {
+      Malformed("it allows no items in flight, or too many");
+    }
     for (const PlanRegion& region : plan_.regions) CheckRegion(region);
     for (TensorId id : plan_.outputs) {
       RequireInRange(id, "an output of the plan");

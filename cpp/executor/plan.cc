@@ -11,7 +11,7 @@ namespace tdse {
 namespace {
 
 constexpr char kMagic[] = "TDSEPLAN";
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 constexpr uint32_t kMaxRank = 64;
 // Far above any real tensor, far below what could overflow when buffers are added up.
 constexpr uint64_t kMaxTensorBytes = uint64_t{1} << 40;
@@ -186,6 +186,7 @@ Plan ParsePlan(const uint8_t* data, size_t size) {
   constexpr size_t kSmallestLane = 16;  // four 32-bit fields
   plan.lanes.resize(reader.Count(kSmallestLane));
   for (PlanLane& lane : plan.lanes) lane = ReadLane(&reader);
+  plan.items_per_lane = reader.Number<uint32_t>();
   constexpr size_t kSmallestRegion = 32;  // eight 32-bit fields
   plan.regions.resize(reader.Count(kSmallestRegion));
   for (PlanRegion& region : plan.regions) region = ReadRegion(&reader);

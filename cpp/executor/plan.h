@@ -76,13 +76,15 @@ struct Plan {
   std::vector<TensorId> inputs;
   std::vector<TensorId> outputs;
   std::vector<PlanLane> lanes;
+  // How many items may be in flight for each lane: one that it works on, and those that wait.
+  uint32_t items_per_lane = 2;
   std::vector<PlanRegion> regions;
 
   // One lane needs no thread: the caller's runs the regions, and nobody has to be woken.
   bool RunsOnCaller() const { return lanes.empty() || (lanes.size() == 1 && lanes[0].IsPlain()); }
 
-  // How many items may be in flight: on each lane one, and one that waits for it.
-  size_t MaxItems() const { return RunsOnCaller() ? 1 : 2 * lanes.size(); }
+  // How many items may be in flight.
+  size_t MaxItems() const { return RunsOnCaller() ? 1 : items_per_lane * lanes.size(); }
 };
 
 // Blobs start at multiples of this, so that they can be used in place.

@@ -31,6 +31,13 @@ TEST(RefusesTensorsThatDoNotExist) {
                [](Plan* plan) { plan->regions[1].steps[1].arguments = {99, 4}; });
 }
 
+TEST(RefusesNoItemsInFlightAndTooMany) {
+  for (const uint32_t items : {uint32_t{0}, uint32_t{1025}, UINT32_MAX}) {
+    CheckRefused("it allows no items in flight, or too many",
+                 [items](Plan* plan) { plan->items_per_lane = items; });
+  }
+}
+
 TEST(RefusesBlobsThatDoNotExist) {
   for (const int32_t blob : {-2, 2, INT32_MAX, INT32_MIN}) {
     CheckRefused("tensor 'x' refers to a blob that does not exist",

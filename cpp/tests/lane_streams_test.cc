@@ -42,25 +42,29 @@ TEST(ResultsComeInTheOrderOfTheInputs) {
 }
 
 TEST(AStreamTakesNoMoreThanItsItems) {
-  std::atomic<bool> go_on{false};
-  std::atomic<int> started{0};
-  Executor executor(Shared(Pipeline()), Factories([&](const std::string& region, uint8_t value) {
-                      if (region == "r0") ++started;
-                      Becomes([&] { return go_on.load(); });
-                      return value;
-                    }));
-  Stream stream(&executor);
-  const size_t items = Pipeline().MaxItems();
-  CHECK_EQUAL(items, 4u);
-  for (uint8_t value = 0; value < items; ++value) CHECK(Push(&stream, value));
-  CHECK(!Push(&stream, 9));
-  CHECK(!stream.IsOldestDone());
-  go_on = true;
-  CHECK_EQUAL(int{Pop(&stream)}, 0);
-  CHECK(Push(&stream, 4));
-  CHECK(!Push(&stream, 9));
-  for (uint8_t value = 1; value <= 4; ++value) CHECK_EQUAL(int{Pop(&stream)}, value);
-  CHECK_EQUAL(started.load(), 5);
+  for (const uint8_t items_per_lane : {1, 2, 3}) {
+    std::atomic<bool> go_on{false};
+    std::atomic<int> started{0};
+    Plan plan = Pipeline();
+    plan.items_per_lane = items_per_lane;
+    Executor executor(Shared(plan), Factories([&](const std::string& region, uint8_t value) {
+                        if (region == "r0") ++started;
+                        Becomes([&] { return go_on.load(); });
+                        return value;
+                      }));
+    Stream stream(&executor);
+    const auto items = static_cast<uint8_t>(2 * items_per_lane);
+    CHECK_EQUAL(plan.MaxItems(), size_t{items});
+    for (uint8_t value = 0; value < items; ++value) CHECK(Push(&stream, value));
+    CHECK(!Push(&stream, 9));
+    CHECK(!stream.IsOldestDone());
+    go_on = true;
+    CHECK_EQUAL(int{Pop(&stream)}, 0);
+    CHECK(Push(&stream, items));
+    CHECK(!Push(&stream, 9));
+    for (uint8_t value = 1; value <= items; ++value) CHECK_EQUAL(int{Pop(&stream)}, value);
+    CHECK_EQUAL(started.load(), items + 1);
+  }
 }
 
 TEST(OneLaneStreamsOnTheCallersThread) {

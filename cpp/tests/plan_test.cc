@@ -95,8 +95,8 @@ TEST(LargeNumbersAnywhereAreHarmless) {
 TEST(RefusesHugeCounts) {
   Bytes start = PlanBytes({});
   // Blobs, tensors, inputs, outputs, lanes and regions: the counts of an empty plan, after its
-  // version.
-  for (size_t field = 0; field < 6; ++field) {
+  // version; the sixth number is that of the items in flight.
+  for (const size_t field : {0, 1, 2, 3, 4, 6}) {
     Bytes bytes = start;
     const uint32_t huge = 0xFFFFFFFF;
     std::memcpy(bytes.data() + 12 + 4 * field, &huge, sizeof(huge));
@@ -128,7 +128,7 @@ TEST(RefusesHugeTensors) {
 TEST(RefusesOtherFormats) {
   Bytes bytes = PlanBytes(ExamplePlan());
   bytes[8] = 1;
-  CHECK_THROWS("has version 1, this library reads version 3", Parse(bytes));
+  CHECK_THROWS("has version 1, this library reads version 4", Parse(bytes));
   bytes[0] = 'X';
   CHECK_THROWS("it does not start with TDSEPLAN", Parse(bytes));
 }

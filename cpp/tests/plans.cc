@@ -87,7 +87,7 @@ std::shared_ptr<const Plan> Shared(Plan plan) {
 std::vector<uint8_t> PlanBytes(const Plan& plan) {
   Writer writer;
   writer.Bytes("TDSEPLAN", 8);
-  writer.Number(uint32_t{3});
+  writer.Number(uint32_t{4});
   writer.Count(plan.blobs.size());
   for (const Blob& blob : plan.blobs) writer.Number(uint64_t{blob.size});
   for (const Blob& blob : plan.blobs) {
@@ -100,6 +100,7 @@ std::vector<uint8_t> PlanBytes(const Plan& plan) {
   writer.Ids(plan.outputs);
   writer.Count(plan.lanes.size());
   for (const PlanLane& lane : plan.lanes) WriteLane(lane, &writer);
+  writer.Number(plan.items_per_lane);
   writer.Count(plan.regions.size());
   for (const PlanRegion& region : plan.regions) WriteRegion(region, &writer);
   return writer.Take();

@@ -56,13 +56,13 @@ def time_in_place(
     seed: int,
     say: Progress,
 ) -> dict[int, InPlace]:
-    """Time the regions of placements of several regions.
+    """Time the regions of placements in turns with the whole model on LiteRT.
 
     Args:
         graph: the model.
         placed: one contestant for each thread count.
         wholes: the model on LiteRT alone for each; a placement without one is left out, and so is
-            one that cannot be built.
+            one that is the same, or that cannot be built.
         builder: builds them.
         seed: of inputs.
         say: progress.
@@ -78,7 +78,7 @@ def time_in_place(
     entries: list[Entry] = []
     for one in placed:
         whole = whole_of.get(one.threads)
-        if whole is None or len(one.regions) == 1:
+        if whole is None or one.regions == whole.regions:
             continue
         say("build", len(built), len(placed), one.name)
         try:

@@ -251,7 +251,7 @@ def test_wrong_magic() -> None:
 
 def test_other_version() -> None:
     data = BYTES[:8] + struct.pack("<I", 1) + BYTES[12:]
-    with pytest.raises(TargetError, match="has version 1, this library reads version 3"):
+    with pytest.raises(TargetError, match="has version 1, this library reads version 4"):
         native.create_executor(data)
 
 

@@ -13,7 +13,7 @@ from tdse.edgetpu.package import is_compiled, is_compiled_region
 from tdse.emulation.costs import BoardCosts
 from tdse.emulation.executor import KIND
 from tdse.emulation.given import given_outcome
-from tdse.emulation.layout import lay_out
+from tdse.emulation.layout import Layout, lay_out
 from tdse.emulation.stream import stream_period_us
 from tdse.emulation.ways import (
     Way,
@@ -37,8 +37,12 @@ from tdse.search.placement import PlacedOp, PlacedRegion, Placement, parse_pins
 DATAFLOW = "dataflow"
 # Seconds of a search; most settle earlier.
 _MOST_SEARCH_S = 10.0
-# Streams whose predicted periods differ by less are equal; then the one with fewer steps is taken.
+# Streams whose predicted periods differ by less are equal; then the one with fewer steps is taken,
+# or fewer runs on their way.
 _TIED = 1.03
+# How many runs of a stream may be on their way for each lane: the fewest that keep lanes as busy as
+# more would. Each takes memory.
+_ITEMS_PER_LANE = (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -267,16 +271,15 @@ def _emulated(graph: Graph, board: Platform, way: Way, mode: Mode, *, copies: bo
         step.model_copy(update={"is_measured": True}) if step.ops in way.measured else step
         for step in layout.steps
     )
-    # As many runs are on their way as the executor allows.
-    n_lanes = len(layout.lanes)
-    in_flight = 2 * n_lanes if n_lanes > 1 else 1
+    items_per_lane, period_us = _stream(graph, layout)
     made = Emulated(
         board=board.name,
         mode=mode,
         lanes=layout.lanes,
         steps=steps,
         predicted_us=layout.predicted_us,
-        predicted_period_us=stream_period_us(graph, layout.steps, n_lanes, in_flight),
+        predicted_period_us=period_us,
+        items_per_lane=items_per_lane,
         predicted_mj=None if copies or _powerless(board) else way.outcome.energy_uj / 1e3,
         first_run_us=way.first_run_us,
         has_results=not is_compiled(graph),
@@ -284,6 +287,19 @@ def _emulated(graph: Graph, board: Platform, way: Way, mode: Mode, *, copies: bo
     # Some hundred runs say it to within some percent; no stream is faster than this.
     period_us = max(made.predicted_period_us, made.capacity_us)
     return made.model_copy(update={"predicted_period_us": period_us})
+
+
+def _stream(graph: Graph, layout: Layout) -> tuple[int, float]:
+    """How many runs may be on their way for each lane, and the microseconds between two results."""
+    n_lanes = len(layout.lanes)
+    if n_lanes == 1:
+        return _ITEMS_PER_LANE[0], stream_period_us(graph, layout.steps, 1, 1)
+    periods_us = {
+        items: stream_period_us(graph, layout.steps, n_lanes, items * n_lanes)
+        for items in _ITEMS_PER_LANE
+    }
+    tied_us = _TIED * min(periods_us.values())
+    return next((items, us) for items, us in periods_us.items() if us <= tied_us)
 
 
 def _powerless(board: Platform) -> list[str]:

@@ -58,6 +58,7 @@ class Emulated(Record):
         steps: in the order in which they run where they share a lane.
         predicted_us: of one run.
         predicted_period_us: between two results of a stream.
+        items_per_lane: of a stream that may be on their way for each lane.
         predicted_mj: energy of one run, millijoules; null where the board has no power figures, or
             regions have copies.
         first_run_us: what the first run takes besides, while an Edge TPU is given its parameters;
@@ -74,6 +75,7 @@ class Emulated(Record):
     steps: Annotated[tuple[Step, ...], Field(strict=False)]
     predicted_us: _Time
     predicted_period_us: _Time
+    items_per_lane: Annotated[int, Field(ge=1)] = 2
     predicted_mj: _Time | None = None
     first_run_us: _Time | None = None
     compiler_us: _Time | None = None

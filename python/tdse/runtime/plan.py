@@ -2,13 +2,14 @@
 
 Little endian; ``str`` is a u32 length and UTF-8 bytes, ``ids`` a u32 count and a u32 for each::
 
-    8 bytes "TDSEPLAN"; u32 version = 3
+    8 bytes "TDSEPLAN"; u32 version = 4
     u32 number of blobs; a u64 size for each; then the blobs, each at a multiple of 64 bytes from
         the start of the plan, zero padded
     u32 number of tensors; each: str name; u8 DLPack type code; u8 bits; u16 lanes;
         u32 rank; i64 for each dimension; i32 blob of a constant, or -1
     ids of the inputs; ids of the outputs
     u32 number of lanes; each: str name; ids of CPUs; u32 spin_us; u32 timeout_ms
+    u32 items in flight for each lane
     u32 number of regions; each: str name; str kind; u32 threads; i32 blob, or -1; ids of lanes;
         ids of its inputs; ids of its outputs; u32 number of steps; each: str symbol; ids;
         u32 iterations
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from tdse.errors import TargetError
 
 MAGIC = b"TDSEPLAN"
-VERSION = 3
+VERSION = 4
 BLOB_ALIGNMENT = 64
 # Kinds of regions that run on a device with memory of its own; a colon and its number may follow.
 DEVICE_KINDS = ("opencl", "cuda")
@@ -169,6 +170,8 @@ class Plan:
         outputs: likewise.
         regions: in an order in which they can run; those on the same lanes run in this order.
         lanes: what runs side by side.
+        items_per_lane: how many items of a stream may be in flight for each lane, if there are
+            several: one that it works on, and those that wait. Each has buffers of its own.
     """
 
     tensors: tuple[PlanTensor, ...]
@@ -176,6 +179,7 @@ class Plan:
     outputs: tuple[int, ...]
     regions: tuple[PlanRegion, ...]
     lanes: tuple[PlanLane, ...] = (PlanLane("cpu"),)
+    items_per_lane: int = 2
 
     def to_bytes(self) -> bytes:
         """The plan for ``tdse.executor_create``. Equal blobs are stored once.
@@ -193,6 +197,7 @@ class Plan:
                 _ids(self.inputs),
                 _ids(self.outputs),
                 _list([_lane(lane) for lane in self.lanes]),
+                _u32(self.items_per_lane),
                 _list(regions),
             )
         )
