@@ -26,8 +26,8 @@ from tdse.measure.records import Record, RecordStore
 from tdse.profile import profile
 from tdse.survey import survey, time_again, time_regions
 
-VARIANTS = (("litert", 1), ("litert", 2), ("llvm", 1))
-_COUNTS = (1, 2)
+TARGETS, COUNTS = ("litert", "llvm"), (1, 2)
+VARIANTS = tuple((target, threads) for target in TARGETS for threads in COUNTS)
 _PATIENCE_S = 1.0
 # One operator of so many is measured twice, for the noise.
 _REPEATED = 8
@@ -93,7 +93,7 @@ def excite(data: Path, seconds: float, say: Say) -> list[Record]:
         say(f"random operators, for {seconds:.0f} s")
         profile(budget_s=seconds, store=path)
     with contextlib.closing(open_store(data, "excitation")) as store:
-        return [record for target in ("litert", "llvm") for record in store.of_target(target)]
+        return [record for target in TARGETS for record in store.of_target(target)]
 
 
 def measure_networks(data: Path, models: Sequence[Path], say: Say) -> list[Network]:
@@ -130,8 +130,8 @@ def _measure(graph: Graph, store: RecordStore) -> None:
         found = survey(
             graph,
             child,
-            ("litert", "llvm"),
-            _COUNTS,
+            TARGETS,
+            COUNTS,
             store,
             pins={},
             seed=0,
@@ -159,8 +159,8 @@ def _measure_whole(graph: Graph, child: Child, store: RecordStore) -> None:
     time_regions(
         graph,
         child,
-        [Region(0, "litert", graph.placed_ops)],
-        _COUNTS,
+        [Region(0, target, graph.placed_ops) for target in TARGETS],
+        COUNTS,
         store,
         seed=0,
         deadline=math.inf,

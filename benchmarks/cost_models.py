@@ -80,7 +80,7 @@ class OperatorErrors:
 
 @dataclass(frozen=True)
 class NetworkError:
-    """The error of one network's latency, whole on LiteRT; times in microseconds.
+    """The error of one network's latency, whole on one variant; times in microseconds.
 
     ``unknown`` are kinds of operators that the models were never shown.
     """
@@ -334,7 +334,7 @@ def operator_table(evaluation: Evaluation) -> Table:
 
 def network_table(evaluation: Evaluation) -> Table:
     """Networks, a row for each, and their median and worst."""
-    table = Table(title=f"networks whole on LiteRT: {evaluation.training}")
+    table = Table(title=f"whole networks: {evaluation.training}")
     for column in ("network", "variant", "measured us", "predicted us", "error", "raw", "noise"):
         table.add_column(column, justify="left" if column == "network" else "right")
     table.add_column("kinds never measured")

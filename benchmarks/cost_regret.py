@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cost_data import Network, Say
+from cost_data import COUNTS, TARGETS, Network, Say
 
 from tdse.candidates import SEARCH_S, placed_regions
 from tdse.child import Child
@@ -19,8 +19,6 @@ from tdse.platform import discover_host
 from tdse.search import search
 from tdse.targets import target_threads
 
-_TARGETS = ("litert", "llvm")
-_COUNTS = (1, 2)
 # Seconds of timing for each network.
 _RACE_S = 8.0
 
@@ -61,7 +59,7 @@ def measure_regret(
         say: progress.
     """
     graph = network.graph
-    legality = find_legality(graph, _TARGETS, store)
+    legality = find_legality(graph, TARGETS, store)
     first = _best(network, legality, models, network.records, "records")
     second = _best(network, legality, models, {}, "predictions")
     texts = [_text(contestant) for contestant in (first, second)]
@@ -87,9 +85,9 @@ def _best(
     """The placement with the least predicted time over all thread counts."""
     graph = network.graph
     candidates = []
-    for count in _COUNTS:
-        threads = {target: target_threads(target, [count])[0] for target in _TARGETS}
-        variants = {target: (target, threads[target]) for target in _TARGETS}
+    for count in COUNTS:
+        threads = {target: target_threads(target, [count])[0] for target in TARGETS}
+        variants = {target: (target, threads[target]) for target in TARGETS}
         _, problem = cost_problem(
             graph,
             legality,
@@ -102,7 +100,7 @@ def _best(
         )
         best = search(problem, seed=0, seconds=SEARCH_S).candidates[0]
         regions = placed_regions(graph, problem, best.outcome)
-        candidates.append(Contestant(name, count, regions, best.values[0]))
+        candidates.append(Contestant(name, count, regions, best.values[0], None))
     return min(candidates, key=lambda contestant: contestant.predicted_us or 0.0)
 
 

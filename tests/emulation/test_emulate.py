@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from tdse.emulation.costs import BoardCosts, memories
 from tdse.emulation.emulate import demand_mode, emulate
+from tdse.emulation.executor import emulated_executor
 from tdse.emulation.layout import Layout, lay_out
 from tdse.emulation.stream import stream_period_us
 from tdse.errors import ModelError, PlacementError, PlatformError, UsageError
@@ -18,6 +19,7 @@ from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.platform import Platform, load_platform
 from tdse.runtime.emulated import Step
+from tdse.runtime.model import model_by_position
 from tdse.search import Problem, search
 from tdse.search.native import Evaluator
 from tdse.search.schedule import Genes
@@ -120,6 +122,26 @@ def test_copies_take_turns(graph: Graph) -> None:
         ops=graph.placed_ops,
     )
     assert stream_period_us(graph, [step], 3, 4) == pytest.approx(100, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("factors", "items"), [((1.0, 1.0, 1.0), 2), ((1.1, 1.02, 1.0), 3), ((1.1, 1.05, 1.0), 4)]
+)
+def test_as_many_runs_are_on_their_way_as_pay(
+    graph: Graph,
+    board: Platform,
+    factors: tuple[float, ...],
+    items: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def period_us(graph: Graph, steps: Sequence[Step], lanes: int, in_flight: int) -> float:
+        return 1e6 * (factors[in_flight // lanes - 2] if lanes > 1 else 2.0)
+
+    monkeypatch.setattr("tdse.emulation.emulate.stream_period_us", period_us)
+    emulated = emulate(graph, board, "correctness", objective="throughput", budget_s=1).emulated
+    assert len(emulated.lanes) > 1 and emulated.items_per_lane == items
+    model = model_by_position(emulated_executor(graph, emulated, {}).module())
+    assert model.max_items == items * len(emulated.lanes)
 
 
 @pytest.mark.parametrize("objective", ["latency", "throughput", "energy"])
