@@ -105,7 +105,14 @@ def emulated_executor(
     names = [f"{emulated.board} (emulated)"] if one_lane else emulated.lanes
     limit_ms = time_limit_ms(max(emulated.sequential_us, measured_us), len(names))
     lanes_of_plan = tuple(PlanLane(name, spin_us=0, timeout_ms=limit_ms) for name in names)
-    plan = Plan(tuple(planner.tensors), inputs, outputs, tuple(regions), lanes_of_plan, emulated.items_per_lane)
+    plan = Plan(
+        tuple(planner.tensors),
+        inputs,
+        outputs,
+        tuple(regions),
+        lanes_of_plan,
+        emulated.items_per_lane,
+    )
     return EmulatedExecutor(plan, tuple(host_kinds))
 
 
