@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from model_files import model_files
 from rich.console import Console
 from rich.table import Table
 
@@ -81,7 +82,7 @@ class Outcome:
 def main() -> int:
     """Entry point; status 1 if a model does not pass."""
     arguments = _arguments()
-    models = _models(arguments.models)
+    models = model_files(arguments.models)
     demands = dict(text.split("=") for text in arguments.demand)
     outcomes = []
     console = Console(stderr=True)
@@ -228,14 +229,6 @@ def _gap(gap: dict[str, Any]) -> str:
         return "0"
     parts = [f"{gap['steps']} LSB"] if gap["steps"] else []
     return ", ".join(parts + ([f"{gap['relative']:.0e}"] if gap["relative"] else []))
-
-
-def _models(given: Sequence[str]) -> list[Path]:
-    found = []
-    for text in given:
-        path = Path(text)
-        found += sorted(path.rglob("*.tflite")) if path.is_dir() else [path]
-    return found
 
 
 def _print(outcomes: Sequence[Outcome]) -> None:

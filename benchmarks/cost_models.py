@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from cost_data import VARIANTS, Network, excite, measure_networks, open_store
 from cost_regret import Regret, measure_regret
+from model_files import model_files
 from rich.console import Console
 from rich.table import Table
 
@@ -114,7 +115,7 @@ def main() -> int:
 
     data = Path(arguments.data)
     excited = excite(data, arguments.excite, say)
-    networks = measure_networks(data, _models(arguments.models), say)
+    networks = measure_networks(data, model_files(arguments.models), say)
     report: dict[str, Any] = {"excitation_records": len(excited)}
     tables: list[Table] = []
     say("training on random operators only")
@@ -431,13 +432,6 @@ def _relative_us(record: Record) -> float:
 
 def _name(variant: Variant) -> str:
     return f"{variant[0]} x{variant[1]}"
-
-
-def _models(paths: Sequence[str]) -> list[Path]:
-    found = []
-    for path in map(Path, paths):
-        found += sorted(path.rglob("*.tflite")) if path.is_dir() else [path]
-    return found
 
 
 def _arguments() -> argparse.Namespace:

@@ -34,6 +34,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from model_files import model_files
 from rich.console import Console
 from rich.table import Table
 
@@ -139,7 +140,7 @@ def main() -> int:
     chosen_targets(load_platform("host"), [arguments.device])
     architectures = [name for name in arguments.arch.split(",") if name]
     lines = []
-    for path in _models(arguments.models):
+    for path in model_files(arguments.models):
         line = examine(
             read_tflite(path), arguments.device, architectures, arguments.runs, arguments.nvcc
         )
@@ -350,14 +351,6 @@ def _growth(model: Model, inputs: Sequence[Array], runs: int) -> int:
 
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _models(given: Sequence[str]) -> list[Path]:
-    found: list[Path] = []
-    for text in given:
-        path = Path(text)
-        found += sorted(path.rglob("*.tflite")) if path.is_dir() else [path]
-    return found
 
 
 def _print(lines: Sequence[Line]) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from model_files import model_files
 from rich.console import Console
 from rich.table import Table
 
@@ -289,12 +290,7 @@ def main() -> int:
     parser.add_argument("--fit", type=int, default=0, help="random chains to fit memory to")
     parser.add_argument("--seconds", type=float, default=120.0, help="to measure pairs for")
     arguments = parser.parse_args()
-    models = [
-        model
-        for path in arguments.models
-        for model in (sorted(path.rglob("*.tflite")) if path.is_dir() else [path])
-        if "edgetpu" not in model.name
-    ]
+    models = [model for model in model_files(arguments.models) if "edgetpu" not in model.name]
     if arguments.what == "links":
         _print_links()
     elif arguments.what == "memory":

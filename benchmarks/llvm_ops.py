@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from model_files import model_files
 from rich.console import Console
 from rich.table import Table
 
@@ -99,7 +100,7 @@ def _samples(arguments: argparse.Namespace) -> list[Sample]:
     """Some distinct operators of each kind and element type, evenly by their work."""
     wanted = set(arguments.kinds.split(",")) if arguments.kinds else None
     found: dict[str, Sample] = {}
-    for path in _models(arguments.models):
+    for path in model_files(arguments.models):
         graph = read_tflite(path)
         for op in graph.placed_ops:
             sample = _sample(graph, op)
@@ -239,13 +240,6 @@ def _print(rows: Sequence[Row], *, every: bool) -> None:
 
 def _geomean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values))
-
-
-def _models(given: Sequence[str]) -> list[Path]:
-    found = []
-    for path in map(Path, given):
-        found += sorted(path.rglob("*.tflite")) if path.is_dir() else [path]
-    return found
 
 
 def _arguments() -> argparse.Namespace:

@@ -15,11 +15,11 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+from model_files import model_files
 from rich.console import Console
 from rich.table import Table
 
@@ -86,16 +86,11 @@ def main() -> None:
     parser.add_argument("--objective", choices=("latency", "throughput"), default="latency")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     arguments = parser.parse_args()
-    rows = [_row(model, arguments.objective) for model in _models(arguments.models)]
+    rows = [_row(model, arguments.objective) for model in model_files(arguments.models)]
     _print(rows)
     if arguments.json:
         figures = [asdict(row) | {"of_allowed": row.of_allowed} for row in rows]
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def _models(given: list[Path]) -> Iterator[Path]:
-    for path in given:
-        yield from sorted(path.rglob("*.tflite")) if path.is_dir() else [path]
 
 
 def _row(model: Path, objective: str) -> Row:

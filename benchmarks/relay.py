@@ -42,6 +42,7 @@ import numpy as np
 import tvm
 from acceptance import LEAST_SPEEDUP, MOST_SLOWER_US, SMALL_US
 from cores import cores
+from model_files import model_files
 from rich.console import Console
 from rich.table import Table
 from tvm import relay
@@ -340,11 +341,7 @@ def _print(outcomes: Sequence[Outcome]) -> None:
 
 
 def _models(given: Sequence[Path]) -> list[Path]:
-    found = [
-        model
-        for path in given
-        for model in (sorted(path.rglob("*.tflite")) if path.is_dir() else [path])
-    ]
+    found = model_files(given)
     if not found:
         sys.exit("there is no .tflite in what was given")
     return found

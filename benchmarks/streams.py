@@ -43,6 +43,7 @@ from typing import Any
 
 import numpy as np
 from cores import cores
+from model_files import model_files
 from rich.console import Console
 from rich.table import Table
 
@@ -145,7 +146,7 @@ def main() -> None:
     """Entry point."""
     arguments = _arguments()
     outcomes = []
-    for path in _models(arguments.models):
+    for path in model_files(arguments.models):
         outcomes.append(judge(path, arguments))
         _print(outcomes)
         if arguments.json:
@@ -268,14 +269,6 @@ def _spread(shares: Sequence[float]) -> str:
         return "-"
     middle, low, high = 100 * np.median(shares), 100 * min(shares), 100 * max(shares)
     return f"{middle:+.0f} [{low:+.0f}, {high:+.0f}]"
-
-
-def _models(given: Sequence[str]) -> list[Path]:
-    found: list[Path] = []
-    for text in given:
-        path = Path(text)
-        found += sorted(path.rglob("*.tflite")) if path.is_dir() else [path]
-    return found
 
 
 def _arguments() -> argparse.Namespace:
