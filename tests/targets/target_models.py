@@ -36,13 +36,23 @@ def one_op(
     options: object | None = None,
     version: int = 1,
 ) -> Graph:
-    """The graph of a single operator; tensors without data are inputs of the model."""
+    """The graph of a single operator; tensors without data are inputs of the model.
+
+    Constants of float16 pass through DEQUANTIZE, as converters write them.
+    """
     tensors = [*inputs, *outputs]
     count = len(inputs)
     given = tuple(i for i in range(count) if inputs[i].data is None)
     made = tuple(range(count, len(tensors)))
-    operator = Operator(code, tuple(range(count)), made, options, version)
-    return read_tflite(write_model([Subgraph(tensors, [operator], given, made)]), name=code.lower())
+    operators = []
+    for i, tensor in enumerate(inputs):
+        if tensor.data is not None and tensor.dtype == "float16":
+            tensors[i] = Tensor(f"{tensor.name}32", tensor.shape)
+            dequantize = schema.DequantizeOptionsT()
+            operators.append(Operator("DEQUANTIZE", (len(tensors),), (i,), dequantize, 3))
+            tensors.append(tensor)
+    operators.append(Operator(code, tuple(range(count)), made, options, version))
+    return read_tflite(write_model([Subgraph(tensors, operators, given, made)]), name=code.lower())
 
 
 def unary(code: str, shape: tuple[int, ...], dtype: str = "int8") -> Graph:
@@ -117,9 +127,9 @@ def dense(
 def activation_tensor(
     name: str, shape: tuple[int, ...], dtype: str, scale: float, zero: int = -3
 ) -> Tensor:
-    """A quantised tensor, or one of float32."""
-    if dtype == "float32":
-        return Tensor(name, shape, dtype)
+    """A quantised tensor, or one of float32, also for constants of float16."""
+    if dtype.startswith("float"):
+        return Tensor(name, shape)
     return byte_tensor(name, shape, dtype, scale, zero)
 
 
@@ -151,8 +161,8 @@ def _windowed(
 
 
 def _weights(shape: tuple[int, ...], dtype: str, axis: int) -> Tensor:
-    if dtype == "float32":
-        return Tensor("w", shape, dtype, RANDOM.uniform(-1, 1, shape).astype(np.float32))
+    if dtype.startswith("float"):
+        return Tensor("w", shape, dtype, RANDOM.uniform(-1, 1, shape).astype(dtype))
     per_channel = dtype == "int8"
     scales = tuple(RANDOM.uniform(0.005, 0.02, shape[axis] if per_channel else 1))
     zeros = (0,) * shape[axis] if per_channel else (117,)
@@ -162,8 +172,8 @@ def _weights(shape: tuple[int, ...], dtype: str, axis: int) -> Tensor:
 
 
 def _bias(filters: int, weights: Tensor, dtype: str) -> Tensor:
-    if dtype == "float32":
-        values = RANDOM.uniform(-1, 1, filters).astype(np.float32)
+    if dtype.startswith("float"):
+        values = RANDOM.uniform(-1, 1, filters).astype(dtype)
         return Tensor("b", (filters,), dtype, values)
     drawn = RANDOM.integers(-500, 500, filters).astype(np.int32)
     scales = tuple(0.05 * s for s in weights.scales)

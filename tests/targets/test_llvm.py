@@ -211,6 +211,8 @@ def test_constant_operators_are_folded(name: str, llvm: LlvmTarget, model_path: 
     path = model_path(name)
     graph, inputs = read_tflite(path), random_inputs(path)
     assert all(llvm.supports(graph, op).ok for op in graph.placed_ops)
+    (dense,) = (op for op in graph.placed_ops if graph.ops[op].kind == "fully_connected")
+    assert llvm.own_calls(graph, (dense,)), "it has the kernel of weights that are there as read"
     (expected,) = run_litert(path, inputs)
     (result,) = run_on(llvm, graph, inputs)
     assert np.abs(result - expected).max() <= 1e-4 * np.abs(expected).max()

@@ -111,6 +111,23 @@ def test_channels_and_filters(dtype: str, channels: int, filters: int) -> None:
     assert_like_litert(conv(5, 6, channels, filters, dtype=dtype))
 
 
+@pytest.mark.parametrize(
+    "graph",
+    [
+        conv(9, 13, 16, 40, (3, 3), dtype="float16"),
+        conv(5, 6, 11, 22, activation="relu6", dtype="float16"),
+        depthwise(13, 10, 24, (5, 5), stride=2, dtype="float16"),
+        dense(3, 20, 33, dtype="float16"),
+        dense(1, 20, 33, dtype="float16", bias=False),
+    ],
+    ids=lambda graph: graph.name,
+)
+def test_weights_kept_as_float16_are_those_of_float32_kernels(graph: Graph) -> None:
+    (op,) = graph.placed_ops
+    assert len(graph.ops) > 1 and own_calls(graph, (op,), host_isa())
+    assert_like_litert(graph)
+
+
 def test_an_image_of_one_row_is_copied_in_parts() -> None:
     # That of a 1x1 convolution; with AVX2 it is copied as int16.
     graph = conv(56, 57, 33, 8)

@@ -282,14 +282,14 @@ def _stored_bytes(graph: Graph, tensor: int) -> int:
 
 def _llvm_bytes(constant: Tensor) -> int:
     """Bytes of a constant of a kernel: quantised weights are widened when the kernel is made."""
-    wide = constant.dtype in ("int8", "uint8") and len(constant.shape) > 1
+    wide = constant.is_8_bit and len(constant.shape) > 1
     return constant.size_bytes * (_LLVM_WIDENING if wide else 1)
 
 
 def _widened_bytes(graph: Graph, op: Op) -> tuple[int, int]:
     """What a kernel keeps of its operand and its result while it runs: 32-bit integers."""
     result = graph.tensors[op.outputs[0]]
-    if result.dtype not in ("int8", "uint8") or op.kind not in _WIDENED:
+    if not result.is_8_bit or op.kind not in _WIDENED:
         return 0, 0
     return 4 * op.input_bytes, 4 * result.size_bytes
 
@@ -371,7 +371,7 @@ def _is_xnnpack(graph: Graph, op: Op) -> bool:
         return False
     if result.dtype == "float32":
         return op.kind not in _TFLITE_FLOAT
-    return result.dtype in ("int8", "uint8") and op.kind in _XNNPACK_QUANTIZED
+    return result.is_8_bit and op.kind in _XNNPACK_QUANTIZED
 
 
 def _litert_arenas(graph: Graph, ops: Sequence[Op]) -> int:

@@ -48,6 +48,11 @@ class Tensor:
     size_bytes: int
     is_dynamic: bool
 
+    @property
+    def is_8_bit(self) -> bool:
+        """Whether its elements are integers of 8 bits."""
+        return self.dtype in ("int8", "uint8")
+
 
 @dataclass(frozen=True)
 class Op:

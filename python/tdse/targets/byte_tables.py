@@ -59,8 +59,6 @@ _ELEMENTWISE = frozenset(
 # Kinds that join each element with the same number, where one operand is just that.
 _WITH_A_NUMBER = frozenset({"add", "div", "maximum", "minimum", "mul", "squared_difference", "sub"})
 
-_BYTES = ("int8", "uint8")
-
 
 @dataclass(frozen=True)
 class ByteTable:
@@ -172,8 +170,8 @@ def _is_number(tensor: Tensor) -> bool:
 
 def _maps_bytes(given: Tensor, result: Tensor) -> bool:
     return (
-        given.dtype in _BYTES
-        and result.dtype in _BYTES
+        given.is_8_bit
+        and result.is_8_bit
         and given.shape == result.shape
         and math.prod(given.shape) > 0
         and not (given.is_constant or given.is_dynamic or result.is_dynamic)

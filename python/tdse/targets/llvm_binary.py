@@ -37,8 +37,6 @@ from .llvm_arithmetic import (
     stored_limits,
 )
 
-_BYTES = ("int8", "uint8")
-
 # Elements of a vector, the first of these that a row has. Narrower registers take several.
 _LANES = 32, 16
 
@@ -250,7 +248,7 @@ def _geometry(
 
 def _is_plain(tensor: Tensor) -> bool:
     return bool(
-        tensor.dtype in _BYTES
+        tensor.is_8_bit
         and tensor.quantization is not None
         and len(tensor.quantization.scales) == 1
         and not tensor.is_dynamic

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tdse.graph.model import Graph, Op, Tensor
-from tdse.graph.unpack import constant_bytes
 
 from .llvm_arithmetic import (
     ACTIVATIONS,
@@ -26,10 +25,9 @@ from .llvm_arithmetic import (
     requantization_factors,
     stored_limits,
 )
+from .llvm_constants import constant_operand
 from .llvm_isa import Isa
 from .llvm_window import window_of
-
-_BYTES = ("int8", "uint8")
 
 # Of longer sums, those of unsigned bytes might leave int32.
 _MOST_FACTORS = 60_000
@@ -104,6 +102,10 @@ def conv_of(graph: Graph, op: Op) -> Conv | None:
         return None
     x, w, y = (graph.tensors[t] for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
     bias = graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
+    if graph.is_constant(x.index) or not all(
+        graph.is_constant(t) for t in op.inputs[1:3] if t >= 0
+    ):
+        return None
     if not _types_fit(x, w, bias, y) or not (x.size_bytes and y.size_bytes):
         return None
     if activation_of(op) not in ACTIVATIONS or math.prod(w.shape[1:]) > _MOST_FACTORS:
@@ -215,12 +217,10 @@ def conv_arguments(
     """
     x, w, y = (graph.tensors[t] for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
     rows, columns, length = shape.runs
-    filters = np.frombuffer(constant_bytes(graph, w.index), w.dtype)
-    filters = filters.reshape(shape.filters, rows, columns, length)
+    filters = constant_operand(graph, op, 1).reshape(shape.filters, rows, columns, length)
     bias: npt.NDArray[Any] = np.zeros(shape.filters, np.float32 if how.taps == 1 else np.int64)
     if len(op.inputs) > 2 and op.inputs[2] >= 0:
-        kind = graph.tensors[op.inputs[2]].dtype
-        bias += np.frombuffer(constant_bytes(graph, op.inputs[2]), kind)
+        bias += constant_operand(graph, op, 2)
     starts = column_starts(shape, how, tiles)
     channel = np.array(starts)[:, :, None] + np.arange(how.lanes)
     is_there, channel = channel < shape.filters, np.minimum(channel, shape.filters - 1)
@@ -266,15 +266,13 @@ def _packed(
 
 
 def _types_fit(x: Tensor, w: Tensor, bias: Tensor | None, y: Tensor) -> bool:
-    if x.is_constant or x.is_dynamic or y.is_dynamic or not w.is_constant or x.dtype != y.dtype:
-        return False
-    if bias is not None and not bias.is_constant:
+    if x.is_dynamic or y.is_dynamic or x.dtype != y.dtype:
         return False
     if x.dtype == "float32":
         return w.dtype == "float32" and (bias is None or bias.dtype == "float32")
     return bool(
-        x.dtype in _BYTES
-        and w.dtype in _BYTES
+        x.is_8_bit
+        and w.is_8_bit
         and x.quantization
         and w.quantization
         and y.quantization

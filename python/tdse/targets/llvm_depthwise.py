@@ -31,7 +31,6 @@ import tvm
 from tvm.script import tirx as T
 
 from tdse.graph.model import Graph, Op, Tensor
-from tdse.graph.unpack import constant_bytes
 
 from .llvm_arithmetic import (
     ACTIVATIONS,
@@ -43,6 +42,7 @@ from .llvm_arithmetic import (
     requantized,
     stored_limits,
 )
+from .llvm_constants import constant_operand
 from .llvm_isa import Isa
 from .llvm_window import window_of
 
@@ -91,6 +91,8 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
     if min(op.inputs) < 0:
         return None
     x, w, bias, y = (graph.tensors[t] for t in (*op.inputs, op.outputs[0]))
+    if graph.is_constant(x.index) or not all(map(graph.is_constant, op.inputs[1:])):
+        return None
     if not _types_fit(x, w, bias, y) or len(x.shape) != 4 or not (x.size_bytes and y.size_bytes):
         return None
     window = window_of(op, x, w, y)
@@ -125,9 +127,9 @@ def depthwise_arguments(
     x, w, y = (graph.tensors[t] for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
     assert x.quantization and w.quantization and y.quantization
     kh, kw, c = *shape.kernel, shape.channels
-    weights = np.frombuffer(constant_bytes(graph, w.index), w.dtype).reshape(kh, kw, c)
+    weights = constant_operand(graph, op, 1).reshape(kh, kw, c)
     weights = weights.astype(np.int32) - np.array(w.quantization.zero_points, np.int32)
-    bias = np.frombuffer(constant_bytes(graph, op.inputs[2]), np.int32).astype(np.int64)
+    bias = constant_operand(graph, op, 2).astype(np.int64)
     factors = requantization_factors(x.quantization, w.quantization, y.quantization)
     # Where stored bytes are shifted to become factors, that of a zero is not zero.
     zero = x.quantization.zero_points[0] + how.shift(shape.dtype)
@@ -301,7 +303,7 @@ def _rows_together(shape: Depthwise, how: Arithmetic) -> int:
 
 
 def _types_fit(x: Tensor, w: Tensor, bias: Tensor, y: Tensor) -> bool:
-    if not (w.is_constant and bias.is_constant) or x.is_constant or x.is_dynamic or y.is_dynamic:
+    if x.is_dynamic or y.is_dynamic:
         return False
     if x.dtype == "float32":
         return x.dtype == w.dtype == bias.dtype == y.dtype
@@ -310,8 +312,8 @@ def _types_fit(x: Tensor, w: Tensor, bias: Tensor, y: Tensor) -> bool:
         and w.quantization
         and y.quantization
         and x.dtype == y.dtype
-        and x.dtype in ("int8", "uint8")
-        and w.dtype in ("int8", "uint8")
+        and x.is_8_bit
+        and w.is_8_bit
         and bias.dtype == "int32"
     )
 

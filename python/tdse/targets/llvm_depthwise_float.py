@@ -29,7 +29,6 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 from tdse.graph.model import Graph, Op
-from tdse.graph.unpack import constant_bytes
 
 from .llvm_arithmetic import (
     ACTIVATIONS,
@@ -41,6 +40,7 @@ from .llvm_arithmetic import (
     multiply_add,
     register,
 )
+from .llvm_constants import constant_operand
 from .llvm_depthwise import Depthwise
 from .llvm_isa import Isa
 
@@ -51,7 +51,7 @@ _BORDER_VECTORS = 4
 
 def float_depthwise_arguments(graph: Graph, op: Op) -> tuple[npt.NDArray[np.float32], ...]:
     """The constants of the kernel: weights as the model has them, biases, and limits."""
-    weights, bias = (np.frombuffer(constant_bytes(graph, t), np.float32) for t in op.inputs[1:3])
+    weights, bias = (constant_operand(graph, op, position).reshape(-1) for position in (1, 2))
     return weights, bias, np.array(ACTIVATIONS[activation_of(op)], np.float32)
 
 

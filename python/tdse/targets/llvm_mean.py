@@ -29,8 +29,6 @@ from tdse.graph.unpack import constant_bytes
 from .llvm_arithmetic import activation_of, register
 from .llvm_window import int_attribute
 
-_BYTES = ("int8", "uint8")
-
 # So many bytes add up to no more than 16 bits hold.
 _CHUNK = 128
 
@@ -219,7 +217,7 @@ def _rounded(total: Any, real: list[Any], lanes: int, kind: str) -> Any:
 
 def _is_plain(tensor: Tensor) -> bool:
     return bool(
-        tensor.dtype in _BYTES
+        tensor.is_8_bit
         and tensor.quantization is not None
         and len(tensor.quantization.scales) == 1
         and not tensor.is_dynamic

@@ -63,7 +63,7 @@ def pool_of(graph: Graph, op: Op) -> Pool | None:
         return None
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     if (
-        x.dtype not in ("int8", "uint8")
+        not x.is_8_bit
         or x.quantization is None
         or (x.dtype, x.quantization) != (y.dtype, y.quantization)
         or x.is_dynamic

@@ -22,8 +22,6 @@ from tvm.tirx.script import builder as T
 
 from tdse.graph.model import Graph, Op
 
-_BYTES = ("int8", "uint8")
-
 # Elements of a vector, where there are so many channels. Narrower registers take several.
 _LANES = 16
 
@@ -45,7 +43,7 @@ def resize_of(graph: Graph, op: Op) -> Resize | None:
     if op.kind != "resize_bilinear" or not graph.data:
         return None
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
-    if x.dtype not in _BYTES or (x.dtype, x.quantization) != (y.dtype, y.quantization):
+    if not x.is_8_bit or (x.dtype, x.quantization) != (y.dtype, y.quantization):
         return None
     if x.is_dynamic or y.is_dynamic or not (x.size_bytes and y.size_bytes):
         return None

@@ -24,15 +24,13 @@ from tdse.graph.model import Graph, Op
 
 from .llvm_arithmetic import register
 
-_BYTES = ("int8", "uint8")
-
 
 def byte_softmax_shape(graph: Graph, op: Op) -> tuple[int, ...] | None:
     """The shape of a softmax that is built here, or None for any other operator."""
     if op.kind != "softmax" or not graph.data or not isinstance(op.attributes.get("beta"), float):
         return None
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
-    if x.dtype not in _BYTES or x.dtype != y.dtype or x.shape != y.shape or not x.shape:
+    if not x.is_8_bit or x.dtype != y.dtype or x.shape != y.shape or not x.shape:
         return None
     if x.quantization is None or y.quantization is None or graph.is_constant(x.index):
         return None
