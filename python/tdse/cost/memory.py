@@ -242,8 +242,9 @@ def memory_terms(graph: Graph, regions: Sequence[Region]) -> dict[str, float]:
             kept |= as_stored | widened
             terms["plan"] += sum(graph.tensors[t].size_bytes for t in as_stored)
             terms["plan"] += sum(_llvm_bytes(graph.tensors[t]) for t in widened)
-            # Slopes are kept for every element.
-            terms["plan"] += sum(op.output_bytes for op in ops if op.kind == "prelu")
+            if region.device != "llvm":
+                # Slopes are kept for every element.
+                terms["plan"] += sum(op.output_bytes for op in ops if op.kind == "prelu")
             for op in ops:
                 if op in narrow:
                     continue

@@ -44,8 +44,10 @@ from .llvm_constants import constant_operand
 from .llvm_depthwise import Depthwise
 from .llvm_isa import Isa
 
-# Sums in registers, of an inner tile; and vectors of channels of a column at the border.
-_MOST_PIXELS = 14
+# Sums in registers, of an inner tile; and vectors of channels of a column at the border. More than
+# 8 pixels would fit, but LLVM keeps an address for each (see ``llvm_conv_tiles``): with AVX2, ten
+# shapes took 1.0 to 2.5 times as long in tiles of 14.
+_MOST_PIXELS = 8
 _BORDER_VECTORS = 4
 
 

@@ -34,6 +34,7 @@ from .llvm_isa import Isa
 from .llvm_lower import Argument, Constant, KernelCall
 from .llvm_mean import mean_arguments, mean_kernel, mean_of
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
+from .llvm_prelu import prelu_argument, prelu_iterations, prelu_kernel, prelu_of
 from .llvm_resize import resize_arguments, resize_kernel, resize_of
 from .llvm_softmax import softmax_kernel, softmax_shape
 from .llvm_softmax_bytes import byte_softmax_arguments, byte_softmax_kernel, byte_softmax_shape
@@ -175,6 +176,15 @@ def _byte_softmax(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     return (KernelCall(function, (op.inputs[0], *constants, op.outputs[0])),)
 
 
+def _prelu(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
+    shape = prelu_of(graph, op, isa)
+    if shape is None:
+        return ()
+    slopes = Constant(prelu_argument(graph, op, shape))
+    arguments = op.inputs[0], slopes, op.outputs[0]
+    return (KernelCall(prelu_kernel(shape), arguments, prelu_iterations(shape)),)
+
+
 def _resize(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = resize_of(graph, op)
     if shape is None:
@@ -192,5 +202,6 @@ _MAKERS = (
     _concat,
     _softmax,
     _byte_softmax,
+    _prelu,
     _resize,
 )
