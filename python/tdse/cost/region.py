@@ -25,6 +25,8 @@ from tdse.graph.workload import Workload
 # With fewer chains, a region is taken to be the sum of its operators.
 MINIMUM_CHAINS = 12
 _MATRIX = frozenset({"conv2d", "transpose_conv2d", "fully_connected", "batch_matmul"})
+# Microseconds a byte, from the slowest memory that is likely: the 3.3 GB/s of a small board.
+_SLOWEST = 3e-4
 # Name of a term, the weight that stands for "no more than the sum", and the weight's bounds.
 _TERMS: tuple[tuple[str, float, float, float], ...] = (
     ("matrix_us", 1.0, 0.5, 1.5),
@@ -32,10 +34,10 @@ _TERMS: tuple[tuple[str, float, float, float], ...] = (
     ("binary_us", 1.0, 0.3, 1.5),
     ("others_us", 1.0, 0.3, 1.5),
     ("operators", 0.0, -10.0, 10.0),
-    ("cold_parameter_bytes", 0.0, 0.0, 1e-3),
-    ("cold_activation_bytes", 0.0, 0.0, 1e-3),
-    ("streamed_activation_bytes", 0.0, 0.0, 1e-3),
-    ("far_parameter_bytes", 0.0, 0.0, 1e-3),
+    ("cold_parameter_bytes", 0.0, 0.0, _SLOWEST),
+    ("cold_activation_bytes", 0.0, 0.0, _SLOWEST),
+    ("streamed_activation_bytes", 0.0, 0.0, _SLOWEST),
+    ("far_parameter_bytes", 0.0, 0.0, _SLOWEST),
 )
 # No operator is free, even where its time is all launch.
 _LEAST_US = 0.02
