@@ -19,11 +19,6 @@ _LATENCY, _STORE, _TILE = 5.0, 8.0, 20.0
 
 # Tiles have at most so many vectors of filters.
 _MOST_VECTORS = 8
-# And in float32 so many pixels. LLVM keeps an address for each, and where these do not fit x86's 16
-# registers, loading them takes longer than multiplying: with AVX2, 1x1 convolutions of 40 filters
-# did 19 products a nanosecond in tiles of 13 pixels, 27 of 9, and 39 of 8. Kernels on bytes take
-# two instructions for a word, beside which nothing of that is seen.
-_MOST_FLOAT_PIXELS = 8
 
 # Words whose code may stand one after the other.
 _UNROLLED = (1, 2, 4)
@@ -44,7 +39,11 @@ def ranked_tiles(shape: Conv, how: Arithmetic, isa: Isa) -> list[Tiles]:
     all_vectors = -(-shape.filters // how.lanes)
     words = shape.words(how.taps)
     row = shape.output[1]
-    most_pixels = min(row, _MOST_FLOAT_PIXELS) if how.taps == 1 else row
+    # In float32, LLVM writes several steps of a sum out, and where a value of a pixel is multiplied
+    # once only, the sum goes on in that value's register. With more sums than half of the registers
+    # they go through the stack: with AVX2, a 1x1 convolution to 40 filters did 19 products a
+    # nanosecond in tiles of 13 pixels and a vector, 27 of 9, and 39 of 8.
+    most_alone = isa.registers // 2 if how.taps == 1 else row
 
     def cycles(tiles: Tiles) -> float:
         sums = tiles.pixels * tiles.vectors
@@ -56,7 +55,7 @@ def ranked_tiles(shape: Conv, how: Arithmetic, isa: Isa) -> list[Tiles]:
     sizes = [
         Tiles(pixels, vectors, -(-all_vectors // vectors))
         for vectors in range(1, min(all_vectors, _MOST_VECTORS) + 1)
-        for pixels in range(1, most_pixels + 1)
+        for pixels in range(1, min(row, most_alone if vectors == 1 else row) + 1)
         # Beside the sums there are the weights of a step, and a value of a pixel.
         if pixels * vectors + (vectors if pixels > 1 else 1) + 1 <= isa.registers - 1
     ]

@@ -44,10 +44,10 @@ from .llvm_constants import constant_operand
 from .llvm_depthwise import Depthwise
 from .llvm_isa import Isa
 
-# Sums in registers, of an inner tile; and vectors of channels of a column at the border. More than
-# 8 pixels would fit, but LLVM keeps an address for each (see ``llvm_conv_tiles``): with AVX2, ten
-# shapes took 1.0 to 2.5 times as long in tiles of 14.
-_MOST_PIXELS = 8
+# Sums in registers, of an inner tile; and vectors of channels of a column at the border. Of the
+# registers, sums take half at most (see ``llvm_conv_tiles``): with AVX2, ten shapes took 1.0 to 2.5
+# times as long in tiles of 14.
+_MOST_PIXELS = 14
 _BORDER_VECTORS = 4
 
 
@@ -64,7 +64,7 @@ def float_depthwise_kernel(shape: Depthwise, isa: Isa) -> tvm.tirx.PrimFunc:
     oh, ow = shape.output
     how = _narrowed(float_arithmetic(isa), c)
     inner, border = _columns(shape)
-    pixels = _pixels(len(inner))
+    pixels = _pixels(len(inner), isa)
     with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
         T.func_name("depthwise")
         x = T.arg("x", T.Buffer((1, h, w, c), "float32"))
@@ -167,9 +167,9 @@ def _columns(shape: Depthwise) -> tuple[range, list[tuple[int, range]]]:
     return range(inner[0], inner[-1] + 1) if inner else range(0), border
 
 
-def _pixels(columns: int) -> int:
+def _pixels(columns: int, isa: Isa) -> int:
     """The size of tiles that compute the fewest columns twice, the largest of these."""
-    sizes = range(1, min(columns, _MOST_PIXELS) + 1)
+    sizes = range(1, min(columns, _MOST_PIXELS, isa.registers // 2) + 1)
     # A tile costs about as much beside its sums as one more column.
     return min(sizes, key=lambda size: (-(-columns // size) * (size + 1), -size), default=1)
 
