@@ -19,7 +19,7 @@ from tdse.contest import Builder, Contestant, plan_entry
 from tdse.cost.library import VariantModels
 from tdse.cost.region import fit_in_place
 from tdse.cost.table import CostTable
-from tdse.errors import TargetError
+from tdse.errors import TargetError, TdseError
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.graph.workload import workload
@@ -68,10 +68,7 @@ def time_in_place(
         say: progress.
 
     Returns:
-        By thread count.
-
-    Raises:
-        TdseError: one of them crashed while it ran.
+        By thread count; nothing if one of them fails while it runs.
     """
     whole_of = {one.threads: one for one in wholes if one.targets == ("litert",)}
     built: dict[int, tuple[Region, ...]] = {}
@@ -90,14 +87,18 @@ def time_in_place(
         entries.append(plan_entry(whole.name, made_whole))
     if not built:
         return {}
-    results = race(
-        entries,
-        random_inputs(graph, seed),
-        launches=_LAUNCHES,
-        seconds=_SECONDS * len(entries),
-        seed=seed,
-        progress=lambda done, total: say("race", done, total, "regions in place"),
-    )
+    try:
+        results = race(
+            entries,
+            random_inputs(graph, seed),
+            launches=_LAUNCHES,
+            seconds=_SECONDS * len(entries),
+            seed=seed,
+            progress=lambda done, total: say("race", done, total, "regions in place"),
+        )
+    except TdseError:
+        # Which of them fails, and how, is told by the contest, where they are timed again.
+        return {}
     return {
         one.threads: InPlace(
             built[one.threads],
