@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tdse.assemble import Compiled, compile_regions
 from tdse.errors import TargetError
+from tdse.graph.merge import components
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
 from tdse.measure.accuracy import Difference, difference, worst
@@ -52,7 +53,7 @@ def verified_regions(
     """Compile ``regions`` and check each against LiteRT.
 
     Differences of one step may add up inside a region. One that is off by more is cut in half, and
-    its halves are checked.
+    what is connected of its halves is checked.
 
     Args:
         graph: the model.
@@ -85,7 +86,7 @@ def verified_regions(
             off.add(i)
         if not off:
             return Verified(compiled, tuple(within[region.ops] for region in regions))
-        regions = _split(regions, off)
+        regions = _split(graph, regions, off)
 
 
 def check_against_litert(compiled: Compiled, values: Mapping[int, Array]) -> Difference:
@@ -105,12 +106,25 @@ def _region_difference(
     return difference(outputs, [values[index] for index in result.outputs])
 
 
-def _split(regions: Sequence[Region], off: set[int]) -> list[Region]:
-    """The regions with those at the positions ``off`` in halves; each half is convex as they are,
-    since operators are in an order in which they can run.
+def _split(graph: Graph, regions: Sequence[Region], off: set[int]) -> list[Region]:
+    """The regions with those at the positions ``off`` in halves, each connected part by itself.
+
+    Parts are convex as the regions are, since operators are in an order in which they can run.
     """
-    pieces = []
+    pieces: list[tuple[Region, tuple[int, ...]]] = []
     for i, region in enumerate(regions):
-        middle = len(region.ops) // 2 if i in off else 0
-        pieces += [(region, ops) for ops in (region.ops[:middle], region.ops[middle:]) if ops]
+        middle = len(region.ops) // 2
+        halves = (region.ops[:middle], region.ops[middle:]) if i in off else (region.ops,)
+        pieces += [(region, part) for half in halves for part in _connected(graph, half)]
     return [dataclasses.replace(region, index=i, ops=ops) for i, (region, ops) in enumerate(pieces)]
+
+
+def _connected(graph: Graph, ops: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The operators in parts that no tensor joins."""
+    number = {op: position for position, op in enumerate(ops)}
+    edges = [
+        (number[source], number[target])
+        for source, target, _ in graph.edges
+        if source in number and target in number
+    ]
+    return [tuple(ops[position] for position in part) for part in components(len(ops), edges)]

@@ -31,7 +31,7 @@ def merge_regions(
         regions that may run next, the one with the lowest operator comes first, so equal
         arguments give equal answers.
     """
-    whole = _components(n_ops, [edge for edge in edges if device[edge[0]] == device[edge[1]]])
+    whole = components(n_ops, [edge for edge in edges if device[edge[0]] == device[edge[1]]])
     order = topological(whole, edges)
     if order is not None:
         return [list(region) for region in order]
@@ -66,7 +66,7 @@ def topological(
     return order if len(order) == len(regions) else None
 
 
-def _components(n_ops: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
+def components(n_ops: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Connected components, each ascending, ordered by their lowest member."""
     parent = list(range(n_ops))
     for first, second in edges:
@@ -150,7 +150,7 @@ def _untangle(
             u, v = v, u
         level[v] = max(level[v], level[u] + (device[u] != device[v]))
     level_edges = [(u, v) for u, v in local if device[u] == device[v] and level[u] == level[v]]
-    pieces = [piece for piece in _components(n_ops, level_edges) if inside[piece[0]]]
+    pieces = [piece for piece in components(n_ops, level_edges) if inside[piece[0]]]
     kept = [region for index, region in enumerate(whole) if index not in knotted]
     return kept + _merge_pairs(n_ops, pieces, local, device)
 
