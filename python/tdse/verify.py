@@ -114,8 +114,9 @@ def _split(graph: Graph, regions: Sequence[Region], off: set[int]) -> list[Regio
     pieces: list[tuple[Region, tuple[int, ...]]] = []
     for i, region in enumerate(regions):
         middle = len(region.ops) // 2
-        halves = (region.ops[:middle], region.ops[middle:]) if i in off else (region.ops,)
-        pieces += [(region, part) for half in halves for part in _connected(graph, half)]
+        halves = (region.ops[:middle], region.ops[middle:]) if i in off else ()
+        parts = [part for half in halves for part in _connected(graph, half)]
+        pieces += [(region, ops) for ops in parts or [region.ops]]
     return [dataclasses.replace(region, index=i, ops=ops) for i, (region, ops) in enumerate(pieces)]
 
 

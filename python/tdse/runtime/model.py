@@ -172,9 +172,9 @@ class Model:
     ) -> Iterator[Array | tuple[Array, ...] | TdseError]:
         """Run the model on each of ``items``, several at a time where it has several lanes.
 
-        Items are taken only as fast as results are: at most ``max_items`` are on their way, twice
-        as many as there are lanes. What is done is yielded before the next item is asked for. The
-        generator may be closed at any time, which skips what is on its way.
+        Items are taken only as fast as results are: at most ``max_items`` are on their way. What is
+        done is yielded before the next item is asked for. The generator may be closed at any time,
+        which skips what is on its way.
 
         Args:
             items: for each call its input, a tuple of its inputs, or a dictionary by tensor name.

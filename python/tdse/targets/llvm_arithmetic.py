@@ -32,6 +32,8 @@ ACTIVATIONS = {
 
 # Steps of a vector that take about as long as it takes to wake a thread.
 _WORTH_DIVIDING = 20_000
+# Elements that do, in kernels that make each from others at the same place.
+ELEMENTS_WORTH_DIVIDING = 32_000
 
 
 # Vectors of int32 whose values, as bytes, fill one vector.

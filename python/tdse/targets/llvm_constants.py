@@ -21,6 +21,12 @@ from tdse.graph.writer import AlignedBuffer, pack_model
 from tdse.runtime.litert import run_litert
 
 
+def has_constant_parameters(graph: Graph, op: Op) -> bool:
+    """Whether the first operand is computed, and all others that are given are constant."""
+    first, *others = (t for t in op.inputs if t >= 0)
+    return not graph.is_constant(first) and all(map(graph.is_constant, others))
+
+
 def constant_operand(graph: Graph, op: Op, position: int) -> npt.NDArray[Any]:
     """The value of an operand that ``Graph.is_constant``, in the tensor's shape and type.
 

@@ -25,7 +25,7 @@ from .llvm_arithmetic import (
     requantization_factors,
     stored_limits,
 )
-from .llvm_constants import constant_operand
+from .llvm_constants import constant_operand, has_constant_parameters
 from .llvm_isa import Isa
 from .llvm_window import window_of
 
@@ -102,11 +102,9 @@ def conv_of(graph: Graph, op: Op) -> Conv | None:
         return None
     x, w, y = (graph.tensors[t] for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
     bias = graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
-    if graph.is_constant(x.index) or not all(
-        graph.is_constant(t) for t in op.inputs[1:3] if t >= 0
-    ):
+    if not (has_constant_parameters(graph, op) and _types_fit(x, w, bias, y)):
         return None
-    if not _types_fit(x, w, bias, y) or not (x.size_bytes and y.size_bytes):
+    if not (x.size_bytes and y.size_bytes):
         return None
     if activation_of(op) not in ACTIVATIONS or math.prod(w.shape[1:]) > _MOST_FACTORS:
         return None

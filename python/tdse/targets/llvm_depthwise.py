@@ -42,7 +42,7 @@ from .llvm_arithmetic import (
     requantized,
     stored_limits,
 )
-from .llvm_constants import constant_operand
+from .llvm_constants import constant_operand, has_constant_parameters
 from .llvm_isa import Isa
 from .llvm_window import window_of
 
@@ -91,9 +91,9 @@ def depthwise_of(graph: Graph, op: Op) -> Depthwise | None:
     if min(op.inputs) < 0:
         return None
     x, w, bias, y = (graph.tensors[t] for t in (*op.inputs, op.outputs[0]))
-    if graph.is_constant(x.index) or not all(map(graph.is_constant, op.inputs[1:])):
+    if not (has_constant_parameters(graph, op) and _types_fit(x, w, bias, y)):
         return None
-    if not _types_fit(x, w, bias, y) or len(x.shape) != 4 or not (x.size_bytes and y.size_bytes):
+    if len(x.shape) != 4 or not (x.size_bytes and y.size_bytes):
         return None
     window = window_of(op, x, w, y)
     if (

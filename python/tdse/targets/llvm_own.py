@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tdse.graph.model import Graph, Op
-from tdse.graph.unpack import constant_bytes
 
 from .byte_tables import table_of
 from .llvm_arithmetic import Arithmetic, integer_arithmetic
 from .llvm_binary import binary_arguments, binary_iterations, binary_kernel, binary_of
 from .llvm_concat import concat_axis, concat_kernel
+from .llvm_constants import constant_operand
 from .llvm_conv import ZEROS, Conv, Tiles, conv_arguments, conv_arithmetic, conv_of
 from .llvm_conv_kernel import (
     conv_iterations,
@@ -31,7 +29,7 @@ from .llvm_depthwise_float import (
     float_depthwise_kernel,
 )
 from .llvm_isa import Isa
-from .llvm_lower import Argument, Constant, KernelCall
+from .llvm_lower import Constant, KernelCall
 from .llvm_mean import mean_arguments, mean_kernel, mean_of
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
 from .llvm_prelu import prelu_argument, prelu_iterations, prelu_kernel, prelu_of
@@ -130,17 +128,12 @@ def _binary(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     if shape is None:
         return ()
     constants = map(Constant, binary_arguments(graph, op, shape))
-    operands = (_operand(graph, t) for t in op.inputs)
+    operands = (
+        Constant(constant_operand(graph, op, position)) if graph.is_constant(tensor) else tensor
+        for position, tensor in enumerate(op.inputs)
+    )
     arguments = *operands, *constants, op.outputs[0]
     return (KernelCall(binary_kernel(shape), arguments, binary_iterations(shape)),)
-
-
-def _operand(graph: Graph, tensor: int) -> Argument:
-    """A tensor of the graph, or its value where that is in the file."""
-    known = graph.tensors[tensor]
-    if not known.is_constant:
-        return tensor
-    return Constant(np.frombuffer(constant_bytes(graph, tensor), known.dtype).reshape(known.shape))
 
 
 def _mean(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:

@@ -18,12 +18,10 @@ from tvm.tirx.script import builder as T
 
 from tdse.graph.model import Graph, Op
 
-from .llvm_arithmetic import bounds_of_call, float_arithmetic
-from .llvm_constants import constant_operand
+from .llvm_arithmetic import ELEMENTS_WORTH_DIVIDING, bounds_of_call, float_arithmetic
+from .llvm_constants import constant_operand, has_constant_parameters
 from .llvm_isa import Isa
 
-# So many elements take about as long to make as it takes to wake a thread.
-_WORTH_DIVIDING = 32_000
 # An iteration makes at least so many elements, where there are as many.
 _LEAST_BLOCK = 64
 
@@ -49,8 +47,7 @@ def prelu_of(graph: Graph, op: Op, isa: Isa) -> Prelu | None:
         return None
     x, slopes, y = (graph.tensors[t] for t in (*op.inputs, *op.outputs))
     if (
-        not graph.is_constant(slopes.index)
-        or graph.is_constant(x.index)
+        not has_constant_parameters(graph, op)
         or x.is_dynamic
         or {x.dtype, slopes.dtype, y.dtype} != {"float32"}
         or not x.shape
@@ -60,7 +57,7 @@ def prelu_of(graph: Graph, op: Op, isa: Isa) -> Prelu | None:
     ):
         return None
     lanes, size = float_arithmetic(isa).lanes, math.prod(x.shape)
-    block = math.lcm(x.shape[-1], lanes) if size else 1
+    block = math.lcm(x.shape[-1], lanes)
     if not 0 < block <= size:
         return None
     return Prelu(x.shape, lanes, block * max(1, min(_LEAST_BLOCK, size) // block))
@@ -99,4 +96,4 @@ def prelu_kernel(shape: Prelu) -> tvm.tirx.PrimFunc:
 def prelu_iterations(shape: Prelu) -> int:
     """Those of the kernel's outer loop that threads may divide; 0 if it is not worth it."""
     size = math.prod(shape.shape)
-    return -(-size // shape.block) if size >= _WORTH_DIVIDING else 0
+    return -(-size // shape.block) if size >= ELEMENTS_WORTH_DIVIDING else 0

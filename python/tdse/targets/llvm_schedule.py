@@ -14,11 +14,10 @@ import tvm
 from tvm.s_tir import SBlock, SBlockRealize, Schedule
 from tvm.s_tir.schedule import SBlockRV, ScheduleError
 
+from .llvm_arithmetic import ELEMENTS_WORTH_DIVIDING
+
 # Longest vector that an innermost loop is cut into, in elements.
 _LANES = 64
-
-# So many elements take about as long to make as it takes to wake a thread.
-_WORTH_DIVIDING = 32_000
 
 # Elements of a tensor of parameters, such as a scale and a zero point.
 _SMALL = 4
@@ -73,7 +72,7 @@ def divide_kernel(function: tvm.tirx.PrimFunc) -> tuple[tvm.tirx.PrimFunc, int]:
         return function, 0
     loops = schedule.get_loops(blocks[0])
     extents = [int(schedule.get(x).extent) for x in loops]
-    if math.prod(extents) < _WORTH_DIVIDING:
+    if math.prod(extents) < ELEMENTS_WORTH_DIVIDING:
         return function, 0
     if len(loops) > 2:
         schedule.fuse(*loops[:-1])
