@@ -30,6 +30,13 @@ TVMFFIAny NumberArgument(int64_t value) {
   return argument;
 }
 
+// Whether regions of other libraries want the CPUs that helpers spin on. Where there are none, what
+// runs next are these kernels again, and who is still awake need not be woken, which takes 60 us.
+bool SharesCpus(const Plan& plan, const PlanRegion& region) {
+  return std::any_of(plan.regions.begin(), plan.regions.end(),
+                     [&](const PlanRegion& other) { return other.kind != region.kind; });
+}
+
 // A kernel with the arguments of all its calls.
 struct KernelCall {
   const Kernel* kernel;
@@ -46,10 +53,11 @@ struct KernelCall {
 
 class BoundKernelRegion final : public BoundRegion {
  public:
-  // Each step is one call, or the calls of its parts.
-  BoundKernelRegion(uint32_t threads, std::vector<std::vector<KernelCall>> steps)
+  // Each step is one call, or the calls of its parts. Helpers that `rest` sleep at once after the
+  // last of these.
+  BoundKernelRegion(uint32_t threads, std::vector<std::vector<KernelCall>> steps, bool rest)
       : threads_(threads), steps_(std::move(steps)) {
-    for (size_t i = 0; i < steps_.size(); ++i) {
+    for (size_t i = 0; i < steps_.size() && rest; ++i) {
       if (steps_[i].size() > 1) n_until_rest_ = i + 1;
     }
   }
@@ -71,13 +79,13 @@ class BoundKernelRegion final : public BoundRegion {
  private:
   const uint32_t threads_;
   const std::vector<std::vector<KernelCall>> steps_;
-  size_t n_until_rest_ = 0;  // steps up to the last one that is divided
+  size_t n_until_rest_ = 0;  // steps up to the last one that is divided, if helpers rest then
 };
 
 class KernelRegion final : public Region {
  public:
-  KernelRegion(const PlanRegion& region, KernelSource kernels)
-      : region_(region), source_(std::move(kernels)) {
+  KernelRegion(const Plan& plan, const PlanRegion& region, KernelSource kernels)
+      : region_(region), helpers_rest_(SharesCpus(plan, region)), source_(std::move(kernels)) {
     for (const PlanStep& step : region.steps) {
       kernels_.push_back(source_.find(step.symbol));
       if (kernels_.back().call == nullptr) {
@@ -95,7 +103,7 @@ class KernelRegion final : public Region {
       }
       steps.push_back(PartsOf(call, region_.steps[i].iterations));
     }
-    return std::make_unique<BoundKernelRegion>(region_.threads, std::move(steps));
+    return std::make_unique<BoundKernelRegion>(region_.threads, std::move(steps), helpers_rest_);
   }
 
  private:
@@ -113,14 +121,16 @@ class KernelRegion final : public Region {
   }
 
   const PlanRegion& region_;
+  const bool helpers_rest_;
   const KernelSource source_;
   std::vector<Kernel> kernels_;
 };
 
 }  // namespace
 
-std::unique_ptr<Region> MakeKernelRegion(const PlanRegion& region, const KernelSource& kernels) {
-  return std::make_unique<KernelRegion>(region, kernels);
+std::unique_ptr<Region> MakeKernelRegion(const Plan& plan, const PlanRegion& region,
+                                         const KernelSource& kernels) {
+  return std::make_unique<KernelRegion>(plan, region, kernels);
 }
 
 }  // namespace tdse

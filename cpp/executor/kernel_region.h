@@ -29,7 +29,8 @@ struct KernelSource {
 
 // Calls the region's steps in order, each a destination-passing kernel on DLTensors. Throws
 // std::runtime_error if there is not each kernel.
-std::unique_ptr<Region> MakeKernelRegion(const PlanRegion& region, const KernelSource& kernels);
+std::unique_ptr<Region> MakeKernelRegion(const Plan& plan, const PlanRegion& region,
+                                         const KernelSource& kernels);
 
 }  // namespace tdse
 

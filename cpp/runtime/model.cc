@@ -58,9 +58,9 @@ RegionFactories FactoriesOf(const std::shared_ptr<const OpenedModel>& opened,
   all["emulated"] = [host](const Plan& plan, const PlanRegion& region) {
     return MakeEmulatedRegion(plan, region, host);
   };
-  all["tvm"] = [opened, kernels = KernelsOf(opened)](const Plan&, const PlanRegion& region) {
+  all["tvm"] = [opened, kernels = KernelsOf(opened)](const Plan& plan, const PlanRegion& region) {
     opened->file().RequireOwnKernels();
-    return MakeKernelRegion(region, kernels);
+    return MakeKernelRegion(plan, region, kernels);
   };
   for (const PlanRegion& planned : opened->plan().regions) {
     if (all.count(planned.kind) != 0) continue;

@@ -173,8 +173,8 @@ RegionFactories ExecutorModule::Factories() {
   all["emulated"] = [litert](const Plan& plan, const PlanRegion& region) {
     return MakeEmulatedRegion(plan, region, litert);
   };
-  all["tvm"] = [find_kernel](const Plan&, const PlanRegion& region) {
-    return MakeKernelRegion(region, KernelsOf(find_kernel));
+  all["tvm"] = [find_kernel](const Plan& plan, const PlanRegion& region) {
+    return MakeKernelRegion(plan, region, KernelsOf(find_kernel));
   };
   for (const PlanRegion& planned : plan_->plan.regions) {
     if (planned.device().device_type != kDLCPU) {

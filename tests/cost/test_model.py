@@ -45,3 +45,23 @@ def test_training_is_repeatable() -> None:
     first, second = train(records, seed=3), train(records, seed=3)
     assert first is not None and second is not None
     assert np.array_equal(first.predict(sizes).mean_us, second.predict(sizes).mean_us)
+
+
+def test_trees_are_trusted_where_they_were_right_about_what_they_had_not_seen() -> None:
+    generator = np.random.default_rng(1)
+    records = []
+    for i in range(400):
+        # Beside what a sum can say, odd channels take twice as long; the other kind is all noise.
+        kind = ("add", "softmax")[i % 2]
+        rows, channels = (int(n) for n in generator.integers(1, 200, 2))
+        form = TensorForm((1, 1, rows, channels), "float32")
+        size = rows * channels
+        work = Workload(kind, (form,), (form,), {}, 0, 0, 4 * size, 4 * size)
+        by_rule = 2.0 if channels % 16 else 1.0
+        factor = by_rule if kind == "add" else float(np.exp(generator.normal(0, 0.5)))
+        records.append(Record(str(i), "llvm", 1, (work,), (20 + size / 100) * factor, 0.1, 10))
+    model = train(records)
+    assert model is not None
+    trust = {(kind, dtype): share for kind, dtype, share in model.to_json()["trust"]}
+    assert trust["add", "float32"] >= 0.8
+    assert trust["softmax", "float32"] <= 0.4

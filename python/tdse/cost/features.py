@@ -45,7 +45,10 @@ KINDS = (
     "transpose",
     "split",
     "depth_to_space",
+    "arg_max",
 )
+# Other names of the same: XNNPACK computes MediaPipe's custom operator as TRANSPOSE_CONV.
+_SAME_AS: Mapping[str, str] = {"convolution2d_transpose_bias": "transpose_conv2d"}
 _POSITION: Mapping[str, int] = {kind: i for i, kind in enumerate(KINDS)}
 _ELEMENT_BYTES = {"float32": 4, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float16": 2}
 _CONVOLUTIONS = frozenset({"conv2d", "depthwise_conv2d", "transpose_conv2d"})
@@ -56,13 +59,17 @@ _READ = (
     "height", "width", "kernel_height", "kernel_width", "stride", "dilation", "is_padded",
     "source_elements", "input_channels", "input_elements", "input_rows", "element_bytes",
     "is_float", "is_unsigned", "is_input_float", "is_per_channel", "is_activated", "is_clamped",
-    "is_requantized", "has_constant", "is_broadcast", "operands", "rank",
+    "is_requantized", "has_constant", "is_broadcast", "has_scalar", "operands", "results", "rank",
 )  # fmt: skip
 
 # Vector kernels work on so many elements at once; what is left over costs a step of its own.
 _LANES = (4, 8, 16, 32)
+# So many rows of a result are computed at once by matrix kernels, by processor and type.
+_ROW_TILES = (3, 4, 5, 7)
 # Channels of a register tile: a vector of AVX-512, two of AVX2, four of NEON.
 TILE = 16
+# And half of one.
+NARROW = 8
 # The innermost loop of the ``llvm`` target's plain kernels is unrolled up to so many channels.
 CHUNK = 64
 
@@ -153,6 +160,7 @@ class Quantities:
             *(np.log1p(each) for each in (self.traffic, intensity, self.rows, self.depth)),
             *(self[name] for name in _PLAIN),
             *(_rounded_up(each, n) for each in (columns, self.depth, channels) for n in _LANES),
+            *(_rounded_up(self.rows, n) for n in _ROW_TILES),
             columns % 16,
             columns % 64,
             np.log1p(self.rows * self.depth * self.vectors),
@@ -171,8 +179,8 @@ _LOGARITHMS = (
 _PLAIN = (
     "height", "width", "input_channels", "kernel_height", "kernel_width", "stride", "dilation",
     "is_padded", "element_bytes", "is_float", "is_unsigned", "is_input_float", "is_per_channel",
-    "is_activated", "is_clamped", "is_requantized", "has_constant", "is_broadcast", "operands",
-    "rank",
+    "is_activated", "is_clamped", "is_requantized", "has_constant", "is_broadcast", "has_scalar",
+    "operands", "results", "rank",
 )  # fmt: skip
 FEATURE_NAMES = (
     *(f"is_{kind}" for kind in (*KINDS, "other")),
@@ -180,6 +188,7 @@ FEATURE_NAMES = (
     *("log_traffic_bytes", "log_intensity", "log_rows", "log_depth"),
     *_PLAIN,
     *(f"{name}_over_{n}" for name in ("columns", "depth", "input_channels") for n in _LANES),
+    *(f"rows_over_{n}" for n in _ROW_TILES),
     *("columns_modulo_16", "columns_modulo_64", "log_vectors", "vectors_over_columns", "is_held"),
     *("log_weights", "log_row_elements"),
 )
@@ -193,16 +202,21 @@ def group(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
     return groups
 
 
+def kind_of_cost(kind: str) -> str:
+    """The kind under which operators are measured and predicted that take as long."""
+    return _SAME_AS.get(kind, kind)
+
+
 def quantities(works: Sequence[Workload]) -> Quantities:
     """The numbers of workloads."""
-    kinds = tuple((work.kind, work.outputs[0].dtype) for work in works)
+    kinds = tuple((kind_of_cost(work.kind), work.outputs[0].dtype) for work in works)
     table = np.array([_read(work) for work in works], np.float64).reshape(-1, len(_READ))
     return Quantities(kinds, table)
 
 
 def _read(work: Workload) -> tuple[float, ...]:
     """The numbers named by ``_READ``."""
-    output = work.outputs[0]
+    kind, output = kind_of_cost(work.kind), work.outputs[0]
     given = [form for form in work.inputs if form is not None]
     values = [form for form in given if not form.is_constant]
     source = values[0] if values else given[0] if given else output
@@ -210,11 +224,14 @@ def _read(work: Workload) -> tuple[float, ...]:
     shape = output.shape
     columns = max(1, shape[-1]) if shape else 1
     height, width = shape[-3:-1] if len(shape) >= 4 else (1, 1)
-    kernel_height, kernel_width = _kernel(work, given)
+    kernel_height, kernel_width = _kernel(kind, attributes, given)
+    stride = _attribute(attributes, "stride_h")
+    if kind == "transpose_conv2d" and len(source.shape) == 4:
+        stride = max(1, height // source.shape[1])
     elements = output.elements
     activation = attributes.get("fused_activation_function", "none")
     return (
-        _POSITION.get(work.kind, len(KINDS)),
+        _POSITION.get(kind, len(KINDS)),
         work.macs,
         work.input_bytes,
         work.output_bytes,
@@ -225,7 +242,7 @@ def _read(work: Workload) -> tuple[float, ...]:
         width,
         kernel_height,
         kernel_width,
-        _attribute(attributes, "stride_h"),
+        stride,
         _attribute(attributes, "dilation_h_factor"),
         attributes.get("padding") == "same",
         source.elements,
@@ -242,18 +259,21 @@ def _read(work: Workload) -> tuple[float, ...]:
         source.quantization != output.quantization,
         len(values) < len(given),
         len(given) > 1 and any(form.elements < elements for form in given[:2]),
+        len(given) > 1 and any(form.elements == 1 for form in given[:2]),
         len(values),
+        len(work.outputs),
         len(shape),
     )
 
 
-def _kernel(work: Workload, given: Sequence[TensorForm]) -> tuple[int, int]:
-    if work.kind in _CONVOLUTIONS:
+def _kernel(
+    kind: str, attributes: Mapping[str, object], given: Sequence[TensorForm]
+) -> tuple[int, int]:
+    if kind in _CONVOLUTIONS:
         for form in given:
             if form.is_constant and len(form.shape) == 4:
                 return form.shape[1], form.shape[2]
         return 1, 1
-    attributes = work.attributes
     return _attribute(attributes, "filter_height"), _attribute(attributes, "filter_width")
 
 

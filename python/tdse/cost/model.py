@@ -1,7 +1,8 @@
 """Cost models of one variant, a target with a thread count, learnt from its records.
 
 A flydel says what physics says; gradient-boosted trees (XGBoost) learn by what factor the truth
-differs from it, and smaller ones how sure that is. Intervals are conformal: their width is set so
+differs from it, and smaller ones how sure that is. Trees are trusted as far as they were right about
+records that they had not seen, for each kind of operator by itself. Intervals are conformal: their width is set so
 that they would have held for 90 % of the records, each predicted by models that had not seen it.
 """
 
@@ -17,7 +18,14 @@ import numpy.typing as npt
 
 from tdse.boosting import load_xgboost
 from tdse.cost.conformal import conformal_margin
-from tdse.cost.features import FEATURE_NAMES, Floats, Quantities, group, quantities
+from tdse.cost.features import (
+    FEATURE_NAMES,
+    Floats,
+    Quantities,
+    group,
+    kind_of_cost,
+    quantities,
+)
 from tdse.cost.flydel import Flydel, fit_flydel
 from tdse.cost.regressors import regressors_of
 from tdse.measure.records import Record
@@ -31,10 +39,10 @@ MINIMUM_RECORDS = 20
 _OWN_FLYDEL = 12
 _FOLDS = 4
 _LEAST_US = 1e-3
-_ROUNDS = 250
+_ROUNDS = 150
 _PARAMETERS = {
     "max_depth": 6,
-    "eta": 0.08,
+    "eta": 0.12,
     "lambda": 10,
     "subsample": 0.8,
     "colsample_bytree": 0.5,
@@ -51,6 +59,10 @@ _SPREAD_PARAMETERS = {"max_depth": 3, "eta": 0.1, "subsample": 0.8, "min_child_w
 # Operators this fast and faster weigh less, down to a least weight.
 _PLAIN_US = 20.0
 _LEAST_WEIGHT = 0.3
+# Of an error, no more than this counts when it is decided how far trees are trusted, and this much
+# is gained by trusting them wholly, as if that were one more record with so much less error.
+_MOST_ERROR = 0.3
+_TRUST_PRIOR = 0.1
 # No error is taken for smaller than what repeated measurements differ by.
 _FLOOR = 0.01
 
@@ -120,6 +132,7 @@ class CostModel:
     Args:
         flydels: of the variant.
         factor: log of the truth over the flydel's word.
+        trust: (kind, dtype of the result) to the share of ``factor`` that is believed; 1 for others.
         spread: log of how far off that is.
         margin: times the spread, the half width of an interval, in logarithms.
         records: number of records that the model was trained on.
@@ -129,6 +142,7 @@ class CostModel:
         self,
         flydels: Flydels,
         factor: xgboost.Booster,
+        trust: Mapping[tuple[str, str], float],
         spread: xgboost.Booster,
         margin: float,
         records: int,
@@ -136,12 +150,13 @@ class CostModel:
         self.flydels = flydels
         self.records = records
         self._factor = factor
+        self._trust = trust
         self._spread = spread
         self._margin = margin
 
     def knows(self, kind: str) -> bool:
         """Whether operators of the kind were among the records, and not only a few."""
-        return (kind, "") in self.flydels.own
+        return (kind_of_cost(kind), "") in self.flydels.own
 
     def predict(self, sizes: Quantities) -> Prediction:
         """The times of operators by themselves, launches included, with intervals.
@@ -151,7 +166,7 @@ class CostModel:
         """
         base = np.log(self.flydels.predict_us(sizes))
         rows = _rows(sizes, base)
-        mean = base + _raw(self._factor, rows)
+        mean = base + _believed(sizes, _raw(self._factor, rows), self._trust)
         width = self._margin * np.exp(_raw(self._spread, rows))
         for (kind, _), members in sizes.groups.items():
             if not self.knows(kind):
@@ -163,6 +178,7 @@ class CostModel:
         return {
             "flydels": self.flydels.to_json(),
             "factor": _booster_text(self._factor),
+            "trust": [[kind, dtype, share] for (kind, dtype), share in self._trust.items()],
             "spread": _booster_text(self._spread),
             "margin": self._margin,
             "records": self.records,
@@ -178,6 +194,7 @@ class CostModel:
         return CostModel(
             Flydels.from_json(fields["flydels"]),
             _booster(fields["factor"]),
+            {(kind, dtype): share for kind, dtype, share in fields["trust"]},
             _booster(fields["spread"]),
             fields["margin"],
             fields["records"],
@@ -191,13 +208,15 @@ def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
     sizes = quantities([record.workloads[0] for record in records])
     times = np.array([record.median_us for record in records])
     flydels, rows, factor = _fit(sizes, times, seed)
-    error = _held_out_errors(sizes, times, seed)
+    residual, correction = _held_out(sizes, times, seed)
+    trust = _trust(sizes, residual, correction, _weights(times))
+    error = residual - _believed(sizes, correction, trust)
     distance = np.maximum(np.abs(error), _FLOOR)
     labels = np.log(distance)
     spread = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows, labels, seed)
     # The spread has seen the errors that it is held against, so folds of its own set the margin.
     margin = conformal_margin(distance / np.exp(_held_out_spread(rows, labels, seed)))
-    return CostModel(flydels, factor, spread, margin, len(records))
+    return CostModel(flydels, factor, trust, spread, margin, len(records))
 
 
 def _fit(
@@ -207,21 +226,51 @@ def _fit(
     flydels = fit_flydels(sizes, times)
     base = np.log(flydels.predict_us(sizes))
     rows = _rows(sizes, base)
-    # Operators that are all launch are many, and of little interest.
-    weights = np.clip(np.sqrt(times / _PLAIN_US), _LEAST_WEIGHT, 1.0)
-    factor = _boost(_PARAMETERS, _ROUNDS, rows, np.log(times) - base, seed, weights)
+    factor = _boost(_PARAMETERS, _ROUNDS, rows, np.log(times) - base, seed, _weights(times))
     return flydels, rows, factor
 
 
-def _held_out_errors(sizes: Quantities, times: Floats, seed: int) -> Floats:
-    """Log of truth over prediction, by models that have not seen the operator."""
-    errors = np.empty(len(sizes))
+def _weights(times: Floats) -> Floats:
+    """Of records: operators that are all launch are many, and of little interest."""
+    return np.clip(np.sqrt(times / _PLAIN_US), _LEAST_WEIGHT, 1.0)
+
+
+def _held_out(sizes: Quantities, times: Floats, seed: int) -> tuple[Floats, Floats]:
+    """Log of truth over flydel, and what trees say it is; neither has seen the operator."""
+    residual, correction = np.empty(len(sizes)), np.empty(len(sizes))
     for seen, held in _splits(len(sizes), seed):
         flydels, _, factor = _fit(sizes.take(seen.tolist()), times[seen], seed)
         others = sizes.take(held.tolist())
         base = np.log(flydels.predict_us(others))
-        errors[held] = np.log(times[held]) - base - _raw(factor, _rows(others, base))
-    return errors
+        residual[held] = np.log(times[held]) - base
+        correction[held] = _raw(factor, _rows(others, base))
+    return residual, correction
+
+
+def _trust(
+    sizes: Quantities, residual: Floats, correction: Floats, weights: Floats
+) -> dict[tuple[str, str], float]:
+    """The share of the correction that leaves least of the residual, for each kind and type."""
+
+    def left(members: Sequence[int], share: float) -> float:
+        error = np.abs(residual[members] - share * correction[members])
+        counted = np.sum(weights[members] * np.minimum(error, _MOST_ERROR))
+        return float(counted) + _TRUST_PRIOR * (1.0 - share)
+
+    shares = [k / 10 for k in range(11)]
+    return {
+        key: min(shares, key=lambda share: left(members, share))
+        for key, members in sizes.groups.items()
+    }
+
+
+def _believed(
+    sizes: Quantities, correction: Floats, trust: Mapping[tuple[str, str], float]
+) -> Floats:
+    shares = np.ones(len(sizes))
+    for key, members in sizes.groups.items():
+        shares[members] = trust.get(key, 1.0)
+    return shares * correction
 
 
 def _held_out_spread(rows: npt.NDArray[np.float32], labels: Floats, seed: int) -> Floats:

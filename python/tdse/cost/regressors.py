@@ -8,13 +8,17 @@ the sums; rates are fitted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 
-from tdse.cost.features import CHUNK, TILE, Floats, Quantities
+from tdse.cost.features import CHUNK, NARROW, TILE, Floats, Quantities
 
 _NEAR_BYTES = 32 << 10
 _FAR_BYTES = 1 << 20
+
+# Positions of the windows for which XNNPACK's depthwise kernels are unrolled.
+_UNROLLED = (3, 4, 9, 25)
 
 Regressor = Callable[[Quantities], Floats]
 
@@ -28,8 +32,24 @@ def _tiled_macs(q: Quantities) -> Floats:
     return q.rows * _tiles(q["columns"], TILE) * TILE * _tiles(q.depth, 4) * 4
 
 
+def _narrow_macs(q: Quantities) -> Floats:
+    """Multiply-accumulates with whole tiles of 8 channels; kernels of bytes take 8 inputs each."""
+    of_bytes = q.window * _tiles(q.depth / q.window, NARROW) * NARROW
+    depth = np.where(q["element_bytes"] == 1, of_bytes, q.depth)
+    return q.rows * _tiles(q["columns"], NARROW) * NARROW * depth
+
+
 def _tiled_taps(q: Quantities) -> Floats:
-    return q.rows * _tiles(q["columns"], TILE) * TILE * q.window
+    return q.rows * _tiles(q["columns"], NARROW) * NARROW * _unrolled_window(q)
+
+
+def _unrolled_window(q: Quantities) -> Floats:
+    """The window, rounded up to the next one that XNNPACK has a kernel for; larger ones as are."""
+    window = q.window
+    rounded = window.copy()
+    for below, taps in pairwise((0, *_UNROLLED)):
+        rounded[(window > below) & (window <= taps)] = taps
+    return rounded
 
 
 def _taps(q: Quantities) -> Floats:
@@ -45,8 +65,18 @@ def _beyond(sizes: Floats, cache: int) -> Floats:
 
 
 def _row_weights(q: Quantities) -> Floats:
-    """Bytes of float32 weights that each row of the result is computed from."""
-    return 4.0 * q.depth * q["columns"]
+    """Bytes of weights that each row of the result is computed from."""
+    return q["element_bytes"] * q.depth * q["columns"]
+
+
+def _share_beyond_l1(q: Quantities) -> Floats:
+    """Whether weights and inputs of each position of a depthwise result are more than a cache.
+
+    They are read in the same order for each position, so then hardly any of them is still there.
+    """
+    position_bytes = 2.0 * q.window * q["columns"] * q["element_bytes"]
+    share: Floats = np.clip(4.0 * (position_bytes / _NEAR_BYTES - 1.0), 0.0, 1.0)
+    return share
 
 
 # What each name means; units are counts of operations, elements or bytes.
@@ -54,6 +84,8 @@ REGRESSORS: Mapping[str, Regressor] = {
     "launch": lambda q: np.ones(len(q)),
     "macs": lambda q: q["macs"],
     "tiled_macs": _tiled_macs,
+    "narrow_macs": _narrow_macs,
+    "pointwise_macs": lambda q: _narrow_macs(q) * (q.window == 1),
     "window_macs": lambda q: _tiled_macs(q) * (q.window > 1),
     "rows": lambda q: q.rows,
     "row_tiles": lambda q: q.rows * _tiles(q["columns"], TILE),
@@ -68,10 +100,14 @@ REGRESSORS: Mapping[str, Regressor] = {
     "awkward_taps": lambda q: _taps(q) * (q["columns"] % 8 > 0),
     "weights_beyond_l1": lambda q: q.rows * _beyond(_row_weights(q), _NEAR_BYTES),
     "weights_beyond_l2": lambda q: q.rows * _beyond(_row_weights(q), _FAR_BYTES),
+    "taps_beyond_l1": lambda q: _tiled_taps(q) * _share_beyond_l1(q),
     "padded_bytes": lambda q: q["input_bytes"] * q["is_padded"] * (q.window > 1),
     "taps_small": lambda q: _tiled_taps(q) * (q.window <= 9),
     "taps_middle": lambda q: _tiled_taps(q) * ((q.window > 9) & (q.window <= 25)),
-    "taps_large": lambda q: _tiled_taps(q) * (q.window > 25),
+    "taps_large": lambda q: _taps(q) * (q.window > 25),
+    "tap_rows": lambda q: q.rows * _unrolled_window(q),
+    "vector_taps": lambda q: q.rows * _tiles(q["columns"], NARROW) * NARROW * q.window,
+    "dilated_taps": lambda q: _taps(q) * (q["dilation"] > 1),
     "strided_taps": lambda q: _tiled_taps(q) * (q["stride"] > 1),
     "tap_vectors_small": lambda q: _tap_vectors(q) * (q.window <= 9),
     "tap_vectors_large": lambda q: _tap_vectors(q) * (q.window > 9),
@@ -85,18 +121,26 @@ REGRESSORS: Mapping[str, Regressor] = {
     "elements": lambda q: q["output_elements"],
     "elements_beyond_16k": lambda q: _beyond(q["output_elements"], 16 << 10),
     "requantized_elements": lambda q: q["output_elements"] * q["is_requantized"],
+    "requantized_beyond_16k": lambda q: (
+        _beyond(q["output_elements"], 16 << 10) * q["is_requantized"]
+    ),
     "narrow_elements": lambda q: q["output_elements"] * (q["columns"] % TILE > 0),
     "broadcast_elements": lambda q: q["output_elements"] * q["is_broadcast"],
+    "broadcast_rows": lambda q: q.rows * q["is_broadcast"] * (1.0 - q["has_scalar"]),
+    "scalar_elements": lambda q: q["output_elements"] * q["has_scalar"],
+    "activated_elements": lambda q: q["output_elements"] * q["is_activated"],
     "window_elements": lambda q: q["output_elements"] * q.window,
     "input_elements": lambda q: q["input_elements"],
     "input_rows": lambda q: q["input_rows"],
+    "result_rows": lambda q: q.rows * q["results"],
 }
 
 _COMMON = ("launch", "input_bytes", "output_bytes", "bytes_beyond_l1", "bytes_beyond_l2")
 _MATRIX = ("launch", "macs", "tiled_macs", "parameter_bytes", "input_bytes", "output_bytes")
 _ELEMENTWISE = (
     *_COMMON, "rows", "narrow_elements", "requantized_elements", "broadcast_elements", "input_rows",
-    "elements_beyond_16k",
+    "elements_beyond_16k", "broadcast_rows", "scalar_elements", "activated_elements",
+    "requantized_beyond_16k", "result_rows",
 )  # fmt: skip
 _POOL = (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows")
 
@@ -107,7 +151,7 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
         "output_bytes", "parameter_bytes", "bytes_beyond_l2",
     ),
     "conv2d": (
-        "launch", "macs", "tiled_macs", "window_macs", "row_tiles", "window_rows", "input_bytes",
+        "launch", "macs", "tiled_macs", "narrow_macs", "pointwise_macs", "window_macs", "row_tiles", "window_rows", "input_bytes",
         "output_bytes", "parameter_bytes", "bytes_beyond_l2", "row_depths", "vectors",
         "unheld_vectors", "single_macs", "weights_beyond_l1", "weights_beyond_l2", "padded_bytes",
         "unrolled_macs",
@@ -116,14 +160,15 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
     "fully_connected": (*_MATRIX, "bytes_beyond_l1", "bytes_beyond_l2"),
     "batch_matmul": (*_MATRIX, "rows", "row_tiles", "bytes_beyond_l2"),
     "depthwise_conv2d": (
-        "launch", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows", "strided_taps",
+        "launch", "tap_rows", "vector_taps", "dilated_taps", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows", "strided_taps",
         "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes", "tap_vectors_small",
         "tap_vectors_large", "unheld_tap_vectors", "single_taps", "narrow_taps",
-        "wide_taps", "awkward_taps",
+        "wide_taps", "awkward_taps", "taps_beyond_l1",
     ),
     "average_pool2d": _POOL,
     "max_pool2d": _POOL,
     "mean": (*_COMMON, "input_elements", "input_rows", "elements", "requantized_elements"),
+    "arg_max": (*_COMMON, "input_elements", "input_rows", "elements"),
     "softmax": (*_COMMON, "input_elements", "rows"),
     "concatenation": (*_COMMON, "rows", "input_rows", "requantized_elements", "narrow_elements"),
 }  # fmt: skip

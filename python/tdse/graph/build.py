@@ -29,7 +29,7 @@ _INT8_VERSIONS: Mapping[str, int] = {
     **dict.fromkeys(("add", "mul", "sub", "mean", "pad", "logistic", "tanh", "softmax"), 2),
     **dict.fromkeys(("relu", "relu6", "max_pool2d", "average_pool2d", "concatenation"), 2),
     **dict.fromkeys(("resize_bilinear", "resize_nearest_neighbor", "depth_to_space"), 2),
-    **dict.fromkeys(("strided_slice", "split", "transpose"), 2),
+    **dict.fromkeys(("strided_slice", "split", "transpose", "arg_max"), 2),
 }
 
 # Scale and int8 zero point that TFLite's quantisation specification fixes for a result.
@@ -58,6 +58,9 @@ _TYING = frozenset(
         "mean",
     }
 )
+
+# Element types of values with a scale.
+_QUANTIZED = ("int8", "uint8")
 
 # Standard deviations of uniformly random 8-bit numbers, and of what a layer should make of them.
 _DEVIATION = 74.0
@@ -217,13 +220,13 @@ class _Builder:
         }
         chosen: dict[int, Quantization] = {}
         for value, dtype in enumerate(self._dtypes):
-            if dtype == "float32":
+            if dtype not in _QUANTIZED:
                 continue
             known = _known_quantization(makers.get(value), dtype)
             if known is not None:
                 chosen.setdefault(leaders[value], known)
         for value, dtype in enumerate(self._dtypes):
-            if dtype != "float32" and leaders[value] not in chosen:
+            if dtype in _QUANTIZED and leaders[value] not in chosen:
                 chosen[leaders[value]] = self._free_quantization(dtype)
         return [chosen.get(leader) for leader in leaders]
 
@@ -340,6 +343,9 @@ _OPTIONS: Mapping[str, Callable[[Layer], object]] = {
     "split": lambda layer: schema.SplitOptionsT(numSplits=layer.numbers[1]),
     "strided_slice": lambda layer: schema.StridedSliceOptionsT(),
     "softmax": lambda layer: schema.SoftmaxOptionsT(beta=1.0),
+    "arg_max": lambda layer: schema.ArgMaxOptionsT(
+        outputType=int(getattr(schema.TensorType, layer.dtype.upper()))
+    ),
     "depth_to_space": lambda layer: schema.DepthToSpaceOptionsT(blockSize=layer.numbers[0]),
     "transpose": lambda layer: schema.TransposeOptionsT(),
     "hard_swish": lambda layer: schema.HardSwishOptionsT(),

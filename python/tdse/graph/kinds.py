@@ -204,6 +204,11 @@ def _transpose_conv2d(op: _Operands) -> int:
     return math.prod(op.input(2, 4)) * math.prod(op.input(1, 4)[:3])
 
 
+def _transpose_conv2d_bias(op: _Operands) -> int:
+    # MediaPipe's custom operator. Operands: input, filter [out, height, width, in], bias.
+    return math.prod(op.input(0, 4)) * math.prod(op.input(1, 4)[:3])
+
+
 def _conv3d(op: _Operands) -> int:
     # Filter [depth, height, width, in, out].
     return math.prod(op.output(5)) * math.prod(op.input(1, 5)[:4])
@@ -243,6 +248,7 @@ _MACS: Mapping[str, Callable[[_Operands], int]] = {
     "conv2d": _conv2d,
     "depthwise_conv2d": _depthwise_conv2d,
     "transpose_conv2d": _transpose_conv2d,
+    "convolution2d_transpose_bias": _transpose_conv2d_bias,
     "conv3d": _conv3d,
     "conv3d_transpose": _conv3d_transpose,
     "fully_connected": _fully_connected,

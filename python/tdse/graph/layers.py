@@ -55,13 +55,13 @@ class Layer:
         numbers: the new shape of ``reshape``; the paddings of ``pad``, before and after for each
             dimension; the height and width of a resize; the permutation of ``transpose``; begin
             and then end of ``strided_slice``; axis and number of parts of ``split``; the axis of
-            ``concatenation``; the block of ``depth_to_space``.
+            ``concatenation`` or ``arg_max``; the block of ``depth_to_space``.
         keep_dims: the result of ``mean``, over height and width, keeps them.
         sampling: where a resize takes its samples.
         transposed: the second operand of ``batch_matmul`` is.
         rescaled: the 8-bit result of ``relu``, ``relu6``, ``mean`` or ``concatenation`` has another
             scale than the operands.
-        dtype: that ``quantize`` gives; empty for other kinds, whose operands decide.
+        dtype: that ``quantize`` or ``arg_max`` gives; empty for other kinds, whose operands decide.
     """
 
     kind: str
@@ -254,6 +254,11 @@ def _sliced(layer: Layer, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
     return (tuple(b - a for a, b in zip(begin, end, strict=True)),)
 
 
+def _reduced(layer: Layer, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+    (axis,) = layer.numbers
+    return ((*shapes[0][:axis], *shapes[0][axis + 1 :]),)
+
+
 def _unpacked(layer: Layer, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
     (block,) = layer.numbers
     batch, height, width, channels = shapes[0]
@@ -286,6 +291,7 @@ _RESULTS: Mapping[str, Callable[[Layer, Sequence[Shape]], tuple[Shape, ...]]] = 
     "split": _split,
     "strided_slice": _sliced,
     "depth_to_space": _unpacked,
+    "arg_max": _reduced,
     "transpose": lambda layer, shapes: (tuple(shapes[0][i] for i in layer.numbers),),
 }
 
@@ -342,5 +348,6 @@ _OPERANDS: Mapping[str, Callable[[Layer, Sequence[Operand]], tuple[Operand, ...]
     "resize_nearest_neighbor": _with_numbers,
     "transpose": _with_numbers,
     "split": lambda layer, values: (_indices(layer.numbers[:1], ()), *values),
+    "arg_max": lambda layer, values: (*values, _indices(layer.numbers, ())),
     "strided_slice": _with_bounds,
 }

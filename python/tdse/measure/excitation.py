@@ -32,12 +32,12 @@ _MAC_KINDS = frozenset(
 # How many operators of each kind and element type of the result to draw, relative to each other:
 # more of those that networks have often or spend their time in, but of none too few to learn from.
 KINDS: Mapping[tuple[str, str], int] = {
-    ("conv2d", "float32"): 100,
-    ("conv2d", "int8"): 100,
-    ("conv2d", "uint8"): 30,
-    ("depthwise_conv2d", "float32"): 70,
-    ("depthwise_conv2d", "int8"): 70,
-    ("depthwise_conv2d", "uint8"): 24,
+    ("conv2d", "float32"): 120,
+    ("conv2d", "int8"): 110,
+    ("conv2d", "uint8"): 50,
+    ("depthwise_conv2d", "float32"): 80,
+    ("depthwise_conv2d", "int8"): 72,
+    ("depthwise_conv2d", "uint8"): 30,
     ("transpose_conv2d", "float32"): 8,
     ("transpose_conv2d", "int8"): 6,
     ("fully_connected", "float32"): 20,
@@ -93,6 +93,8 @@ KINDS: Mapping[tuple[str, str], int] = {
     ("concatenation", "uint8"): 6,
     ("depth_to_space", "float32"): 6,
     ("depth_to_space", "int8"): 4,
+    ("arg_max", "int64"): 6,
+    ("arg_max", "int32"): 4,
     ("resize_bilinear", "float32"): 14,
     ("resize_bilinear", "int8"): 8,
     ("resize_bilinear", "uint8"): 6,
@@ -168,8 +170,8 @@ def _elements(read: Sequence[Shape], results: Sequence[Shape]) -> int:
 def _draw_work(generator: np.random.Generator, kind: str) -> float:
     if kind in _MAC_KINDS:
         largest = _MAX_DEPTHWISE_MACS if kind == "depthwise_conv2d" else MAX_MACS
-        usual = (1e4, 4e6) if kind == "depthwise_conv2d" else (1e5, 3e7)
-        bounds = usual if generator.random() < 0.65 else (64, largest)
+        usual = (2e5, 6e6) if kind == "depthwise_conv2d" else (5e5, 4e7)
+        bounds = usual if generator.random() < 0.75 else (64, largest)
     else:
-        bounds = (4e3, 4e5) if generator.random() < 0.65 else (1, _MAX_ELEMENTS)
+        bounds = (1e4, 8e5) if generator.random() < 0.65 else (1, _MAX_ELEMENTS)
     return log_uniform(generator, *bounds)

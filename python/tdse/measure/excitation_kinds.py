@@ -156,7 +156,7 @@ def _pool(generator: np.random.Generator, kind: str, dtype: str) -> Configuratio
     shape = draw_map(generator)
     if kind == "average_pool2d" and generator.random() < 0.3:
         window = (shape[1], shape[2])
-        if max(window) <= 64:
+        if max(window) <= 128:
             return _single(Layer(kind, kernel=window, padding="valid"), dtype, shape)
     extent = pick(generator, {1: 0.08, 2: 0.42, 3: 0.4, 5: 0.1})
     layer = Layer(
@@ -259,6 +259,16 @@ def _resize(generator: np.random.Generator, kind: str, dtype: str) -> Configurat
     return _single(Layer(kind, numbers=size, sampling=pick(generator, choices)), dtype, shape)
 
 
+def _arg_max(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
+    # The class of each pixel, or the place of the largest value of each channel.
+    shape = _, height, width, channels = draw_map(generator)
+    axis = 3
+    if generator.random() < 0.4:
+        shape, axis = (1, height * width, channels), 1
+    source = pick(generator, {"float32": 0.4, "int8": 0.3, "uint8": 0.3})
+    return _single(Layer(kind, numbers=(axis,), dtype=dtype), source, shape)
+
+
 def _quantize(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
     shape = draw_map(generator)
     if generator.random() < 0.1:
@@ -292,6 +302,7 @@ MAKERS: Mapping[str, Callable[[np.random.Generator, str, str], Configuration]] =
     "split": _split,
     "concatenation": _concatenation,
     "depth_to_space": _depth_to_space,
+    "arg_max": _arg_max,
     "resize_bilinear": _resize,
     "resize_nearest_neighbor": _resize,
     "quantize": _quantize,

@@ -74,7 +74,7 @@ def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tir
             zeros = T.arg("zeros", T.Buffer((2,), "int32"))
         limits = T.arg("limits", T.Buffer((2,), "float32"))
         y = T.arg("y", T.Buffer(shape.made, shape.dtype))
-        outer, inner = _loops(shape, tiles)
+        blocks, (outer, inner) = _blocks(shape, tiles), _loops(shape, tiles)
         begin, end = bounds_of_call(outer, conv_iterations(shape, how, tiles) > 0)
         T.func_attr({"tirx.noalias": True})
         image = x if copied else T.decl_buffer((math.prod(shape.given),), shape.dtype, data=x.data)
@@ -91,7 +91,7 @@ def conv_kernel(shape: Conv, how: Arithmetic, tiles: Tiles, isa: Isa) -> tvm.tir
 
         zero_out = None if is_float else T.bind(zeros[1])
         with T.serial(begin, end) as i, T.serial(0, inner) as j:
-            block, tile = (j, i) if tiles.by_tile else (i, j)
+            block, tile = (i % blocks, i // blocks) if tiles.by_tile else (i, j)
             _tile(shape, how, tiles, isa, (image, weights, bias, result), stored, block, tile)
     return builder.get()
 
@@ -183,10 +183,18 @@ def padded_image(shape: Conv, how: Arithmetic) -> Local | None:
     return Local("int16" if how.taps == 2 else shape.dtype, (values,))
 
 
+def _blocks(shape: Conv, tiles: Tiles) -> int:
+    """Blocks of neighbouring pixels."""
+    return shape.output[0] * -(-shape.output[1] // tiles.pixels)
+
+
 def _loops(shape: Conv, tiles: Tiles) -> tuple[int, int]:
-    """Iterations of the outer and the inner loop: of blocks of pixels and tiles of filters."""
-    blocks = shape.output[0] * -(-shape.output[1] // tiles.pixels)
-    return (tiles.count, blocks) if tiles.by_tile else (blocks, tiles.count)
+    """Iterations of the outer and the inner loop: of blocks of pixels and tiles of filters.
+
+    Tiles are few, so where they come first both are one loop, of which threads take equal shares.
+    """
+    blocks = _blocks(shape, tiles)
+    return (tiles.count * blocks, 1) if tiles.by_tile else (blocks, tiles.count)
 
 
 def _tile(
