@@ -1,9 +1,10 @@
 """Cost models of one variant, a target with a thread count, learnt from its records.
 
 A flydel says what physics says; gradient-boosted trees (XGBoost) learn by what factor the truth
-differs from it, and smaller ones how sure that is. Trees are trusted as far as they were right about
-records that they had not seen, for each kind of operator by itself. Intervals are conformal: their width is set so
-that they would have held for 90 % of the records, each predicted by models that had not seen it.
+differs from it, and smaller ones how sure that is. Trees are trusted as far as they were right
+about records that they had not seen, for each kind of operator by itself. Intervals are conformal:
+their width is set so that they would have held for 90 % of the records, each predicted by models
+that had not seen it.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class CostModel:
     Args:
         flydels: of the variant.
         factor: log of the truth over the flydel's word.
-        trust: (kind, dtype of the result) to the share of ``factor`` that is believed; 1 for others.
+        trust: (kind, dtype of the result) to the share of ``factor`` that is believed, or else 1.
         spread: log of how far off that is.
         margin: times the spread, the half width of an interval, in logarithms.
         records: number of records that the model was trained on.

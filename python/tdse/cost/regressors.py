@@ -46,7 +46,7 @@ def _tiled_taps(q: Quantities) -> Floats:
 def _unrolled_window(q: Quantities) -> Floats:
     """The window, rounded up to the next one that XNNPACK has a kernel for; larger ones as are."""
     window = q.window
-    rounded = window.copy()
+    rounded: Floats = window.copy()
     for below, taps in pairwise((0, *_UNROLLED)):
         rounded[(window > below) & (window <= taps)] = taps
     return rounded
@@ -66,7 +66,8 @@ def _beyond(sizes: Floats, cache: int) -> Floats:
 
 def _row_weights(q: Quantities) -> Floats:
     """Bytes of weights that each row of the result is computed from."""
-    return q["element_bytes"] * q.depth * q["columns"]
+    weights: Floats = q["element_bytes"] * q.depth * q["columns"]
+    return weights
 
 
 def _share_beyond_l1(q: Quantities) -> Floats:
@@ -100,13 +101,18 @@ REGRESSORS: Mapping[str, Regressor] = {
     "awkward_taps": lambda q: _taps(q) * (q["columns"] % 8 > 0),
     "weights_beyond_l1": lambda q: q.rows * _beyond(_row_weights(q), _NEAR_BYTES),
     "weights_beyond_l2": lambda q: q.rows * _beyond(_row_weights(q), _FAR_BYTES),
-    "taps_beyond_l1": lambda q: _tiled_taps(q) * _share_beyond_l1(q),
+    "taps_beyond_l1": lambda q: _tiled_taps(q) * _share_beyond_l1(q) * (q.window <= 25),
+    "large_taps_beyond_l1": lambda q: _taps(q) * _share_beyond_l1(q) * (q.window > 25),
     "padded_bytes": lambda q: q["input_bytes"] * q["is_padded"] * (q.window > 1),
     "taps_small": lambda q: _tiled_taps(q) * (q.window <= 9),
     "taps_middle": lambda q: _tiled_taps(q) * ((q.window > 9) & (q.window <= 25)),
     "taps_large": lambda q: _taps(q) * (q.window > 25),
     "tap_rows": lambda q: q.rows * _unrolled_window(q),
     "vector_taps": lambda q: q.rows * _tiles(q["columns"], NARROW) * NARROW * q.window,
+    "paired_taps": lambda q: (
+        q["output_elements"] * q["kernel_height"] * _tiles(q["kernel_width"], 2) * 2
+    ),
+    "strided_inputs": lambda q: q["input_bytes"] * (q["stride"] > 1),
     "dilated_taps": lambda q: _taps(q) * (q["dilation"] > 1),
     "strided_taps": lambda q: _tiled_taps(q) * (q["stride"] > 1),
     "tap_vectors_small": lambda q: _tap_vectors(q) * (q.window <= 9),
@@ -151,8 +157,9 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
         "output_bytes", "parameter_bytes", "bytes_beyond_l2",
     ),
     "conv2d": (
-        "launch", "macs", "tiled_macs", "narrow_macs", "pointwise_macs", "window_macs", "row_tiles", "window_rows", "input_bytes",
-        "output_bytes", "parameter_bytes", "bytes_beyond_l2", "row_depths", "vectors",
+        "launch", "macs", "tiled_macs", "narrow_macs", "pointwise_macs", "window_macs",
+        "row_tiles", "window_rows", "input_bytes", "output_bytes", "parameter_bytes",
+        "bytes_beyond_l2", "row_depths", "vectors",
         "unheld_vectors", "single_macs", "weights_beyond_l1", "weights_beyond_l2", "padded_bytes",
         "unrolled_macs",
     ),
@@ -160,7 +167,9 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
     "fully_connected": (*_MATRIX, "bytes_beyond_l1", "bytes_beyond_l2"),
     "batch_matmul": (*_MATRIX, "rows", "row_tiles", "bytes_beyond_l2"),
     "depthwise_conv2d": (
-        "launch", "tap_rows", "vector_taps", "dilated_taps", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows", "strided_taps",
+        "launch", "tap_rows", "vector_taps", "paired_taps", "strided_inputs", "dilated_taps",
+        "large_taps_beyond_l1", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows",
+        "strided_taps",
         "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes", "tap_vectors_small",
         "tap_vectors_large", "unheld_tap_vectors", "single_taps", "narrow_taps",
         "wide_taps", "awkward_taps", "taps_beyond_l1",

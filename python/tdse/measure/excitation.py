@@ -38,7 +38,7 @@ KINDS: Mapping[tuple[str, str], int] = {
     ("depthwise_conv2d", "float32"): 80,
     ("depthwise_conv2d", "int8"): 72,
     ("depthwise_conv2d", "uint8"): 30,
-    ("transpose_conv2d", "float32"): 8,
+    ("transpose_conv2d", "float32"): 12,
     ("transpose_conv2d", "int8"): 6,
     ("fully_connected", "float32"): 20,
     ("fully_connected", "int8"): 16,

@@ -80,9 +80,11 @@ def _depthwise(generator: np.random.Generator, kind: str, dtype: str) -> Configu
 
 def _transpose_conv2d(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
     shape = draw_map(generator)
+    # The last layer of a segmentation gives a mask, or a few classes.
+    is_last = generator.random() < 0.35
     layer = Layer(
         kind,
-        channels=draw_related(generator, shape[3]),
+        channels=draw_channels(generator, high=8) if is_last else draw_related(generator, shape[3]),
         kernel=pick(generator, {(2, 2): 0.4, (3, 3): 0.3, (4, 4): 0.3}),
         stride=2,
         padding="same" if generator.random() < 0.6 else "valid",

@@ -92,6 +92,28 @@ def float_arithmetic(isa: Isa) -> Arithmetic:
     return Arithmetic(1, lanes, f"llvm.fma.v{lanes}f32" if isa.fma else "", weights="float32")
 
 
+def float_lanes(isa: Isa, channels: int) -> int:
+    """Lanes of a float32 vector of channels: as many as ``isa`` has, or as there are channels for.
+
+    A power of two.
+    """
+    lanes = float_arithmetic(isa).lanes
+    while lanes > channels:
+        lanes //= 2
+    return lanes
+
+
+def channel_vector(vector: Any, channels: int, lanes: int) -> Any:
+    """The channel that a vector begins with; the last one overlaps the one before it."""
+    start = vector * lanes
+    return T.min(start, channels - lanes) if channels % lanes else start
+
+
+def span(start: Any, lanes: int) -> Any:
+    """The places of a vector, or of a single element."""
+    return T.Ramp(start, 1, lanes) if lanes > 1 else start
+
+
 def register(lanes: int, dtype: str) -> Any:
     """A buffer for one vector, which LLVM keeps in a register where its uses allow it.
 

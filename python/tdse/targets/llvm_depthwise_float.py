@@ -35,7 +35,9 @@ from .llvm_arithmetic import (
     Arithmetic,
     activation_of,
     bounds_of_call,
+    channel_vector,
     float_arithmetic,
+    float_lanes,
     is_worth_dividing,
     multiply_add,
     register,
@@ -62,7 +64,7 @@ def float_depthwise_kernel(shape: Depthwise, isa: Isa) -> tvm.tirx.PrimFunc:
     """A kernel (input, weights, biases, limits, output)."""
     h, w, c, (kh, kw) = shape.height, shape.width, shape.channels, shape.kernel
     oh, ow = shape.output
-    how = _narrowed(float_arithmetic(isa), c)
+    how = _narrowed(float_arithmetic(isa), float_lanes(isa, c))
     inner, border = _columns(shape)
     pixels = _pixels(len(inner), isa)
     with IRBuilder() as builder, T.prim_func(s_tir=True, private=True):
@@ -84,14 +86,14 @@ def float_depthwise_kernel(shape: Depthwise, isa: Isa) -> tvm.tirx.PrimFunc:
             if border:
                 with T.serial(0, -(-vectors // together)) as group:
                     first = T.bind(T.min(group * together, vectors - together))
-                    starts = [_start(first + v, c, how) for v in range(together)]
+                    starts = [channel_vector(first + v, c, how.lanes) for v in range(together)]
                     for column, taps in border:
                         _tile(shape, how, isa, buffers, bounds, row, column, 1, starts, taps)
             if inner:
                 with T.serial(0, vectors) as vector, T.serial(0, -(-len(inner) // pixels)) as block:
                     last = inner[-1] - pixels + 1
                     column = T.bind(T.min(inner[0] + block * pixels, last))
-                    starts = [T.bind(_start(vector, c, how))]
+                    starts = [T.bind(channel_vector(vector, c, how.lanes))]
                     taps = range(kw)
                     _tile(shape, how, isa, buffers, bounds, row, column, pixels, starts, taps)
     return builder.get()
@@ -99,9 +101,9 @@ def float_depthwise_kernel(shape: Depthwise, isa: Isa) -> tvm.tirx.PrimFunc:
 
 def float_depthwise_iterations(shape: Depthwise, isa: Isa) -> int:
     """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
-    how = _narrowed(float_arithmetic(isa), shape.channels)
     products = math.prod(shape.output) * shape.channels * math.prod(shape.kernel)
-    return shape.output[0] if is_worth_dividing(products / how.lanes) else 0
+    vectors = products / float_lanes(isa, shape.channels)
+    return shape.output[0] if is_worth_dividing(vectors) else 0
 
 
 def _tile(
@@ -174,15 +176,6 @@ def _pixels(columns: int, isa: Isa) -> int:
     return min(sizes, key=lambda size: (-(-columns // size) * (size + 1), -size), default=1)
 
 
-def _narrowed(how: Arithmetic, channels: int) -> Arithmetic:
-    """The arithmetic with as many lanes as there are channels at least."""
-    lanes = how.lanes
-    while lanes > channels:
-        lanes //= 2
+def _narrowed(how: Arithmetic, lanes: int) -> Arithmetic:
+    """The arithmetic with so many lanes."""
     return replace(how, lanes=lanes, instruction=f"llvm.fma.v{lanes}f32" if how.instruction else "")
-
-
-def _start(vector: Any, channels: int, how: Arithmetic) -> Any:
-    """The channel that a vector begins with; the last one overlaps the one before it."""
-    start = vector * how.lanes
-    return T.min(start, channels - how.lanes) if channels % how.lanes else start

@@ -29,11 +29,14 @@ from .llvm_depthwise_float import (
     float_depthwise_kernel,
 )
 from .llvm_isa import Isa
+from .llvm_logistic import logistic_iterations, logistic_kernel, logistic_shape
 from .llvm_lower import Constant, KernelCall
 from .llvm_mean import mean_arguments, mean_kernel, mean_of
+from .llvm_pad import pad_iterations, pad_kernel, pad_of
 from .llvm_pool import pool_arguments, pool_kernel, pool_of
+from .llvm_pool_float import float_pool_iterations, float_pool_kernel
 from .llvm_prelu import prelu_argument, prelu_iterations, prelu_kernel, prelu_of
-from .llvm_resize import resize_arguments, resize_kernel, resize_of
+from .llvm_resize import resize_arguments, resize_iterations, resize_kernel, resize_of
 from .llvm_softmax import softmax_kernel, softmax_shape
 from .llvm_softmax_bytes import byte_softmax_arguments, byte_softmax_kernel, byte_softmax_shape
 from .llvm_table import table_argument, table_iterations, table_kernel
@@ -119,6 +122,9 @@ def _pool(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     shape = pool_of(graph, op)
     if shape is None:
         return ()
+    if shape.dtype == "float32":
+        iterations = float_pool_iterations(shape, isa)
+        return (KernelCall(float_pool_kernel(shape, isa), (*op.inputs, *op.outputs), iterations),)
     constants = map(Constant, pool_arguments(shape))
     return (KernelCall(pool_kernel(shape), (op.inputs[0], *constants, op.outputs[0])),)
 
@@ -183,7 +189,24 @@ def _resize(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
     if shape is None:
         return ()
     constants = map(Constant, resize_arguments(op, shape))
-    return (KernelCall(resize_kernel(shape), (op.inputs[0], *constants, op.outputs[0])),)
+    function, iterations = resize_kernel(shape), resize_iterations(shape)
+    return (KernelCall(function, (op.inputs[0], *constants, op.outputs[0]), iterations),)
+
+
+def _pad(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
+    shape = pad_of(graph, op)
+    if shape is None:
+        return ()
+    return (KernelCall(pad_kernel(shape), (op.inputs[0], op.outputs[0]), pad_iterations(shape)),)
+
+
+def _logistic(graph: Graph, op: Op, isa: Isa) -> tuple[KernelCall, ...]:
+    shape = logistic_shape(graph, op)
+    if shape is None:
+        return ()
+    return (
+        KernelCall(logistic_kernel(shape), (*op.inputs, *op.outputs), logistic_iterations(shape)),
+    )
 
 
 _MAKERS = (
@@ -197,4 +220,6 @@ _MAKERS = (
     _byte_softmax,
     _prelu,
     _resize,
+    _pad,
+    _logistic,
 )

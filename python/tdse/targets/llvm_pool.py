@@ -43,7 +43,7 @@ class Pool:
         stride: of rows and columns.
         padding: rows above and columns left of the input.
         output: height and width.
-        dtype: ``int8`` or ``uint8``.
+        dtype: ``int8`` or ``uint8``; of a maximum, also ``float32``.
     """
 
     is_average: bool
@@ -62,9 +62,9 @@ def pool_of(graph: Graph, op: Op) -> Pool | None:
     if op.kind not in _KINDS or not graph.data or len(op.inputs) != 1:
         return None
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    is_float_maximum = op.kind == "max_pool2d" and x.dtype == "float32"
     if (
-        not x.is_8_bit
-        or x.quantization is None
+        not (is_float_maximum or (x.is_8_bit and x.quantization is not None))
         or (x.dtype, x.quantization) != (y.dtype, y.quantization)
         or x.is_dynamic
         or y.is_dynamic

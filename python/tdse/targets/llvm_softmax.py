@@ -59,7 +59,7 @@ def softmax_kernel(shape: tuple[int, ...], isa: Isa) -> tvm.tirx.PrimFunc:
             start = T.bind(row * count)
             largest = _reduced(source, start, count, lanes, T.max)
             with T.serial(0, count) as i:
-                T.buffer_store(result, _power(source[start + i] - largest), [start + i])
+                T.buffer_store(result, power(source[start + i] - largest), [start + i])
             total = _reduced(result, start, count, lanes, lambda a, b: a + b)
             share = T.bind(T.float32(1) / total)
             with T.serial(0, count) as i:
@@ -85,7 +85,7 @@ def _reduced(
     return T.bind(one[0])
 
 
-def _power(x: Any) -> Any:
+def power(x: Any) -> Any:
     """e ** x for x <= 0; a NaN stays one."""
     x = T.Select(x < T.float32(_LEAST), T.float32(_LEAST), x)
     twos = T.nearbyint(x * T.float32(1 / math.log(2)))
