@@ -64,6 +64,10 @@ _LEAST_WEIGHT = 0.3
 # is gained by trusting them wholly, as if that were one more record with so much less error.
 _MOST_ERROR = 0.3
 _TRUST_PRIOR = 0.1
+# Records are sorted into so many classes by how large an error is expected of them, each with a
+# margin of its own, as long as a class has so many records.
+_CLASSES = 5
+_LEAST_CLASS = 40
 # No error is taken for smaller than what repeated measurements differ by.
 _FLOOR = 0.01
 
@@ -127,6 +131,24 @@ def fit_flydels(sizes: Quantities, times_us: Floats) -> Flydels:
     )
 
 
+@dataclass(frozen=True)
+class Margins:
+    """How much wider than the error that is expected an interval is.
+
+    Attributes:
+        bounds: logarithms of errors between classes, ascending.
+        margins: of each class.
+    """
+
+    bounds: Sequence[float]
+    margins: Sequence[float]
+
+    def half_width(self, expected: Floats) -> Floats:
+        """Half of the intervals, in logarithms, from the logarithm of the expected error."""
+        widths: Floats = np.asarray(self.margins)[np.digitize(expected, self.bounds)]
+        return widths * np.exp(expected)
+
+
 class CostModel:
     """Predicts times of operators on one variant.
 
@@ -135,7 +157,7 @@ class CostModel:
         factor: log of the truth over the flydel's word.
         trust: (kind, dtype of the result) to the share of ``factor`` that is believed, or else 1.
         spread: log of how far off that is.
-        margin: times the spread, the half width of an interval, in logarithms.
+        margins: by which it is multiplied.
         records: number of records that the model was trained on.
     """
 
@@ -145,7 +167,7 @@ class CostModel:
         factor: xgboost.Booster,
         trust: Mapping[tuple[str, str], float],
         spread: xgboost.Booster,
-        margin: float,
+        margins: Margins,
         records: int,
     ) -> None:
         self.flydels = flydels
@@ -153,7 +175,7 @@ class CostModel:
         self._factor = factor
         self._trust = trust
         self._spread = spread
-        self._margin = margin
+        self._margins = margins
 
     def knows(self, kind: str) -> bool:
         """Whether operators of the kind were among the records, and not only a few."""
@@ -168,7 +190,7 @@ class CostModel:
         base = np.log(self.flydels.predict_us(sizes))
         rows = _rows(sizes, base)
         mean = base + _believed(sizes, _raw(self._factor, rows), self._trust)
-        width = self._margin * np.exp(_raw(self._spread, rows))
+        width = self._margins.half_width(_raw(self._spread, rows))
         for (kind, _), members in sizes.groups.items():
             if not self.knows(kind):
                 width[members] = np.inf
@@ -181,7 +203,7 @@ class CostModel:
             "factor": _booster_text(self._factor),
             "trust": [[kind, dtype, share] for (kind, dtype), share in self._trust.items()],
             "spread": _booster_text(self._spread),
-            "margin": self._margin,
+            "margins": asdict(self._margins),
             "records": self.records,
         }
 
@@ -197,7 +219,7 @@ class CostModel:
             _booster(fields["factor"]),
             {(kind, dtype): share for kind, dtype, share in fields["trust"]},
             _booster(fields["spread"]),
-            fields["margin"],
+            Margins(**fields["margins"]),
             fields["records"],
         )
 
@@ -215,9 +237,9 @@ def train(records: Sequence[Record], *, seed: int = 0) -> CostModel | None:
     distance = np.maximum(np.abs(error), _FLOOR)
     labels = np.log(distance)
     spread = _boost(_SPREAD_PARAMETERS, _SPREAD_ROUNDS, rows, labels, seed)
-    # The spread has seen the errors that it is held against, so folds of its own set the margin.
-    margin = conformal_margin(distance / np.exp(_held_out_spread(rows, labels, seed)))
-    return CostModel(flydels, factor, trust, spread, margin, len(records))
+    # The spread has seen the errors that it is held against, so folds of its own set the margins.
+    margins = _fit_margins(distance, _held_out_spread(rows, labels, seed))
+    return CostModel(flydels, factor, trust, spread, margins, len(records))
 
 
 def _fit(
@@ -272,6 +294,17 @@ def _believed(
     for key, members in sizes.groups.items():
         shares[members] = trust.get(key, 1.0)
     return shares * correction
+
+
+def _fit_margins(distance: Floats, expected: Floats) -> Margins:
+    """Margins for errors ``distance`` of which ``expected`` was foreseen, as a logarithm."""
+    classes = max(1, min(_CLASSES, len(distance) // _LEAST_CLASS))
+    # Bounds that records have, so that no class is empty.
+    bounds = np.unique(np.quantile(expected, np.arange(1, classes) / classes, method="lower"))
+    bounds = bounds[bounds > expected.min()]
+    of_class, ratio = np.digitize(expected, bounds), distance / np.exp(expected)
+    margins = [conformal_margin(ratio[of_class == k]) for k in range(len(bounds) + 1)]
+    return Margins(tuple(bounds.tolist()), tuple(margins))
 
 
 def _held_out_spread(rows: npt.NDArray[np.float32], labels: Floats, seed: int) -> Floats:
