@@ -37,7 +37,14 @@ import tvm_ffi  # noqa: E402 - comes with tvm
 from tdse.targets.llvm import LlvmTarget  # noqa: E402 - needs tvm
 from tdse.targets.llvm_arithmetic import Arithmetic  # noqa: E402
 from tdse.targets.llvm_build import compile_kernels  # noqa: E402
-from tdse.targets.llvm_conv import Conv, Tiles, column_starts, conv_of, word_starts  # noqa: E402
+from tdse.targets.llvm_conv import (  # noqa: E402
+    Conv,
+    Tiles,
+    column_starts,
+    conv_arithmetic,
+    conv_of,
+    word_starts,
+)
 from tdse.targets.llvm_conv_kernel import padding_iterations  # noqa: E402
 from tdse.targets.llvm_conv_tiles import choose_tiles  # noqa: E402
 from tdse.targets.llvm_isa import Isa, host_isa, isa_of  # noqa: E402
@@ -128,11 +135,14 @@ def test_weights_kept_as_float16_are_those_of_float32_kernels(graph: Graph) -> N
     assert_like_litert(graph)
 
 
-def test_an_image_of_one_row_is_copied_in_parts() -> None:
+@pytest.mark.parametrize(("height", "width", "rows"), [(56, 57, 64), (53, 61, 64), (7, 7, 49)])
+def test_an_image_of_one_row_is_copied_in_parts(height: int, width: int, rows: int) -> None:
     # That of a 1x1 convolution; with AVX2 it is copied as int16.
-    graph = conv(56, 57, 33, 8)
-    shape = conv_of(graph, graph.ops[0])
-    assert shape is not None and shape.height == 1 and padding_iterations(shape) == 57
+    graph = conv(height, width, 33, 300)
+    isa, op = isa_for("haswell"), graph.ops[0]
+    shape = conv_of(graph, op)
+    assert shape is not None and shape.height == 1
+    assert padding_iterations(shape, conv_arithmetic(graph, op, shape, isa)) == rows
     assert_like_litert(graph, "haswell")
 
 

@@ -97,7 +97,9 @@ def conv_calls(
     zeros = [] if how.taps == 1 else [constants[ZEROS]]
     return (
         KernelCall(
-            padding_kernel(shape, how), (op.inputs[0], *zeros, image), padding_iterations(shape)
+            padding_kernel(shape, how),
+            (op.inputs[0], *zeros, image),
+            padding_iterations(shape, how),
         ),
         KernelCall(function, (image, *constants, op.outputs[0]), iterations),
     )

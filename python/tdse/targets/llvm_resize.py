@@ -25,16 +25,13 @@ from tvm.tirx.script import builder as T
 
 from tdse.graph.model import Graph, Op
 
-from .llvm_arithmetic import bounds_of_call, span
+from .llvm_arithmetic import ELEMENTS_WORTH_DIVIDING, bounds_of_call, span
 
 # Elements of a vector, where there are so many channels. Narrower registers take several.
 _LANES = 16
 
 # Bits of a share.
 _BITS = 11
-
-# Elements of the output that take longer than it takes to wake a thread.
-_WORTH_DIVIDING = 32_000
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,7 @@ def resize_arguments(op: Op, shape: Resize) -> tuple[npt.NDArray[Any], ...]:
 def _samples(
     given: int, made: int, *, aligned: bool, centred: bool
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[Any]]:
+    """Both neighbours of each of ``made`` places, and the second's share, in float32."""
     one, half = np.float32(1), np.float32(0.5)
     scale = np.float32(given) / np.float32(made)
     if aligned and made > 1:
@@ -135,7 +133,7 @@ def resize_kernel(shape: Resize) -> tvm.tirx.PrimFunc:
 
 def resize_iterations(shape: Resize) -> int:
     """Those of the kernel's outer loop that threads may divide; 0 if it is not worth it."""
-    return math.prod(shape.made[:2]) if math.prod(shape.made) >= _WORTH_DIVIDING else 0
+    return math.prod(shape.made[:2]) if math.prod(shape.made) >= ELEMENTS_WORTH_DIVIDING else 0
 
 
 def _mixed(pairs: Sequence[Sequence[Any]], across: Any, down: Any, lanes: int, dtype: str) -> Any:
