@@ -35,7 +35,6 @@ _TERMS: tuple[tuple[str, float, float, float], ...] = (
     ("others_us", 1.0, 0.3, 1.5),
     ("operators", 0.0, -10.0, 10.0),
     ("cold_parameter_bytes", 0.0, 0.0, _SLOWEST),
-    ("cold_activation_bytes", 0.0, 0.0, _SLOWEST),
     ("streamed_activation_bytes", 0.0, 0.0, _SLOWEST),
     ("far_parameter_bytes", 0.0, 0.0, _SLOWEST),
 )
@@ -218,8 +217,9 @@ def _fit(
 def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
     """The terms of each operator, given its time by itself without the launch.
 
-    What is read again only after more bytes than the cache holds is cold by then. Operators that
-    do not fit a core's own cache by themselves were measured with their activations streamed.
+    Weights are read again only after all others, so they are cold by then if these are more than
+    the cache holds. Activations have just been made, and are no colder than where an operator is
+    measured by itself; those that do not fit a core's own cache were streamed there already.
     """
     held = sum(work.parameter_bytes for work in works)
     held += max(work.input_bytes + work.output_bytes for work in works)
@@ -233,7 +233,6 @@ def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
         row[len(_GROUPS) :] = (
             1.0,
             cold * work.parameter_bytes,
-            cold * (1.0 - own) * activations,
             cold * own * activations,
             far * work.parameter_bytes,
         )
