@@ -70,8 +70,6 @@ _ROW_TILES = (3, 4, 5, 7)
 TILE = 16
 # And half of one.
 NARROW = 8
-# The innermost loop of the ``llvm`` target's plain kernels is unrolled up to so many channels.
-CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -129,22 +127,6 @@ class Quantities:
         return self["input_bytes"] + self["output_bytes"] + self["parameter_bytes"]
 
     @cached_property
-    def chunk(self) -> Floats:
-        """The innermost loop of a plain kernel: all channels, or 64 of them where that divides."""
-        columns = self["columns"]
-        return np.where((columns > CHUNK) & (columns % CHUNK == 0), CHUNK, columns)
-
-    @cached_property
-    def vectors(self) -> Floats:
-        """Vector instructions for the channels of one position: whole vectors, then ever smaller.
-
-        What is left below 4 channels is done one by one.
-        """
-        inner = self.chunk
-        count = inner // TILE + (inner % TILE >= 8) + (inner % 8 >= 4)
-        return count * (self["columns"] // inner)
-
-    @cached_property
     def features(self) -> npt.NDArray[np.float32]:
         """What trees learn from, ``[workloads, FEATURE_NAMES]``.
 
@@ -163,9 +145,6 @@ class Quantities:
             *(_rounded_up(self.rows, n) for n in _ROW_TILES),
             columns % 16,
             columns % 64,
-            np.log1p(self.rows * self.depth * self.vectors),
-            self.vectors / columns,
-            self.chunk <= CHUNK,
             np.log(self.depth * columns),
             np.log(np.maximum(1.0, self["width"]) * columns),
         )
@@ -189,8 +168,7 @@ FEATURE_NAMES = (
     *_PLAIN,
     *(f"{name}_over_{n}" for name in ("columns", "depth", "input_channels") for n in _LANES),
     *(f"rows_over_{n}" for n in _ROW_TILES),
-    *("columns_modulo_16", "columns_modulo_64", "log_vectors", "vectors_over_columns", "is_held"),
-    *("log_weights", "log_row_elements"),
+    *("columns_modulo_16", "columns_modulo_64", "log_weights", "log_row_elements"),
 )
 
 

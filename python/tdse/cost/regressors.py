@@ -1,8 +1,8 @@
 """Named physical quantities of workloads, of which a flydel is a sum.
 
 Caches of 32 KiB and 1 MiB for each core are assumed, as most x86-64 and Arm application cores of
-the last years have them, and tiles and chunks as ``features`` says. These only place the knees of
-the sums; rates are fitted.
+the last years have them, and tiles as ``features`` says. These only place the knees of the sums;
+rates are fitted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from tdse.cost.features import CHUNK, NARROW, TILE, Floats, Quantities
+from tdse.cost.features import NARROW, TILE, Floats, Quantities
 
 _NEAR_BYTES = 32 << 10
 _FAR_BYTES = 1 << 20
@@ -56,10 +56,6 @@ def _taps(q: Quantities) -> Floats:
     return q["output_elements"] * q.window
 
 
-def _tap_vectors(q: Quantities) -> Floats:
-    return q.rows * q.window * q.vectors
-
-
 def _beyond(sizes: Floats, cache: int) -> Floats:
     return np.maximum(0.0, sizes - cache)
 
@@ -92,13 +88,7 @@ REGRESSORS: Mapping[str, Regressor] = {
     "row_tiles": lambda q: q.rows * _tiles(q["columns"], TILE),
     "row_depths": lambda q: q.rows * q.depth,
     "window_rows": lambda q: q.rows * q.window * (q.window > 1),
-    "vectors": lambda q: q.rows * q.depth * q.vectors,
-    "unheld_vectors": lambda q: q.rows * q.depth * q.vectors * (q.chunk > CHUNK),
     "single_macs": lambda q: q.rows * q.depth * (q["columns"] % 4),
-    "unrolled_macs": lambda q: q["macs"] * (q["columns"] < CHUNK),
-    "narrow_taps": lambda q: _taps(q) * (q["columns"] < 3 * TILE),
-    "wide_taps": lambda q: _taps(q) * (q["columns"] > 3 * CHUNK),
-    "awkward_taps": lambda q: _taps(q) * (q["columns"] % 8 > 0),
     "weights_beyond_l1": lambda q: q.rows * _beyond(_row_weights(q), _NEAR_BYTES),
     "weights_beyond_l2": lambda q: q.rows * _beyond(_row_weights(q), _FAR_BYTES),
     "taps_beyond_l1": lambda q: _tiled_taps(q) * _share_beyond_l1(q) * (q.window <= 25),
@@ -115,9 +105,6 @@ REGRESSORS: Mapping[str, Regressor] = {
     "strided_inputs": lambda q: q["input_bytes"] * (q["stride"] > 1),
     "dilated_taps": lambda q: _taps(q) * (q["dilation"] > 1),
     "strided_taps": lambda q: _tiled_taps(q) * (q["stride"] > 1),
-    "tap_vectors_small": lambda q: _tap_vectors(q) * (q.window <= 9),
-    "tap_vectors_large": lambda q: _tap_vectors(q) * (q.window > 9),
-    "unheld_tap_vectors": lambda q: _tap_vectors(q) * (q.chunk > CHUNK),
     "single_taps": lambda q: q.rows * q.window * (q["columns"] % 4),
     "input_bytes": lambda q: q["input_bytes"],
     "output_bytes": lambda q: q["output_bytes"],
@@ -159,9 +146,8 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
     "conv2d": (
         "launch", "macs", "tiled_macs", "narrow_macs", "pointwise_macs", "window_macs",
         "row_tiles", "window_rows", "input_bytes", "output_bytes", "parameter_bytes",
-        "bytes_beyond_l2", "row_depths", "vectors",
-        "unheld_vectors", "single_macs", "weights_beyond_l1", "weights_beyond_l2", "padded_bytes",
-        "unrolled_macs",
+        "bytes_beyond_l2", "row_depths", "single_macs", "weights_beyond_l1", "weights_beyond_l2",
+        "padded_bytes",
     ),
     "transpose_conv2d": (*_MATRIX, "row_tiles", "rows", "bytes_beyond_l2"),
     "fully_connected": (*_MATRIX, "bytes_beyond_l1", "bytes_beyond_l2"),
@@ -169,10 +155,8 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
     "depthwise_conv2d": (
         "launch", "tap_rows", "vector_taps", "paired_taps", "strided_inputs", "dilated_taps",
         "large_taps_beyond_l1", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows",
-        "strided_taps",
-        "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes", "tap_vectors_small",
-        "tap_vectors_large", "unheld_tap_vectors", "single_taps", "narrow_taps",
-        "wide_taps", "awkward_taps", "taps_beyond_l1",
+        "strided_taps", "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes",
+        "single_taps", "taps_beyond_l1",
     ),
     "average_pool2d": _POOL,
     "max_pool2d": _POOL,
