@@ -85,3 +85,20 @@ def test_the_loops_of_a_convolution_by_hand() -> None:
     assert (sizes["kernel_height"][0], sizes["kernel_width"][0], sizes["stride"][0]) == (3, 2, 2)
     assert REGRESSORS["launch"](sizes)[0] == 1.0
     assert REGRESSORS["macs"](sizes)[0] == 2880.0
+
+
+def test_mediapipe_s_transposed_convolution_is_read_as_one() -> None:
+    data = TensorForm((1, 8, 9, 4), "float32")
+    weights = TensorForm((6, 2, 2, 4), "float32", is_constant=True)
+    bias = TensorForm((6,), "float32", is_constant=True)
+    shape = TensorForm((4,), "int32", is_constant=True)
+    result = (TensorForm((1, 16, 18, 6), "float32"),)
+    sizes = 4608, 408, 1152, 6912
+    custom = Workload("convolution2d_transpose_bias", (data, weights, bias), result, {}, *sizes)
+    own = Workload("transpose_conv2d", (shape, weights, data), result, {"stride_h": 2}, *sizes)
+    both = quantities([custom, own])
+    assert both.kinds[0] == both.kinds[1] == ("transpose_conv2d", "float32")
+    for name in ("kind", "macs", "kernel_height", "stride", "columns", "input_channels"):
+        first, second = both[name]
+        assert first == second, name
+    assert both["stride"][0] == 2

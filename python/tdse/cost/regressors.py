@@ -91,14 +91,15 @@ REGRESSORS: Mapping[str, Regressor] = {
     "single_macs": lambda q: q.rows * q.depth * (q["columns"] % 4),
     "weights_beyond_l1": lambda q: q.rows * _beyond(_row_weights(q), _NEAR_BYTES),
     "weights_beyond_l2": lambda q: q.rows * _beyond(_row_weights(q), _FAR_BYTES),
-    "taps_beyond_l1": lambda q: _tiled_taps(q) * _share_beyond_l1(q) * (q.window <= 25),
-    "large_taps_beyond_l1": lambda q: _taps(q) * _share_beyond_l1(q) * (q.window > 25),
+    "taps_beyond_l1": lambda q: _tiled_taps(q) * _share_beyond_l1(q) * (q.window <= _UNROLLED[-1]),
+    "large_taps_beyond_l1": lambda q: _taps(q) * _share_beyond_l1(q) * (q.window > _UNROLLED[-1]),
     "padded_bytes": lambda q: q["input_bytes"] * q["is_padded"] * (q.window > 1),
     "taps_small": lambda q: _tiled_taps(q) * (q.window <= 9),
-    "taps_middle": lambda q: _tiled_taps(q) * ((q.window > 9) & (q.window <= 25)),
-    "taps_large": lambda q: _taps(q) * (q.window > 25),
+    "taps_middle": lambda q: _tiled_taps(q) * ((q.window > 9) & (q.window <= _UNROLLED[-1])),
+    "taps_large": lambda q: _taps(q) * (q.window > _UNROLLED[-1]),
     "tap_rows": lambda q: q.rows * _unrolled_window(q),
     "vector_taps": lambda q: q.rows * _tiles(q["columns"], NARROW) * NARROW * q.window,
+    # ``llvm`` multiplies two neighbouring bytes by one instruction.
     "paired_taps": lambda q: (
         q["output_elements"] * q["kernel_height"] * _tiles(q["kernel_width"], 2) * 2
     ),
