@@ -32,15 +32,20 @@ def _tiled_macs(q: Quantities) -> Floats:
     return q.rows * _tiles(q["columns"], TILE) * TILE * _tiles(q.depth, 4) * 4
 
 
+def _padded_results(q: Quantities) -> Floats:
+    """Elements of the result, with whole tiles of 8 channels."""
+    return q.rows * _tiles(q["columns"], NARROW) * NARROW
+
+
 def _narrow_macs(q: Quantities) -> Floats:
     """Multiply-accumulates with whole tiles of 8 channels; kernels of bytes take 8 inputs each."""
     of_bytes = q.window * _tiles(q.depth / q.window, NARROW) * NARROW
     depth = np.where(q["element_bytes"] == 1, of_bytes, q.depth)
-    return q.rows * _tiles(q["columns"], NARROW) * NARROW * depth
+    return _padded_results(q) * depth
 
 
 def _tiled_taps(q: Quantities) -> Floats:
-    return q.rows * _tiles(q["columns"], NARROW) * NARROW * _unrolled_window(q)
+    return _padded_results(q) * _unrolled_window(q)
 
 
 def _unrolled_window(q: Quantities) -> Floats:
@@ -98,7 +103,7 @@ REGRESSORS: Mapping[str, Regressor] = {
     "taps_middle": lambda q: _tiled_taps(q) * ((q.window > 9) & (q.window <= _UNROLLED[-1])),
     "taps_large": lambda q: _taps(q) * (q.window > _UNROLLED[-1]),
     "tap_rows": lambda q: q.rows * _unrolled_window(q),
-    "vector_taps": lambda q: q.rows * _tiles(q["columns"], NARROW) * NARROW * q.window,
+    "vector_taps": lambda q: _padded_results(q) * q.window,
     # ``llvm`` multiplies two neighbouring bytes by one instruction.
     "paired_taps": lambda q: (
         q["output_elements"] * q["kernel_height"] * _tiles(q["kernel_width"], 2) * 2

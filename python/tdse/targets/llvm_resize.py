@@ -25,7 +25,7 @@ from tvm.tirx.script import builder as T
 
 from tdse.graph.model import Graph, Op
 
-from .llvm_arithmetic import ELEMENTS_WORTH_DIVIDING, bounds_of_call, span
+from .llvm_arithmetic import ELEMENTS_WORTH_DIVIDING, bounds_of_call, channel_vector, span
 
 # Elements of a vector, where there are so many channels. Narrower registers take several.
 _LANES = 16
@@ -109,25 +109,21 @@ def resize_kernel(shape: Resize) -> tvm.tirx.PrimFunc:
         T.func_attr({"tirx.noalias": True})
         source = T.decl_buffer((math.prod(shape.given),), shape.dtype, data=x.data)
         result = T.decl_buffer((math.prod(shape.made),), shape.dtype, data=y.data)
-        with T.serial(begin, end) as row, T.serial(0, ow) as j:
+        with T.serial(begin, end) as row:
             n, i = T.bind(row // oh), T.bind(row % oh)
             lines = [T.bind((n * h + rows[k, i]) * (w * c)) for k in (0, 1)]
-            places = [T.bind(columns[k, j] * c) for k in (0, 1)]
-            across, down = T.bind(column_shares[j]), T.bind(row_shares[i])
-
-            def store(at: Any) -> None:
-                """One vector of channels."""
-                pairs = [
-                    [source[span(line + place + at, lanes)] for place in places] for line in lines
-                ]
-                made = _mixed(pairs, across, down, lanes, shape.dtype)
-                T.buffer_store(result, made, [span((row * ow + j) * c + at, lanes)])
-
-            with T.serial(0, c // lanes) as v:
-                store(v * lanes)
-            if c % lanes:
-                # The last vector overlaps the one before it.
-                store(T.int32(c - lanes))
+            down = T.bind(row_shares[i])
+            with T.serial(0, ow) as j:
+                places = [T.bind(columns[k, j] * c) for k in (0, 1)]
+                across = T.bind(column_shares[j])
+                with T.serial(0, -(-c // lanes)) as v:
+                    at = channel_vector(v, c, lanes)
+                    pairs = [
+                        [source[span(line + place + at, lanes)] for place in places]
+                        for line in lines
+                    ]
+                    made = _mixed(pairs, across, down, lanes, shape.dtype)
+                    T.buffer_store(result, made, [span((row * ow + j) * c + at, lanes)])
     return builder.get()
 
 
