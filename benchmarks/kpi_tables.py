@@ -198,12 +198,12 @@ def measure_pairs(
 ) -> dict[tuple[str, str], Pair]:
     """Measure random pairs for some seconds; the store knows the reference's best time."""
     generator = np.random.default_rng(seed)
-    reference = References(store).of(1)
+    references = (References(store).of(1), References(store).of(1))
     deadline = time.monotonic() + seconds
     pairs = {}
     while time.monotonic() < deadline:
         a, b = (parts[i] for i in generator.choice(len(parts), 2, replace=False))
-        found = measure_pair(a.contender, b.contender, reference, patience_s=1.5)
+        found = measure_pair(a.contender, b.contender, references, patience_s=1.5)
         pair = Pair(
             load_of(a.graph, a.ops, found.first_us),
             load_of(b.graph, b.ops, found.second_us),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +20,9 @@ from tdse.cost.interference import (
     fit_interference,
 )
 from tdse.errors import TdseError
-from tdse.measure.interference import _Block, overlapping
+from tdse.measure.interference import Contender, _Block, measure_pair, overlapping
+from tdse.measure.timing import Reference
+from tdse.runtime.model import Model
 
 PRIVATE = 1 << 20
 
@@ -64,3 +69,40 @@ def test_only_blocks_beside_the_other_count() -> None:
     own = [_Block(i, i + 1.0, np.array([1.0])) for i in range(5)]
     other = [_Block(0.5, 2.0, np.array([1.0])), _Block(2.0, 4.5, np.array([1.0]))]
     assert overlapping(own, other) == own[1:4]
+
+
+class Shared:
+    """Regions and references of a machine that is made up: each run takes 100 us."""
+
+    def __init__(self, contentions: list[float]) -> None:
+        self._contentions = contentions
+
+    def contention(self) -> float:
+        return self._contentions.pop(0) if self._contentions else 1.0
+
+    def time_runs(self, inputs: Any, runs: int) -> np.ndarray[Any, Any]:
+        time.sleep(0.0005)
+        return np.full(runs, 100.0)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this process may use one core only")
+def test_rounds_on_cores_that_are_one_do_not_count() -> None:
+    region = Contender(cast(Model, Shared([])), ())
+    # The second core's reference tells of the first round that the two were one.
+    references = cast(tuple[Reference, Reference], (Shared([]), Shared([1.0, 1.6])))
+    found = measure_pair(region, region, references, patience_s=30.0)
+    assert found.contention == 1.0
+    # With no patience left, the disturbed round is all there is, and it says so.
+    references = cast(tuple[Reference, Reference], (Shared([]), Shared([1.6])))
+    found = measure_pair(region, region, references, patience_s=0.0)
+    assert found.contention == 1.6
+    assert (found.first_us, found.first) == (100.0, 1.0)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this process may use one core only")
+def test_a_reference_that_fails_is_heard() -> None:
+    region = Contender(cast(Model, Shared([])), ())
+    broken = cast(Reference, object())
+    working = cast(Reference, Shared([]))
+    with pytest.raises(AttributeError):
+        measure_pair(region, region, (working, broken), patience_s=0.0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ _WINDOW_S = 0.040
 # Caches and branch predictors learn for some milliseconds; this share of the blocks is not counted.
 _WARM = 0.3
 _ROUNDS = 3
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Slowdowns:
         second_us: likewise of the second.
         first: time of the first beside the second, times its time alone.
         second: likewise.
-        contention: of the reference just before and after, see ``Timing``; the larger.
+        contention: of references on both cores at once, just before and after; the largest. Beside
+            what ``Timing`` says, it is more than 1 while the two cores share what each has for
+            itself at other times.
     """
 
     first_us: float
@@ -59,7 +64,11 @@ class _Block:
 
 
 def measure_pair(
-    first: Contender, second: Contender, reference: Reference, *, patience_s: float
+    first: Contender,
+    second: Contender,
+    references: tuple[Reference, Reference],
+    *,
+    patience_s: float,
 ) -> Slowdowns:
     """Time two regions alone and side by side, each pinned to a core of its own.
 
@@ -69,7 +78,9 @@ def measure_pair(
     Args:
         first: runs on the first core that this process may use.
         second: runs on the second one.
-        reference: of one thread; tells whether both cores are quiet.
+        references: of one thread each; run at once, they tell whether both cores are quiet, and
+            whether they are two. A virtual machine's may be one for seconds on end, and what two
+            regions do to each other then says nothing of other times.
         patience_s: how long to look for quiet moments; after that, the least disturbed round is
             taken.
 
@@ -86,7 +97,7 @@ def measure_pair(
     rounds: list[Slowdowns] = []
     try:
         while True:
-            rounds.append(_round(pair, counts, cores, reference))
+            rounds.append(_round(pair, counts, cores, references))
             quiet = [each for each in rounds if each.contention <= QUIET]
             if len(quiet) >= _ROUNDS or time.monotonic() > deadline:
                 break
@@ -110,9 +121,9 @@ def _round(
     pair: tuple[Contender, Contender],
     counts: Sequence[int],
     cores: Sequence[int],
-    reference: Reference,
+    references: tuple[Reference, Reference],
 ) -> Slowdowns:
-    before = _contention(reference, cores)
+    before = _contention(references, cores)
     early = [
         _alone(each, count, core) for each, count, core in zip(pair, counts, cores, strict=True)
     ]
@@ -126,17 +137,13 @@ def _round(
         second_us=alone[1],
         first=beside[0] / alone[0],
         second=beside[1] / alone[1],
-        contention=max(before, _contention(reference, cores)),
+        contention=max(before, _contention(references, cores)),
     )
 
 
-def _contention(reference: Reference, cores: Sequence[int]) -> float:
-    """That of the busier one of two cores."""
-    found = 1.0
-    for core in cores:
-        os.sched_setaffinity(0, {core})
-        found = max(found, reference.contention())
-    return found
+def _contention(references: tuple[Reference, Reference], cores: Sequence[int]) -> float:
+    """Of both references at once, the larger."""
+    return max(_at_once(cores, lambda index: references[index].contention()))
 
 
 def _alone(contender: Contender, count: int, core: int) -> float:
@@ -149,31 +156,40 @@ def _beside(
     pair: tuple[Contender, Contender], counts: Sequence[int], cores: Sequence[int]
 ) -> list[float]:
     """Median run of each while the other runs, microseconds."""
-    blocks: list[list[_Block]] = [[], []]
+
+    def run(index: int) -> list[_Block]:
+        return _run_until(pair[index], counts[index], time.perf_counter() + _WINDOW_S)
+
+    blocks = _at_once(cores, run)
+    return [
+        _median_us(_warm(overlapping(own, other) or own))
+        for own, other in (blocks, reversed(blocks))
+    ]
+
+
+def _at_once(cores: Sequence[int], work: Callable[[int], _Found]) -> list[_Found]:
+    """What ``work`` finds on each of two cores, begun at the same moment."""
+    found: dict[int, _Found] = {}
     errors: list[BaseException] = []
     start = threading.Barrier(2)
 
-    def work(index: int) -> None:
+    def begin(index: int) -> None:
         try:
             os.sched_setaffinity(0, {cores[index]})
             start.wait()
-            until = time.perf_counter() + _WINDOW_S
-            blocks[index] = _run_until(pair[index], counts[index], until)
+            found[index] = work(index)
         except BaseException as error:
             errors.append(error)
             start.abort()
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+    threads = [threading.Thread(target=begin, args=(index,)) for index in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if errors:
         raise errors[0]
-    return [
-        _median_us(_warm(overlapping(own, other) or own))
-        for own, other in (blocks, reversed(blocks))
-    ]
+    return [found[0], found[1]]
 
 
 def _run_until(contender: Contender, count: int, until: float) -> list[_Block]:
