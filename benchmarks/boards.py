@@ -89,6 +89,7 @@ def main() -> int:
                     models=dict.fromkeys(_TARGETS, NOTHING),
                     pins={},
                     device=discover_host().devices[0],
+                    switches_us={},
                 )
             best = search(problem, seed=0, seconds=SEARCH_S).candidates[0].genes
             found_by.append((problem, best))

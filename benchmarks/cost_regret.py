@@ -14,10 +14,11 @@ from tdse.cost.library import VariantModels
 from tdse.legality import Legality, find_legality
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.stats import ratio
+from tdse.measure.switches import Switches, measure_switches
 from tdse.place import cost_problem
 from tdse.platform import discover_host
 from tdse.search import search
-from tdse.targets import target_threads
+from tdse.targets import target_threads, target_variants
 
 # Seconds of timing for each network.
 _RACE_S = 8.0
@@ -60,8 +61,9 @@ def measure_regret(
     """
     graph = network.graph
     legality = find_legality(graph, TARGETS, store)
-    first = _best(network, legality, models, network.records, "records")
-    second = _best(network, legality, models, {}, "predictions")
+    switches = measure_switches(target_variants(TARGETS, COUNTS), store)
+    first = _best(network, legality, models, switches, network.records, "records")
+    second = _best(network, legality, models, switches, {}, "predictions")
     texts = [_text(contestant) for contestant in (first, second)]
     if (first.threads, first.regions) == (second.threads, second.regions):
         return Regret(network.name, *texts, 1.0, 1.0, 1.0)
@@ -79,6 +81,7 @@ def _best(
     network: Network,
     legality: Legality,
     models: Mapping[tuple[str, int], VariantModels],
+    switches: Switches,
     records: Mapping[tuple[str, str, int], Record],
     name: str,
 ) -> Contestant:
@@ -97,6 +100,7 @@ def _best(
             models={t: models[variant] for t, variant in variants.items()},
             pins={},
             device=discover_host().devices[0],
+            switches_us=switches,
         )
         best = search(problem, seed=0, seconds=SEARCH_S).candidates[0]
         regions = placed_regions(graph, problem, best.outcome)

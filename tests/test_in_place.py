@@ -15,7 +15,7 @@ from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.regions import Region
 from tdse.graph.workload import workload
-from tdse.in_place import InPlace, learn_in_place, time_in_place
+from tdse.in_place import InPlace, learn_in_place, switches_left, time_in_place
 
 LAUNCH_US = 1.0
 ALONE_US = 11.0
@@ -100,3 +100,12 @@ def test_regions_are_timed_while_the_whole_runs(graph: Graph) -> None:
     assert one.regions == placed.regions
     assert len(one.regions_us) == 2 and min(one.regions_us) > 0 and one.whole_us > 0
     assert timed_alone[1].regions == alone.regions and len(timed_alone[1].regions_us) == 1
+
+
+def test_switches_are_charged_once(graph: Graph) -> None:
+    switches = {("litert", "llvm", 1): 2.0, ("litert", "llvm", 2): 40.0, ("llvm", "npu", 2): 9.0}
+    whole = (Region(0, "llvm", graph.placed_ops),)
+    # With one thread they took turns, so launches have it; with two nothing was seen of that.
+    timed = {1: InPlace(_halves(graph), (1.0, 1.0), 2.0), 2: InPlace(whole, (1.0,), 1.0)}
+    left = switches_left(switches, timed)
+    assert left == {("litert", "llvm", 2): 40.0, ("llvm", "npu", 2): 9.0}

@@ -99,7 +99,7 @@ class Carrying:
         return dataclasses.replace(
             problem,
             launch_us=np.maximum(0.0, problem.launch_us - self._launch_us()),
-            border_us=latency_us[:, 1:] + latency_us[:, 0],
+            border_us=problem.border_us + latency_us[:, 1:] + latency_us[:, 0],
             copy_us_per_byte=us_per_byte[:, 1:] + us_per_byte[:, 0],
             inputs=_rows(readers, row),
             outputs=_rows(makers, row),

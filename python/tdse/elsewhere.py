@@ -26,6 +26,7 @@ from tdse.legality import Legality, chosen_targets, demand_all_supported
 from tdse.measure.conditions import compiled_for, current_conditions
 from tdse.measure.launch import find_launch, measure_launch
 from tdse.measure.records import Record, RecordStore
+from tdse.measure.switches import Switches, find_switches, measure_switches
 from tdse.measure.turn import measuring
 from tdse.place import (
     MEASURE_SHARE,
@@ -191,6 +192,7 @@ class _Known:
         records: of ``RecordStore.find``.
         models: of each variant.
         launches_us: likewise.
+        switches_us: of ``measure_switches``.
         threads: for each thread count to choose from, the most of which times are known.
         basis: for the user.
         measured: operators measured in this run.
@@ -200,6 +202,7 @@ class _Known:
     records: Mapping[tuple[str, str, int], Record]
     models: Mapping[tuple[str, int], VariantModels]
     launches_us: Mapping[tuple[str, int], float]
+    switches_us: Switches
     threads: Mapping[int, int]
     basis: Elsewhere
     measured: int = 0
@@ -218,6 +221,7 @@ def _its_own(
         store.find(legality.signatures.values()),
         models,
         {one: launches.get(one, models[one].launch_us) for one in variants},
+        find_switches(variants, store),
         {count: count for count in counts},
         Elsewhere(why, store.conditions.cpu, is_its_own=True),
     )
@@ -262,6 +266,7 @@ def _stand_in(
         records,
         needed_models(store, variants, keys, records),
         measure_launch(variants, store),
+        measure_switches(variants, store),
         threads,
         basis,
         found.measured,
@@ -290,6 +295,7 @@ def _search(
             models={target: known.models[target, n] for target, n in given.items()},
             pins=pins,
             device=processor,
+            switches_us=known.switches_us,
         )
     found = search_each(problems, options.goals, seed=options.seed, say=say)
     contestants = distinct(

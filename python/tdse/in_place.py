@@ -25,6 +25,7 @@ from tdse.graph.regions import Region
 from tdse.graph.workload import workload
 from tdse.measure.activations import random_inputs
 from tdse.measure.race import Entry, race
+from tdse.measure.switches import Switches
 
 # A process may stay in a slow mode: the regions of several are timed. Seconds of each placement in
 # each of them.
@@ -107,6 +108,21 @@ def time_in_place(
         )
         for one in placed
         if one.threads in built
+    }
+
+
+def switches_left(switches_us: Switches, timed: Mapping[int, InPlace]) -> Switches:
+    """Those of targets that did not take turns in what was timed: launches in place have the rest.
+
+    Args:
+        switches_us: of ``measure_switches``.
+        timed: of ``time_in_place``.
+    """
+    mixed = {threads: {region.device for region in one.regions} for threads, one in timed.items()}
+    return {
+        (first, second, threads): us
+        for (first, second, threads), us in switches_us.items()
+        if not {first, second} <= mixed.get(threads, set())
     }
 
 

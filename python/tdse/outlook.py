@@ -20,6 +20,7 @@ from tdse.graph.model import Graph
 from tdse.legality import Legality, demand_all_supported
 from tdse.measure.launch import find_launch
 from tdse.measure.records import Record, RecordStore
+from tdse.measure.switches import find_switches
 from tdse.measure.transfers import find_transfers
 from tdse.place import cost_problem
 from tdse.platform import Device
@@ -156,6 +157,7 @@ def outlook(
     )
     _demand_known(legality, records, models, name)
     launches = find_launch(variants, store)
+    switches = find_switches(variants, store)
     transfers = {target: find_transfers(target, store) for target in legality.targets}
     rates = _best_rates(store, variants)
     choices: list[Choice] = []
@@ -175,6 +177,7 @@ def outlook(
             models=of_target,
             pins={},
             device=device,
+            switches_us=switches,
             transfers={target: times for target, times in transfers.items() if times},
         )
         expected = _Expected(graph, table, problem, device, of_target, rates)

@@ -26,12 +26,13 @@ from tdse.errors import PlacementError, PlatformError, UsageError
 from tdse.goals import active_w, demand_power, goals_of, idle_w
 from tdse.graph.model import Graph
 from tdse.graph.regions import Region
-from tdse.in_place import learn_in_place, time_in_place
+from tdse.in_place import learn_in_place, switches_left, time_in_place
 from tdse.lanes import lane_contestants
 from tdse.legality import Legality, chosen_targets, demand_all_supported, device_names
 from tdse.measure.conditions import current_conditions
 from tdse.measure.launch import measure_launch
 from tdse.measure.records import Record, RecordStore
+from tdse.measure.switches import Switches, measure_switches
 from tdse.measure.timing import QUIET
 from tdse.measure.transfers import TransferTimes, device_transfers
 from tdse.measure.turn import measuring
@@ -308,6 +309,7 @@ def cost_problem(
     models: Mapping[str, VariantModels],
     pins: Mapping[int, str],
     device: Device,
+    switches_us: Switches,
     transfers: Mapping[str, TransferTimes] | None = None,
 ) -> tuple[CostTable, Problem]:
     """What the operators cost, and the search's problem of them.
@@ -318,6 +320,8 @@ def cost_problem(
     Args:
         graph, legality, threads, launch_us, records, models, pins: as of ``cost_table``.
         device: has the power figures, if there are any.
+        switches_us: of ``measure_switches``; each tensor that goes from one target to another
+            costs half of a switch there and back.
         transfers: of targets whose devices have memory of their own.
     """
     table = cost_table(
@@ -334,7 +338,7 @@ def cost_problem(
     if carrying is not None:
         table = carrying.without(table)
     row = {op: i for i, op in enumerate(table.ops)}
-    n = len(table.targets)
+    n, columns = len(table.targets), list(zip(table.targets, table.threads, strict=True))
     is_known = np.isfinite(table.high_us)
     low_us = np.where(is_known, np.minimum(table.low_us, table.cost_us), table.cost_us)
     high_us = np.where(is_known, np.maximum(table.high_us, table.cost_us), table.cost_us)
@@ -351,7 +355,7 @@ def cost_problem(
         ),
         # Regions of one executor hand tensors over in place.
         copy_us_per_byte=np.zeros((n, n)),
-        border_us=np.zeros((n, n)),
+        border_us=np.array([[_border_us(switches_us, a, b) for b in columns] for a in columns]),
         pins=np.array(
             [table.targets.index(pins[i]) if i in pins else -1 for i in range(len(table.ops))]
         ),
@@ -363,6 +367,13 @@ def cost_problem(
     if carrying is not None:
         problem = carrying.charged(problem, row)
     return table, problem
+
+
+def _border_us(switches_us: Switches, one: tuple[str, int], other: tuple[str, int]) -> float:
+    (first, threads), (second, of_second) = sorted((one, other))
+    if threads != of_second:
+        return 0.0
+    return switches_us.get((first, second, threads), 0.0) / 2
 
 
 def _search_and_race(
@@ -381,6 +392,7 @@ def _search_and_race(
     records = store.find(legality.signatures.values())
     variants = target_variants(legality.targets, counts)
     launches = measure_launch(variants, store)
+    switches = measure_switches(variants, store)
     transfers = device_transfers(legality.targets, store)
     keys = {
         target: {legality.signatures[op] for op, is_legal in ops.items() if is_legal}
@@ -389,7 +401,7 @@ def _search_and_race(
     models = needed_models(store, variants, keys, records)
 
     def priced(
-        models: Mapping[tuple[str, int], VariantModels],
+        models: Mapping[tuple[str, int], VariantModels], switches: Switches
     ) -> tuple[dict[int, CostTable], dict[int, Problem]]:
         tables, problems = {}, {}
         for threads in counts:
@@ -403,12 +415,13 @@ def _search_and_race(
                 models={t: models[t, given[t]] for t in legality.targets},
                 pins=pins,
                 device=device,
+                switches_us=switches,
                 transfers=transfers,
             )
         return tables, problems
 
     goals, seed = options.goals, options.seed
-    tables, problems = priced(models)
+    tables, problems = priced(models, switches)
     first = search_each(problems, goals, seed=seed, say=say)
     searches = [Searched.of(one, threads) for threads, one in first.items()]
     builder = Builder(child, seed)
@@ -419,7 +432,7 @@ def _search_and_race(
     contestants = []
     if timed:
         learnt = learn_in_place(graph, tables, timed, models, launches, frozenset(transfers))
-        tables, problems = priced(learnt)
+        tables, problems = priced(learnt, switches_left(switches, timed))
         second = search_each({n: problems[n] for n in timed}, goals, seed=seed, say=say)
         searches += [Searched.of(one, n, in_place=True) for n, one in second.items()]
         contestants += placed_contestants(graph, problems, second, goals, suffix=", in place")
