@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from tdse.cost.conformal import conformal_margin
-from tdse.cost.features import Floats
+from tdse.cost.features import Floats, kind_of_cost
 from tdse.cost.robust import huber_fit
 from tdse.graph.workload import Workload
 
@@ -240,8 +240,9 @@ def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
 
 
 def _group(work: Workload) -> str:
-    if work.kind in _MATRIX:
+    kind = kind_of_cost(work.kind)
+    if kind in _MATRIX:
         return "matrix_us"
-    if work.kind == "depthwise_conv2d":
+    if kind == "depthwise_conv2d":
         return "depthwise_us"
-    return "binary_us" if work.kind in ("add", "mul", "sub", "div") else "others_us"
+    return "binary_us" if kind in ("add", "mul", "sub", "div") else "others_us"

@@ -30,10 +30,15 @@ ACTIVATIONS = {
 }
 
 
-# Steps of a vector that take about as long as it takes to wake a thread.
-_WORTH_DIVIDING = 20_000
-# Elements that do, in kernels that make each from others at the same place.
-ELEMENTS_WORTH_DIVIDING = 32_000
+# Steps of a vector that take a microsecond or two: twice as long as it takes to hand some of them
+# to a thread that is awake. What is not divided has to fetch what threads have made before it from
+# their caches, and they what it has made, so it costs more than its own time.
+_WORTH_DIVIDING = 4_000
+# Elements that do, in kernels that make each from others at the same place, and bytes.
+ELEMENTS_WORTH_DIVIDING = 8_000
+BYTES_WORTH_DIVIDING = 16_000
+# Of a vector of float32 results: to load, to activate, to store.
+STEPS_BESIDE = 3
 
 
 # Vectors of int32 whose values, as bytes, fill one vector.
@@ -137,7 +142,7 @@ def bounds_of_call(extent: int, is_divided: bool) -> tuple[Any, Any]:
 
 
 def is_worth_dividing(steps: float) -> bool:
-    """Whether so many multiplications of vectors are not over before other threads have begun."""
+    """Whether threads should share so many multiplications of vectors, or other steps."""
     return steps > _WORTH_DIVIDING
 
 

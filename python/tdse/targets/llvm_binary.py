@@ -31,6 +31,7 @@ from tdse.graph.model import Graph, Op, Tensor
 
 from .llvm_arithmetic import (
     ACTIVATIONS,
+    BYTES_WORTH_DIVIDING,
     activation_of,
     bounds_of_call,
     requantized,
@@ -39,9 +40,6 @@ from .llvm_arithmetic import (
 
 # Elements of a vector, the first of these that a row has. Narrower registers take several.
 _LANES = 32, 16
-
-# So many results take longer to make than it takes to wake a thread.
-_WORTH_DIVIDING = 64 * 1024
 
 # XNNPACK takes sums and differences whose operands have scales between these, in units of the
 # result's, and products whose scale does. LiteRT computes others in another way.
@@ -165,7 +163,7 @@ def binary_kernel(shape: Binary) -> tvm.tirx.PrimFunc:
 
 def binary_iterations(shape: Binary) -> int:
     """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
-    return _outermost(shape) if math.prod(shape.extents) >= _WORTH_DIVIDING else 0
+    return _outermost(shape) if math.prod(shape.extents) >= BYTES_WORTH_DIVIDING else 0
 
 
 def _outermost(shape: Binary) -> int:

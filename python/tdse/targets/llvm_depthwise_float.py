@@ -32,6 +32,7 @@ from tdse.graph.model import Graph, Op
 
 from .llvm_arithmetic import (
     ACTIVATIONS,
+    STEPS_BESIDE,
     Arithmetic,
     activation_of,
     bounds_of_call,
@@ -101,9 +102,9 @@ def float_depthwise_kernel(shape: Depthwise, isa: Isa) -> tvm.tirx.PrimFunc:
 
 def float_depthwise_iterations(shape: Depthwise, isa: Isa) -> int:
     """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
-    products = math.prod(shape.output) * shape.channels * math.prod(shape.kernel)
-    vectors = products / float_lanes(isa, shape.channels)
-    return shape.output[0] if is_worth_dividing(vectors) else 0
+    vectors = math.prod(shape.output) * shape.channels / float_lanes(isa, shape.channels)
+    steps = vectors * (math.prod(shape.kernel) + STEPS_BESIDE)
+    return shape.output[0] if is_worth_dividing(steps) else 0
 
 
 def _tile(

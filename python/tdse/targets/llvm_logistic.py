@@ -22,8 +22,8 @@ from .llvm_softmax import power
 
 # An iteration makes so many elements, or fewer at the end.
 _BLOCK = 1024
-# Elements that take longer than it takes to wake a thread.
-_WORTH_DIVIDING = 16_000
+# Elements that are worth dividing: each takes as long as many of most kernels'.
+_WORTH_DIVIDING = 4_000
 
 
 def logistic_shape(graph: Graph, op: Op) -> tuple[int, ...] | None:

@@ -19,7 +19,14 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
-from .llvm_arithmetic import bounds_of_call, channel_vector, float_lanes, is_worth_dividing, span
+from .llvm_arithmetic import (
+    STEPS_BESIDE,
+    bounds_of_call,
+    channel_vector,
+    float_lanes,
+    is_worth_dividing,
+    span,
+)
 from .llvm_isa import Isa
 from .llvm_pool import Pool
 
@@ -57,9 +64,9 @@ def float_pool_kernel(shape: Pool, isa: Isa) -> tvm.tirx.PrimFunc:
 
 def float_pool_iterations(shape: Pool, isa: Isa) -> int:
     """Those of the kernel's outermost loop that threads may divide; 0 if it is not worth it."""
-    values = math.prod(shape.output) * shape.channels * math.prod(shape.window)
-    vectors = values / float_lanes(isa, shape.channels)
-    return shape.output[0] if is_worth_dividing(vectors) else 0
+    vectors = math.prod(shape.output) * shape.channels / float_lanes(isa, shape.channels)
+    steps = vectors * (math.prod(shape.window) + STEPS_BESIDE)
+    return shape.output[0] if is_worth_dividing(steps) else 0
 
 
 def _near(place: Any, size: int) -> Any:

@@ -14,11 +14,8 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 from .byte_tables import ENTRIES
-from .llvm_arithmetic import bounds_of_call
+from .llvm_arithmetic import BYTES_WORTH_DIVIDING, bounds_of_call
 from .llvm_isa import Isa
-
-# So many bytes take longer to look up than it takes to wake a thread.
-_WORTH_DIVIDING = 64 * 1024
 
 
 def table_argument(table: npt.NDArray[Any], isa: Isa) -> npt.NDArray[np.uint8]:
@@ -70,7 +67,7 @@ def table_kernel(
 def table_iterations(shape: tuple[int, ...], isa: Isa) -> int:
     """Those of the kernel's loop that threads may divide; 0 if it is not worth it."""
     size = math.prod(shape)
-    return -(-size // _look_up(isa)[0]) if size >= _WORTH_DIVIDING else 0
+    return -(-size // _look_up(isa)[0]) if size >= BYTES_WORTH_DIVIDING else 0
 
 
 def _look_up(isa: Isa) -> tuple[int, Callable[[Any, Any], Any]]:
