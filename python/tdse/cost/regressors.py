@@ -131,6 +131,17 @@ REGRESSORS: Mapping[str, Regressor] = {
     "window_elements": lambda q: q["output_elements"] * q.window,
     "input_elements": lambda q: q["input_elements"],
     "input_rows": lambda q: q["input_rows"],
+    # Of operands that are joined along the last dimension each row is copied, else each as a whole.
+    "joined_rows": lambda q: q["input_rows"] * (q["input_channels"] != q["columns"]),
+    # XNNPACK joins at most five.
+    "joined_rows_of_many": lambda q: (
+        q["input_rows"] * (q["input_channels"] != q["columns"]) * (q["operands"] > 5)
+    ),
+    "left_inputs": lambda q: q["input_rows"] * (q["input_channels"] % TILE),
+    # Of operators that choose among inputs, along another dimension than the last one.
+    "crossed_inputs": lambda q: (
+        q["input_elements"] * (q["input_rows"] != q["output_elements"]) * (q["input_channels"] > 1)
+    ),
     "result_rows": lambda q: q.rows * q["results"],
 }
 
@@ -167,9 +178,14 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
     "average_pool2d": _POOL,
     "max_pool2d": _POOL,
     "mean": (*_COMMON, "input_elements", "input_rows", "elements", "requantized_elements"),
-    "arg_max": (*_COMMON, "input_elements", "input_rows", "elements"),
+    "arg_max": (
+        "launch", "input_bytes", "input_elements", "input_rows", "left_inputs", "crossed_inputs",
+    ),
     "softmax": (*_COMMON, "input_elements", "rows"),
-    "concatenation": (*_COMMON, "rows", "input_rows", "requantized_elements", "narrow_elements"),
+    "concatenation": (
+        *_COMMON, "rows", "requantized_elements", "narrow_elements", "joined_rows",
+        "joined_rows_of_many",
+    ),
 }  # fmt: skip
 
 
