@@ -19,6 +19,7 @@ from tdse.graph.layers import Configuration
 from tdse.measure.conditions import current_conditions
 from tdse.measure.excitation import draw
 from tdse.measure.records import Record, RecordStore
+from tdse.measure.switches import find_switches
 from tdse.profile import Profile, profile
 
 BUDGET_S = 5.0
@@ -122,3 +123,15 @@ def test_a_target_that_there_is_not(cache: Path) -> None:
     with pytest.raises(UsageError, match="no target 'gpu'"):
         profile(budget_s=1.0, targets=["gpu"])
     assert not list(cache.iterdir())
+
+
+@pytest.mark.tvm
+def test_targets_in_turns_are_measured(cache: Path) -> None:
+    targets = ["litert", "llvm"]
+    for _ in range(10):
+        profile(budget_s=BUDGET_S, targets=targets, threads=1)
+        with _store() as store:
+            found = find_switches([(target, 1) for target in targets], store)
+        if found:
+            break
+    assert set(found) == {("litert", "llvm", 1)}

@@ -22,10 +22,12 @@ from tdse.graph.regions import Region
 from tdse.graph.workload import workload
 from tdse.legality import chosen_targets
 from tdse.measure.conditions import Conditions, current_conditions
+from tdse.measure.deadline import Deadline
 from tdse.measure.excitation import KINDS, draw
 from tdse.measure.excitation_chains import draw_chain, draw_stack
 from tdse.measure.records import RecordStore
 from tdse.measure.remote import Boards
+from tdse.measure.switches import measure_switches
 from tdse.measure.timing import QUIET
 from tdse.measure.turn import measuring
 from tdse.place import demand_host, demand_positive, thread_counts
@@ -119,6 +121,9 @@ def profile(
         for batch in itertools.count():
             if time.monotonic() > deadline:
                 break
+            if batch == 1:
+                # Not before the first operators: a short budget is for these.
+                session.measure_switches()
             if batch % _CHAINS_EVERY == _CHAINS_EVERY - 1:
                 session.measure_chains()
             else:
@@ -208,6 +213,15 @@ class _Session:
                 deadline=self._deadline,
                 patience_s=_PATIENCE_S,
                 boards=self._boards,
+            )
+
+    def measure_switches(self) -> None:
+        """Measure what it costs when targets take turns, once."""
+        self._say("measure", 0, 1, "targets in turns")
+        place = contextlib.nullcontext() if self._boards is None else Boards(*self._boards)
+        with place as timer:
+            measure_switches(
+                self._variants(), self._store, timer=timer, deadline=Deadline(self._deadline)
             )
 
     def measure_chains(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import combinations
 
@@ -30,10 +30,10 @@ from tdse.targets import get_target
 
 # For all pairs together, seconds, and for one executor's quiet moments.
 _SWITCHES_S = 60.0
-_PATIENCE_S = 0.5
+_PATIENCE_S = 0.1
 # Executors of each kind, of which the median counts: now and then one's threads get in the way of
 # each other throughout.
-_EXECUTORS = 5
+_EXECUTORS = 3
 _OPS = 4
 # No record says that something takes no time; microseconds.
 _LEAST_US = 0.01
@@ -43,7 +43,11 @@ Switches = Mapping[tuple[str, str, int], float]
 
 
 def measure_switches(
-    choices: Sequence[tuple[str, int]], store: RecordStore, *, timer: Timer | None = None
+    choices: Sequence[tuple[str, int]],
+    store: RecordStore,
+    *,
+    timer: Timer | None = None,
+    deadline: Deadline | None = None,
 ) -> Switches:
     """Microseconds of a switch from one target to another and back, from the records where known.
 
@@ -56,9 +60,10 @@ def measure_switches(
             are measured instead.
         store: takes the records; it is of the place where ``timer`` times.
         timer: by default, this process.
+        deadline: after which nothing new is begun; by default, in a minute.
     """
     place = timer or LocalTimer(store)
-    deadline = Deadline(time.monotonic() + _SWITCHES_S)
+    deadline = deadline or Deadline(time.monotonic() + _SWITCHES_S)
     known = find_switches(choices, store)
     for pair in _pairs(choices):
         if pair not in known:
@@ -90,26 +95,23 @@ def _measure(
         "second": [Region(0, second, ops)],
         "both": [Region(i, (first, second)[i % 2], (op,)) for i, op in enumerate(ops)],
     }
+    inputs = tuple(random_inputs(graph, 0))
 
-    def jobs() -> Iterator[tuple[str, Job]]:
-        for _ in range(_EXECUTORS):
-            for name, regions in plans.items():
-                compiled = compile_regions(
-                    graph, regions, threads=threads, processor=timer.processor
-                )
-                inputs = tuple(random_inputs(graph, 0))
-                yield name, Job(compiled.whole(), inputs, threads, _PATIENCE_S)
+    def job(regions: Sequence[Region]) -> Job:
+        compiled = compile_regions(graph, regions, threads=threads, processor=timer.processor)
+        return Job(compiled.whole(), inputs, threads, _PATIENCE_S)
 
-    times_us: dict[str, list[float]] = {name: [] for name in plans}
     try:
-        for name, outcome in timer.time_all(jobs(), deadline=deadline):
-            if not isinstance(outcome, Timed):
-                return
-            times_us[name].append(outcome.timing.median_us)
+        jobs = [(name, job(regions)) for name, regions in plans.items()]
     except TargetError:
         return
-    alone = np.array([times_us["first"], times_us["second"]])
-    found = (np.array(times_us["both"]) - alone.mean(axis=0)) / (len(ops) / 2)
+    times_us: dict[str, list[float]] = {name: [] for name in plans}
+    for name, outcome in timer.time_all(jobs * _EXECUTORS, deadline=deadline):
+        if not isinstance(outcome, Timed):
+            return
+        times_us[name].append(outcome.timing.median_us)
+    alone_us = (np.median(times_us["first"]) + np.median(times_us["second"])) / 2
+    found = (np.array(times_us["both"]) - alone_us) / (len(ops) / 2)
     low, middle, high = np.maximum(np.percentile(found, [10, 50, 90]), _LEAST_US).tolist()
     store.add([Record(_key(first), second, threads, (), middle, high - low, len(found))])
 
