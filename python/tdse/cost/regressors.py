@@ -19,6 +19,8 @@ _FAR_BYTES = 1 << 20
 
 # Positions of the windows for which XNNPACK's depthwise kernels are unrolled.
 _UNROLLED = (3, 4, 9, 25)
+# XNNPACK joins at most so many operands.
+_MOST_JOINED = 5
 
 Regressor = Callable[[Quantities], Floats]
 
@@ -81,6 +83,19 @@ def _share_beyond_l1(q: Quantities) -> Floats:
     return share
 
 
+def _joined_rows(q: Quantities) -> Floats:
+    """Rows that are copied one by one; operands not joined along the last dimension are whole."""
+    rows: Floats = q["input_rows"] * (q["input_channels"] != q["columns"])
+    return rows
+
+
+def _crossed_inputs(q: Quantities) -> Floats:
+    """Inputs among which is chosen along another dimension than the last one."""
+    is_crossed = (q["input_rows"] != q["output_elements"]) & (q["input_channels"] > 1)
+    inputs: Floats = q["input_elements"] * is_crossed
+    return inputs
+
+
 # What each name means; units are counts of operations, elements or bytes.
 REGRESSORS: Mapping[str, Regressor] = {
     "launch": lambda q: np.ones(len(q)),
@@ -131,17 +146,10 @@ REGRESSORS: Mapping[str, Regressor] = {
     "window_elements": lambda q: q["output_elements"] * q.window,
     "input_elements": lambda q: q["input_elements"],
     "input_rows": lambda q: q["input_rows"],
-    # Of operands that are joined along the last dimension each row is copied, else each as a whole.
-    "joined_rows": lambda q: q["input_rows"] * (q["input_channels"] != q["columns"]),
-    # XNNPACK joins at most five.
-    "joined_rows_of_many": lambda q: (
-        q["input_rows"] * (q["input_channels"] != q["columns"]) * (q["operands"] > 5)
-    ),
+    "joined_rows": _joined_rows,
+    "joined_rows_of_many": lambda q: _joined_rows(q) * (q["operands"] > _MOST_JOINED),
     "left_inputs": lambda q: q["input_rows"] * (q["input_channels"] % TILE),
-    # Of operators that choose among inputs, along another dimension than the last one.
-    "crossed_inputs": lambda q: (
-        q["input_elements"] * (q["input_rows"] != q["output_elements"]) * (q["input_channels"] > 1)
-    ),
+    "crossed_inputs": _crossed_inputs,
     "result_rows": lambda q: q.rows * q["results"],
 }
 
