@@ -17,11 +17,20 @@ _SMALL_IMAGE_BYTES = 24 * 1024
 # what is done for each vector of outputs, and for each tile.
 _LATENCY, _STORE, _TILE = 5.0, 8.0, 20.0
 
+# Float weights that are more than a first-level cache come from the next one, a vector in so many
+# cycles: a 1x1 convolution of 320 channels to 320 with stride 2 did 22 products a nanosecond in
+# tiles of a pixel and 8 vectors, and 38 of 4 pixels and 2.
+_NEAR_WEIGHT_BYTES, _FAR_LOAD = 32 * 1024, 2.0
+
 # Tiles have at most so many vectors of filters.
 _MOST_VECTORS = 8
 
-# Words whose code may stand one after the other.
+# Words whose code may stand one after the other, what is usually best first.
 _UNROLLED = (1, 2, 4)
+# Of float32 and one vector: left to itself, LLVM writes out several words, and may keep sums on the
+# stack between them. With AVX2, seven 1x1 convolutions did 20 to 37 products a nanosecond so, and
+# 37 to 39 where four words stand one after the other already.
+_UNROLLED_ALONE = (4, 2, 1)
 
 
 @cache
@@ -39,15 +48,19 @@ def ranked_tiles(shape: Conv, how: Arithmetic, isa: Isa) -> list[Tiles]:
     all_vectors = -(-shape.filters // how.lanes)
     words = shape.words(how.taps)
     row = shape.output[1]
-    # In float32, LLVM writes several steps of a sum out, and where a value of a pixel is multiplied
-    # once only, the sum goes on in that value's register. With more sums than half of the registers
-    # they go through the stack: with AVX2, a 1x1 convolution to 40 filters did 19 products a
-    # nanosecond in tiles of 13 pixels and a vector, 27 of 9, and 39 of 8.
-    most_alone = isa.registers // 2 if how.taps == 1 else row
+    # In float32, where a value of a pixel is multiplied once only, the sum goes on in that value's
+    # register. With more sums than half of the registers they go through the stack: with AVX2, a
+    # 1x1 convolution to 40 filters did 19 products a nanosecond in tiles of 13 pixels and a vector,
+    # 27 of 9, and 39 of 8.
+    is_float = how.taps == 1
+    most_alone = isa.registers // 2 if is_float else row
+    weight_bytes = all_vectors * how.lanes * words * 4
+    is_far = is_float and weight_bytes > _NEAR_WEIGHT_BYTES
 
     def cycles(tiles: Tiles) -> float:
         sums = tiles.pixels * tiles.vectors
-        step = max(sums, tiles.pixels + tiles.vectors, _LATENCY)
+        loads = tiles.pixels + tiles.vectors * (_FAR_LOAD if is_far else 1.0)
+        step = max(sums, loads, _LATENCY)
         return (
             -(-row // tiles.pixels) * tiles.count * (words * (step + 0.5) + sums * _STORE + _TILE)
         )
@@ -66,7 +79,7 @@ def ranked_tiles(shape: Conv, how: Arithmetic, isa: Isa) -> list[Tiles]:
     return [
         Tiles(size.pixels, size.vectors, size.count, by_tile, unrolled)
         for size in sizes
-        for unrolled in _UNROLLED
+        for unrolled in (_UNROLLED_ALONE if is_float and size.vectors == 1 else _UNROLLED)
         if of_run % unrolled == 0
         for by_tile in (is_small, not is_small)
     ]
