@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tdse.graph.build import build_graph
-from tdse.graph.layers import Configuration, Input, Layer, value_shapes
+from tdse.graph.layers import Configuration, Input, Layer, layer_macs, value_shapes
 from tdse.graph.model import Graph, Quantization
-from tdse.graph.unpack import constant_bytes
+from tdse.graph.unpack import constant_bytes, unpacked
+from tdse.measure.activations import random_inputs
 from tdse.runtime.litert import run_litert
+
+Floats = npt.NDArray[np.float64]
 
 SHAPE = (1, 9, 7, 6)
 
@@ -40,6 +46,68 @@ def test_a_convolution_computes_with_its_weights() -> None:
     (output,) = run_litert(graph.data, [image])
     np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
     assert graph.ops[0].macs == 7 * 6 * 5 * 3 * 2 * 6
+
+
+def _sigmoid(values: Floats) -> Floats:
+    return 1.0 / (1.0 + np.exp(-values))
+
+
+# The int8 kernel rounds gates to 16 bits and what goes from step to step to 8, of which 1 is 128.
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("int8", 3 / 128)])
+def test_an_lstm_computes_with_its_weights(dtype: str, tolerance: float) -> None:
+    steps, features, units = 9, 7, 6
+    layer = Layer("unidirectional_sequence_lstm", channels=units)
+    graph = build_graph(Configuration((Input((1, steps, features), dtype),), (layer,)))
+    (op,) = graph.ops
+    (image,) = random_inputs(graph, 0)
+    (output,) = run_litert(graph.data, [image])
+    given = [
+        _real(graph, index, np.frombuffer(constant_bytes(graph, index), graph.tensors[index].dtype))
+        for index in (*op.inputs[1:9], *op.inputs[12:16])
+    ]
+    weights, recurrent, bias = (np.stack(given[place : place + 4]) for place in (0, 4, 8))
+    hidden = cell = np.zeros(units)
+    expected = []
+    for row in _real(graph, graph.inputs[0], image)[0]:
+        enter, keep, new, leave = weights @ row + recurrent @ hidden + bias
+        cell = _sigmoid(keep) * cell + _sigmoid(enter) * np.tanh(new)
+        hidden = _sigmoid(leave) * np.tanh(cell)
+        expected.append(hidden)
+    found = _real(graph, graph.outputs[0], output)[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    assert np.std(found) > 0.03
+    assert op.macs == layer_macs(layer, [image.shape]) == steps * 4 * units * (features + units)
+
+
+def _real(graph: Graph, index: int, stored: npt.NDArray[Any]) -> Floats:
+    """The numbers that the elements of a tensor stand for."""
+    tensor = graph.tensors[index]
+    numbers = stored.reshape(tensor.shape).astype(np.float64)
+    if tensor.quantization is None:
+        return numbers
+    (scale,), (zero_point,) = tensor.quantization.scales, tensor.quantization.zero_points
+    return scale * (numbers - zero_point)
+
+
+def test_an_int8_lstm_is_as_the_converter_writes_it() -> None:
+    layer = Layer("unidirectional_sequence_lstm", channels=6)
+    graph = build_graph(Configuration((Input((1, 9, 7), "int8"),), (layer,)))
+    (op,) = graph.ops
+    assert len(op.inputs) == 24
+    absent = {place for place, index in enumerate(op.inputs) if index < 0}
+    assert absent == {9, 10, 11, 16, 17, 20, 21, 22, 23}
+    source, result = (graph.tensors[index].quantization for index in (op.inputs[0], *op.outputs))
+    hidden, cell = (graph.tensors[index] for index in op.inputs[18:20])
+    assert hidden.is_variable and (hidden.dtype, hidden.quantization) == ("int8", result)
+    assert cell.is_variable and cell.dtype == "int16"
+    assert cell.quantization == Quantization((2.0**-12,), (0,))
+    for place in range(1, 5):
+        weights, bias = (graph.tensors[op.inputs[n]].quantization for n in (place, place + 11))
+        assert source is not None and weights is not None and bias is not None
+        assert bias.scales == pytest.approx([source.scales[0] * weights.scales[0]])
+    inside = unpacked(graph).subgraphs[0].operators[0].intermediates
+    assert [graph.tensors[index].shape for index in inside] == [(0,)] * 5
+    assert graph.tensors[inside[-1]].quantization == result
 
 
 # Multiply-accumulates by the definition of each operator.

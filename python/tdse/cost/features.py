@@ -20,6 +20,7 @@ KINDS = (
     "transpose_conv2d",
     "fully_connected",
     "batch_matmul",
+    "unidirectional_sequence_lstm",
     "add",
     "mul",
     "sub",

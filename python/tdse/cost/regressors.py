@@ -177,6 +177,11 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
     "transpose_conv2d": (*_MATRIX, "row_tiles", "rows", "bytes_beyond_l2"),
     "fully_connected": (*_MATRIX, "bytes_beyond_l1", "bytes_beyond_l2"),
     "batch_matmul": (*_MATRIX, "rows", "row_tiles", "bytes_beyond_l2"),
+    # All weights are read for each of the rows, which are steps.
+    "unidirectional_sequence_lstm": (
+        "launch", "macs", "rows", "elements", "parameter_bytes", "weights_beyond_l1",
+        "weights_beyond_l2",
+    ),
     "depthwise_conv2d": (
         "launch", "tap_rows", "vector_taps", "paired_taps", "strided_inputs", "dilated_taps",
         "large_taps_beyond_l1", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows",

@@ -32,12 +32,20 @@ _INT8_VERSIONS: Mapping[str, int] = {
     **dict.fromkeys(("strided_slice", "split", "transpose", "arg_max"), 2),
 }
 
-# Scale and int8 zero point that TFLite's quantisation specification fixes for a result.
+# Scale and int8 zero point that TFLite's quantisation specification fixes for a result. It leaves
+# that of an LSTM free, but a tanh gives it the same bounds.
 _FIXED: Mapping[str, tuple[float, int]] = {
     "softmax": (1.0 / 256.0, -128),
     "logistic": (1.0 / 256.0, -128),
     "tanh": (1.0 / 128.0, 0),
+    "unidirectional_sequence_lstm": (1.0 / 128.0, 0),
 }
+
+# TFLite's int8 LSTM has cells of 16 bits, with a power of two for a scale; this one, which the
+# converter gives to cells below 8.
+_CELL_SCALE = 2.0**-12
+# Cells are clipped there, which the converter writes into every Keras LSTM.
+_CELL_CLIP = 10.0
 
 # Kinds whose result has the scale of their operands: they move or choose values.
 _TYING = frozenset(
@@ -111,14 +119,7 @@ class _Builder:
         tensors = list(range(count))
         for position, layer in enumerate(self._configuration.layers):
             name = f"{layer.kind}_{position}"
-            inputs = tuple(
-                tensors[operand.value]
-                if operand.role == "value"
-                else self._add_constant(operand, position, f"{name}/{operand.role}_{place}")
-                for place, operand in enumerate(self._operands(layer))
-            )
-            if layer.kind == "fully_connected" and not layer.bias:
-                inputs = (*inputs, -1)
+            inputs = self._add_operands(position, tensors, name)
             outputs = tuple(
                 self._add_value(value, f"{name}/result_{place}")
                 for place, value in enumerate(self._results[position])
@@ -126,7 +127,8 @@ class _Builder:
             tensors.extend(outputs)
             dtype = self._dtypes[layer.inputs[0]]
             version = _version(layer, dtype)
-            self._ops.append(NewOp(layer.kind, version, inputs, outputs, _options(layer)))
+            inside = self._add_intermediates(position, name)
+            self._ops.append(NewOp(layer.kind, version, inputs, outputs, _options(layer), inside))
         read = {value for layer in self._configuration.layers for value in layer.inputs}
         last = [tensors[value] for value in range(count, len(tensors)) if value not in read]
         return write_model(self._tensors, self._ops, tensors[:count], last)
@@ -149,7 +151,54 @@ class _Builder:
         self._tensors.append(tensor)
         return len(self._tensors) - 1
 
-    def _add_constant(self, operand: Operand, position: int, name: str) -> int:
+    def _add_operands(self, position: int, tensors: Sequence[int], name: str) -> tuple[int, ...]:
+        """Positions of a layer's operands in the list of tensors, to which constants are added.
+
+        Args:
+            position: of the layer.
+            tensors: where each value is in that list.
+            name: of the layer.
+        """
+        places: list[int] = []
+        # Of the weights to which a bias has not been added yet.
+        quantizations: list[Quantization | None] = []
+        for place, operand in enumerate(self._operands(self._configuration.layers[position])):
+            full_name = f"{name}/{operand.role}_{place}"
+            if operand.role == "value":
+                places.append(tensors[operand.value])
+            elif operand.role == "absent":
+                places.append(-1)
+            elif operand.is_constant:
+                weights = quantizations.pop(0) if operand.role == "bias" else None
+                places.append(self._add_constant(operand, position, weights, full_name))
+                if operand.role == "weights":
+                    quantizations.append(self._tensors[-1].quantization)
+            else:
+                places.append(self._add_state(operand, self._results[position][0], full_name))
+        return tuple(places)
+
+    def _add_state(self, operand: Operand, result: int, name: str) -> int:
+        dtype, quantization = self._dtypes[result], self._quantizations[result]
+        if operand.role == "cell_state" and quantization is not None:
+            dtype, quantization = "int16", Quantization((_CELL_SCALE,), (0,))
+        return self._add(NewTensor(name, operand.shape, dtype, quantization, is_variable=True))
+
+    def _add_intermediates(self, position: int, name: str) -> tuple[int, ...]:
+        """Tensors without elements, by which an int8 LSTM knows scales of what is inside.
+
+        Those of the gates say nothing, as gates are not normalised; the last is that of the result.
+        """
+        quantization = self._quantizations[self._results[position][0]]
+        layer = self._configuration.layers[position]
+        if layer.kind != "unidirectional_sequence_lstm" or quantization is None:
+            return ()
+        gates = [NewTensor(f"{name}/gate_{gate}", (0,), "float32") for gate in range(4)]
+        hidden = NewTensor(f"{name}/hidden", (0,), "int8", quantization)
+        return tuple(self._add(tensor) for tensor in (*gates, hidden))
+
+    def _add_constant(
+        self, operand: Operand, position: int, weights: Quantization | None, name: str
+    ) -> int:
         layer = self._configuration.layers[position]
         source, result = layer.inputs[0], self._results[position][0]
         dtype = self._dtypes[source]
@@ -160,7 +209,6 @@ class _Builder:
         elif dtype == "float32":
             data = self._floats(operand, layer)
         elif operand.role == "bias":
-            weights = self._tensors[-1].quantization
             assert weights is not None
             scale = self._scale_of(source)
             scales = tuple(_float32(scale * each) for each in weights.scales)
@@ -169,15 +217,15 @@ class _Builder:
         else:
             low, high = (-127, 128) if dtype == "int8" else (0, 256)
             data = self._generator.integers(low, high, operand.shape).astype(dtype)
-            quantization = (
-                self._weight_quantization(operand, layer, self._scale_of(source), result)
-                if operand.role == "weights"
-                else self._free_quantization(dtype)
-            )
+            if operand.role == "constant":
+                quantization = self._free_quantization(dtype)
+            else:
+                scale = self._scale_of(source if operand.role == "weights" else result)
+                quantization = self._weight_quantization(operand, layer, scale, result)
         return self._add(NewTensor(name, data.shape, str(data.dtype), quantization, data))
 
     def _floats(self, operand: Operand, layer: Layer) -> npt.NDArray[np.float32]:
-        if operand.role == "weights":
+        if operand.role in ("weights", "recurrent"):
             scale = 1.0 / math.sqrt(_terms(operand, layer))
             normal = self._generator.standard_normal(operand.shape, np.float32)
             scaled: npt.NDArray[np.float32] = (normal * np.float32(scale)).astype(np.float32)
@@ -199,10 +247,10 @@ class _Builder:
         if self._dtypes[result] == "uint8":
             zero_point = int(self._generator.integers(100, 156))
             return Quantization((_float32(middle),), (zero_point,))
-        count = operand.shape[operand.axis] if layer.per_channel else 1
+        axis = operand.axis if layer.per_channel else None
+        count = 1 if axis is None else operand.shape[axis]
         scales = middle * self._generator.uniform(0.5, 1.5, count)
-        axis = operand.axis if layer.per_channel else 0
-        return Quantization(tuple(_float32(s) for s in scales), (0,) * count, axis)
+        return Quantization(tuple(_float32(s) for s in scales), (0,) * count, axis or 0)
 
     def _free_quantization(self, dtype: str) -> Quantization:
         # About [-4, 4], as normalised activations have it.
@@ -326,6 +374,9 @@ _OPTIONS: Mapping[str, Callable[[Layer], object]] = {
     "transpose_conv2d": lambda layer: schema.TransposeConvOptionsT(**_window(layer)),
     "fully_connected": lambda layer: schema.FullyConnectedOptionsT(**_activated(layer)),
     "batch_matmul": lambda layer: schema.BatchMatMulOptionsT(adjY=layer.transposed),
+    "unidirectional_sequence_lstm": lambda layer: schema.UnidirectionalSequenceLSTMOptionsT(
+        fusedActivationFunction=schema.ActivationFunctionType.TANH, cellClip=_CELL_CLIP
+    ),
     "max_pool2d": _pool,
     "average_pool2d": _pool,
     "add": lambda layer: schema.AddOptionsT(**_activated(layer)),

@@ -41,8 +41,8 @@ class Layer:
         kind: the field's term, see ``kind_of``.
         inputs: numbers of the values it reads: the network's inputs come first, then the results
             of the layers, in their order.
-        channels: of the result of a convolution, or units of a fully connected layer; a depthwise
-            one has those of its input.
+        channels: of the result of a convolution, or units of a fully connected or recurrent layer;
+            a depthwise one has those of its input.
         kernel: height and width of a window.
         stride: of a window, in both directions.
         dilation: of a window, in both directions.
@@ -133,18 +133,36 @@ class Operand:
     """One operand of a layer, in the order of TFLite.
 
     Attributes:
-        role: a value of the network, or which constant.
-        shape: outermost dimension first.
+        role: a value of the network, which constant, which state that is kept from step to step, or
+            an optional operand that is absent. The first ``bias`` is added to the products of the
+            first ``weights``, and so on; ``recurrent`` weights multiply the layer's own result of
+            the step before.
+        shape: outermost dimension first; empty for one that is absent.
         value: number of the value.
         numbers: elements of ``indices``, flattened.
-        axis: of ``weights``: the dimension that may have a scale for each index.
+        axis: of ``weights``: the dimension that may have a scale for each index, or None.
     """
 
-    role: Literal["value", "weights", "bias", "constant", "indices"]
+    role: Literal[
+        "value",
+        "weights",
+        "recurrent",
+        "bias",
+        "constant",
+        "indices",
+        "hidden_state",
+        "cell_state",
+        "absent",
+    ]
     shape: Shape
     value: int = -1
     numbers: tuple[int, ...] = ()
-    axis: int = 0
+    axis: int | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the model holds its elements."""
+        return self.role not in ("value", "hidden_state", "cell_state", "absent")
 
 
 def value_shapes(configuration: Configuration) -> tuple[Shape, ...]:
@@ -172,9 +190,14 @@ def operands(layer: Layer, shapes: Sequence[Shape]) -> tuple[Operand, ...]:
 
 def layer_macs(layer: Layer, shapes: Sequence[Shape]) -> int:
     """Multiply-accumulates of a layer; 0 for kinds that are not made of them."""
-    inputs = [_tensor(operand.shape) for operand in operands(layer, shapes)]
+    read = operands(layer, shapes)
+    inputs = [
+        None if operand.role == "absent" else _tensor(operand.shape, place)
+        for place, operand in enumerate(read)
+    ]
     results = [_tensor(shape) for shape in result_shapes(layer, shapes)]
-    return macs(layer.kind, inputs, results, ())
+    parameters = {place for place, operand in enumerate(read) if operand.is_constant}
+    return macs(layer.kind, inputs, results, parameters)
 
 
 def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
@@ -183,8 +206,8 @@ def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tensor(shape: Shape) -> Tensor:
-    return Tensor(-1, "", shape, "int8", None, False, False, 0, False)
+def _tensor(shape: Shape, index: int = -1) -> Tensor:
+    return Tensor(index, "", shape, "int8", None, False, False, 0, False)
 
 
 def _window(layer: Layer, shape: Shape) -> tuple[int, int]:
@@ -277,6 +300,7 @@ _RESULTS: Mapping[str, Callable[[Layer, Sequence[Shape]], tuple[Shape, ...]]] = 
     "max_pool2d": _pooled,
     "average_pool2d": _pooled,
     "fully_connected": lambda layer, shapes: ((shapes[0][0], layer.channels),),
+    "unidirectional_sequence_lstm": lambda layer, shapes: ((*shapes[0][:-1], layer.channels),),
     "batch_matmul": _multiplied,
     "add": _broadcast,
     "mul": _broadcast,
@@ -296,6 +320,9 @@ _RESULTS: Mapping[str, Callable[[Layer, Sequence[Shape]], tuple[Shape, ...]]] = 
 }
 
 
+_ABSENT = Operand("absent", ())
+
+
 def _weighted(layer: Layer, values: Sequence[Operand]) -> tuple[Operand, ...]:
     (data,) = values
     axis = _CHANNEL_AXES[layer.kind]
@@ -309,8 +336,28 @@ def _weighted(layer: Layer, values: Sequence[Operand]) -> tuple[Operand, ...]:
     elif layer.kind == "transpose_conv2d":
         (result,) = _transpose_convolved(layer, [data.shape])
         return (_indices(result), weights, data)
-    bias = (Operand("bias", (units,)),) if layer.bias else ()
-    return (data, weights, *bias)
+    return (data, weights, Operand("bias", (units,)) if layer.bias else _ABSENT)
+
+
+def _recurrent(layer: Layer, values: Sequence[Operand]) -> tuple[Operand, ...]:
+    """Operands of a Keras LSTM: one of each for the input, forget, cell and output gates.
+
+    It has no peepholes, no projection and no normalisation of its gates.
+    """
+    (data,) = values
+    batch, _, features = data.shape
+    units = layer.channels
+    return (
+        data,
+        *[Operand("weights", (units, features))] * 4,
+        *[Operand("recurrent", (units, units))] * 4,
+        *[_ABSENT] * 3,
+        *[Operand("bias", (units,))] * 4,
+        *[_ABSENT] * 2,
+        Operand("hidden_state", (batch, units)),
+        Operand("cell_state", (batch, units)),
+        *[_ABSENT] * 4,
+    )
 
 
 def _indices(numbers: tuple[int, ...], shape: Shape | None = None) -> Operand:
@@ -339,6 +386,7 @@ def _with_bounds(layer: Layer, values: Sequence[Operand]) -> tuple[Operand, ...]
 
 _OPERANDS: Mapping[str, Callable[[Layer, Sequence[Operand]], tuple[Operand, ...]]] = {
     **dict.fromkeys(_CHANNEL_AXES, _weighted),
+    "unidirectional_sequence_lstm": _recurrent,
     **dict.fromkeys(("add", "mul", "sub", "div"), _with_constant),
     "prelu": _with_slopes,
     "mean": lambda layer, values: (*values, _indices((1, 2))),

@@ -27,13 +27,17 @@ _TYPES: Mapping[str, int] = {name: code for code, (name, _) in DTYPES.items()}
 
 @dataclass(frozen=True, eq=False)
 class NewTensor:
-    """One tensor to write: a constant where ``data``, of the same shape and type, is given."""
+    """One tensor to write: a constant where ``data``, of the same shape and type, is given.
+
+    A variable one keeps its value from one run to the next.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     quantization: Quantization | None = None
     data: npt.NDArray[Any] | None = None
+    is_variable: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,8 @@ class NewOp:
         inputs: positions in the list of tensors; -1 for an optional input that is not given.
         outputs: positions in the list of tensors.
         options: one of the schema's ``...OptionsT`` objects, or None.
+        intermediates: positions in the list of tensors, of those that only say how values inside
+            the operator are quantised.
     """
 
     kind: str
@@ -53,6 +59,7 @@ class NewOp:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: object | None = None
+    intermediates: tuple[int, ...] = ()
 
 
 def write_model(
@@ -131,6 +138,7 @@ def _tensor(new: NewTensor, buffers: list[AlignedBuffer]) -> schema.TensorT:
         shape=np.array(new.shape, np.int32),
         type=_TYPES[new.dtype],
         hasRank=True,
+        isVariable=new.is_variable,
     )
     if new.data is not None:
         tensor.buffer = len(buffers)
@@ -150,6 +158,8 @@ def _operator(new: NewOp, codes: dict[tuple[str, int], int]) -> schema.OperatorT
         inputs=np.array(new.inputs, np.int32),
         outputs=np.array(new.outputs, np.int32),
     )
+    if new.intermediates:
+        operator.intermediates = np.array(new.intermediates, np.int32)
     if new.options is not None:
         operator.builtinOptions = new.options
         table = type(new.options).__name__.removesuffix("T")

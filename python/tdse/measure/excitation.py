@@ -1,7 +1,8 @@
 """Random operators as real networks have them, to be measured so that cost models learn from them.
 
 Sizes follow what 26 published vision networks for phones use (MobileNet V1 to V3, NASNet,
-EfficientNet, DeepLab, MoveNet and MediaPipe's), but reach beyond what any of them uses alone.
+EfficientNet, DeepLab, MoveNet and MediaPipe's), but reach beyond what any of them uses alone. None
+of them has an LSTM: the sizes of these reach from a few units to those of small speech networks.
 """
 
 from __future__ import annotations
@@ -19,15 +20,30 @@ from tdse.measure.excitation_sizes import log_uniform
 # One run of an operator should stay under about 30 ms, also with a slow kernel.
 MAX_MACS = 150_000_000
 MAX_TENSOR_BYTES = 8 << 20
-# LiteRT's int8 kernel for large windows computes 0.4 GMAC/s, and its int8 kernels for elements
-# that XNNPACK does not take 0.1 G elements/s.
+# LiteRT's int8 kernel for large windows computes 0.4 GMAC/s, that for LSTMs 2, where they are
+# large, and its int8 kernels for elements that XNNPACK does not take 0.1 G elements/s.
 _MAX_DEPTHWISE_MACS = 16_000_000
+_MAX_INT8_LSTM_MACS = 32_000_000
 _MAX_ELEMENTS = 2_000_000
 
 # Kinds with multiply-accumulates, whose size is counted in them; that of others in elements.
 _MAC_KINDS = frozenset(
-    {"conv2d", "depthwise_conv2d", "transpose_conv2d", "fully_connected", "batch_matmul"}
+    {
+        "conv2d",
+        "depthwise_conv2d",
+        "transpose_conv2d",
+        "fully_connected",
+        "batch_matmul",
+        "unidirectional_sequence_lstm",
+    }
 )
+
+# Where networks have most operators of a kind, multiply-accumulates; that of other kinds is next.
+_USUAL_MACS: Mapping[str, tuple[float, float]] = {
+    "depthwise_conv2d": (2e5, 6e6),
+    "unidirectional_sequence_lstm": (1e5, 1e7),
+}
+_OTHERS_USUAL_MACS = (5e5, 4e7)
 
 # How many operators of each kind and element type of the result to draw, relative to each other:
 # more of those that networks have often or spend their time in, but of none too few to learn from.
@@ -45,6 +61,8 @@ KINDS: Mapping[tuple[str, str], int] = {
     ("fully_connected", "uint8"): 5,
     ("batch_matmul", "float32"): 8,
     ("batch_matmul", "int8"): 4,
+    ("unidirectional_sequence_lstm", "float32"): 6,
+    ("unidirectional_sequence_lstm", "int8"): 12,
     ("add", "float32"): 30,
     ("add", "int8"): 30,
     ("add", "uint8"): 8,
@@ -121,7 +139,7 @@ def draw(generator: np.random.Generator, kind: str, dtype: str) -> Configuration
         dtype: of ``KINDS``, of the operator's result.
     """
     make = MAKERS[kind]
-    target = _draw_work(generator, kind)
+    target = _draw_work(generator, kind, dtype)
     candidates: list[tuple[float, Configuration]] = []
     while len(candidates) < _CANDIDATES:
         candidate = make(generator, kind, dtype)
@@ -145,8 +163,7 @@ def within_limits(configuration: Configuration) -> bool:
         tensors = [operand.shape for operand in operands(layer, read)] + list(results)
         if max(size_bytes(element, shape) for shape in tensors) > MAX_TENSOR_BYTES:
             return False
-        limit = _MAX_DEPTHWISE_MACS if layer.kind == "depthwise_conv2d" else MAX_MACS
-        if layer_macs(layer, read) > limit:
+        if layer_macs(layer, read) > _most_macs(layer.kind, widest):
             return False
         if layer.kind not in _MAC_KINDS and _elements(read, results) > _MAX_ELEMENTS:
             return False
@@ -167,11 +184,18 @@ def _elements(read: Sequence[Shape], results: Sequence[Shape]) -> int:
     return max(sum(map(math.prod, read)), sum(map(math.prod, results)))
 
 
-def _draw_work(generator: np.random.Generator, kind: str) -> float:
+def _most_macs(kind: str, dtype: str) -> int:
+    if kind == "depthwise_conv2d":
+        return _MAX_DEPTHWISE_MACS
+    if kind == "unidirectional_sequence_lstm" and dtype == "int8":
+        return _MAX_INT8_LSTM_MACS
+    return MAX_MACS
+
+
+def _draw_work(generator: np.random.Generator, kind: str, dtype: str) -> float:
     if kind in _MAC_KINDS:
-        largest = _MAX_DEPTHWISE_MACS if kind == "depthwise_conv2d" else MAX_MACS
-        usual = (2e5, 6e6) if kind == "depthwise_conv2d" else (5e5, 4e7)
-        bounds = usual if generator.random() < 0.75 else (64, largest)
+        usual = _USUAL_MACS.get(kind, _OTHERS_USUAL_MACS)
+        bounds = usual if generator.random() < 0.75 else (64, _most_macs(kind, dtype))
     else:
         bounds = (1e4, 8e5) if generator.random() < 0.65 else (1, _MAX_ELEMENTS)
     return log_uniform(generator, *bounds)

@@ -116,6 +116,12 @@ def _batch_matmul(generator: np.random.Generator, kind: str, dtype: str) -> Conf
     return _single(layer, dtype, (heads, rows, depth), (heads, *second))
 
 
+def _lstm(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
+    steps = round(log_uniform(generator, 1, 128))
+    features, units = (draw_channels(generator, 4, 512) for _ in range(2))
+    return _single(Layer(kind, channels=units), dtype, (1, steps, features))
+
+
 def _binary(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
     shape = draw_map(generator)
     if generator.random() < 0.12:
@@ -290,6 +296,7 @@ MAKERS: Mapping[str, Callable[[np.random.Generator, str, str], Configuration]] =
     "transpose_conv2d": _transpose_conv2d,
     "fully_connected": _fully_connected,
     "batch_matmul": _batch_matmul,
+    "unidirectional_sequence_lstm": _lstm,
     **dict.fromkeys(("add", "mul", "sub", "div"), _binary),
     **dict.fromkeys(("relu", "relu6", "hard_swish", "logistic", "tanh"), _unary),
     "prelu": _prelu,
