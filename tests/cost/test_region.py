@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tdse.cost.region import MINIMUM_CHAINS, SUM, Floats, RegionModel, fit_region
-from tdse.graph.workload import Workload
+from tdse.graph.build import build_graph
+from tdse.graph.layers import Configuration, Input, Layer
+from tdse.graph.workload import Workload, workload
 from works import drawn_works
 
 LAUNCH_US = 0.8
@@ -67,6 +70,36 @@ def test_the_interval_follows_the_noise() -> None:
     noisy = [(w, t, m * np.exp(generator.normal(0, 0.1))) for w, t, m in _chains(_faster(), 150)]
     # 90 % of a normal distribution lie within 1.645 deviations.
     assert fit_region(noisy, LAUNCH_US).margin == pytest.approx(0.1645, rel=0.35)
+
+
+def _padded(kind: str, numbers: tuple[int, ...]) -> list[Workload]:
+    """A PAD, the convolution that reads it, and one that reads that."""
+    window = Layer(kind, (1,), channels=8, kernel=(3, 3), padding="valid")
+    layers = (Layer("pad", numbers=numbers), window, replace(window, inputs=(2,)))
+    graph = build_graph(Configuration((Input((1, 12, 12, 8), "int8"),), layers))
+    return [workload(graph, op) for op in graph.ops]
+
+
+@pytest.mark.parametrize("kind", ["conv2d", "depthwise_conv2d"])
+def test_a_pad_that_a_convolution_takes_over_has_a_factor_of_its_own(kind: str) -> None:
+    works = _padded(kind, (0, 0, 1, 1, 1, 1, 0, 0))
+    generator = np.random.default_rng(6)
+    chains = _chains(SUM, 60)
+    for _ in range(60):
+        times = LAUNCH_US + generator.uniform(5.0, 200.0, 3)
+        chains.append((works, times, LAUNCH_US + float(np.sum(times[1:] - LAUNCH_US))))
+    found = fit_region(chains, LAUNCH_US)
+    times = np.full(3, 100.0)
+    expected = SUM.shares_us(works, times, LAUNCH_US)
+    shares = found.shares_us(works, times, LAUNCH_US)
+    assert shares[0] < 0.15 * expected[0]
+    np.testing.assert_allclose(shares[1:], expected[1:], rtol=0.1)
+    # Not where the next reads another form, where channels are padded too, or where it comes after.
+    apart = [works[0], *_padded(kind, (0, 0, 0, 1, 0, 1, 0, 0))[1:]]
+    wider = _padded(kind, (0, 0, 1, 1, 1, 1, 0, 8))
+    for others in (apart, wider, works[::-1]):
+        shares = found.shares_us(others, times, LAUNCH_US)
+        np.testing.assert_allclose(shares, expected, rtol=0.1)
 
 
 @pytest.mark.parametrize("kind", ["conv2d", "relu"])

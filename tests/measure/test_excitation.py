@@ -35,6 +35,10 @@ def _run(graph: Graph) -> None:
         assert np.isfinite(output.astype(np.float64)).all()
 
 
+def _depth(graph: Graph, tensor: int) -> int:
+    return graph.tensors[tensor].shape[3]
+
+
 @pytest.mark.parametrize(("kind", "dtype"), COMBINATIONS)
 def test_each_kind_runs(kind: str, dtype: str) -> None:
     generator = np.random.default_rng(0)
@@ -115,3 +119,26 @@ def test_limits_of_chains(seed: int, dtype: str) -> None:
     assert 3e6 <= sum(op.macs for op in graph.ops) <= 200e6
     assert max(tensor.size_bytes for tensor in graph.tensors) <= 8 << 20
     assert draw_chain(np.random.default_rng(seed), dtype) == configuration
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_some_chains_pad_by_operators(dtype: str) -> None:
+    """As convolutions would themselves, and each of these reads the PAD that is for it alone."""
+    generator = np.random.default_rng(3)
+    padded = 0
+    for _ in range(40):
+        graph = build_graph(draw_chain(generator, dtype))
+        pads = [op for op in graph.ops if op.kind == "pad"]
+        spatial = [op for op in pads if _depth(graph, op.inputs[0]) == _depth(graph, op.outputs[0])]
+        padded += bool(spatial)
+        for op in spatial:
+            (reader,) = (each for each in graph.ops if op.outputs[0] in each.inputs)
+            assert reader.index == op.index + 1
+            assert reader.kind in ("conv2d", "depthwise_conv2d")
+            assert reader.attributes["padding"] == "valid"
+            stride = reader.attributes["stride_h"]
+            assert isinstance(stride, int)
+            height, width = graph.tensors[op.inputs[0]].shape[1:3]
+            expected = (-(-height // stride), -(-width // stride))
+            assert graph.tensors[reader.outputs[0]].shape[1:3] == expected
+    assert 2 < padded < 20

@@ -32,6 +32,7 @@ _TERMS: tuple[tuple[str, float, float, float], ...] = (
     ("matrix_us", 1.0, 0.5, 1.5),
     ("depthwise_us", 1.0, 0.5, 1.5),
     ("binary_us", 1.0, 0.3, 1.5),
+    ("folded_pad_us", 1.0, 0.0, 1.5),
     ("others_us", 1.0, 0.3, 1.5),
     ("operators", 0.0, -10.0, 10.0),
     ("cold_parameter_bytes", 0.0, 0.0, _SLOWEST),
@@ -226,10 +227,13 @@ def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
     cold = float(np.clip(held / _CACHE_BYTES - 1.0, 0.0, 1.0))
     far = float(np.clip(held / _LAST_CACHE_BYTES - 1.0, 0.0, 1.0))
     rows = np.zeros((len(works), len(_TERMS)))
-    for row, work, time_us in zip(rows, works, extra_us.tolist(), strict=True):
+    followers = [*works[1:], None]
+    for row, work, next_work, time_us in zip(
+        rows, works, followers, extra_us.tolist(), strict=True
+    ):
         activations = work.input_bytes + work.output_bytes
         own = np.clip((activations + work.parameter_bytes) / _CACHE_BYTES - 1.0, 0.0, 1.0)
-        row[_GROUPS.index(_group(work))] = max(0.0, time_us)
+        row[_GROUPS.index(_group(work, next_work))] = max(0.0, time_us)
         row[len(_GROUPS) :] = (
             1.0,
             cold * work.parameter_bytes,
@@ -239,10 +243,26 @@ def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
     return rows
 
 
-def _group(work: Workload) -> str:
+def _group(work: Workload, next_work: Workload | None) -> str:
     kind = kind_of_cost(work.kind)
+    if next_work is not None and _is_folded(work, next_work):
+        return "folded_pad_us"
     if kind in _MATRIX:
         return "matrix_us"
     if kind == "depthwise_conv2d":
         return "depthwise_us"
     return "binary_us" if kind in ("add", "mul", "sub", "div") else "others_us"
+
+
+def _is_folded(work: Workload, next_work: Workload) -> bool:
+    """Whether a convolution may take over a PAD before it, and read around its input itself.
+
+    XNNPACK does so where a PAD adds to height and width alone, and nothing else reads its result.
+    Workloads do not tell what reads what, so that is taken to be so where the convolution comes
+    next and reads the same form.
+    """
+    if work.kind != "pad" or next_work.kind not in ("conv2d", "depthwise_conv2d"):
+        return False
+    given, made = next(iter(work.inputs), None), work.outputs[0]
+    is_spatial = given is not None and given.shape[::3] == made.shape[::3]
+    return is_spatial and next_work.inputs[:1] == (made,)

@@ -96,6 +96,8 @@ class _Chain:
         # A network has one style of activations throughout.
         styles: dict[_Style, float] = {"relu6": 0.4, "relu": 0.2, "hard_swish": 0.2, "swish": 0.2}
         self._style = pick(generator, styles)
+        # Networks that come from PyTorch pad by operators, which runtimes fold into convolutions.
+        self._pads = self._chance(0.2)
         self.macs = 0
 
     def grow(self, ops: int) -> None:
@@ -227,6 +229,7 @@ class _Chain:
         stride: int = 1,
         padding: Padding = "same",
     ) -> int:
+        x, padding = self._pad(x, kernel, padding)
         layer = Layer(
             "conv2d",
             (x,),
@@ -239,14 +242,24 @@ class _Chain:
         return self._activate(self._add(layer), style)
 
     def _depthwise(self, x: int, kernel: int, stride: int, style: _Style = "none") -> int:
+        x, padding = self._pad(x, kernel, "same")
         layer = Layer(
             "depthwise_conv2d",
             (x,),
             kernel=(kernel, kernel),
             stride=stride,
+            padding=padding,
             activation=_fused(style),
         )
         return self._activate(self._add(layer), style)
+
+    def _pad(self, x: int, kernel: int, padding: Padding) -> tuple[int, Padding]:
+        """What a window is to read, and its padding, where the network pads by operators."""
+        if not self._pads or kernel == 1 or padding == "valid":
+            return x, padding
+        around = kernel // 2
+        numbers = (0, 0, around, around, around, around, 0, 0)
+        return self._add(Layer("pad", (x,), numbers=numbers)), "valid"
 
     def _activate(self, x: int, style: _Style) -> int:
         """What of an activation is not fused into the operator before it."""
