@@ -52,8 +52,13 @@ _BAND_BYTES = 256 * 1024
 # What else is done for a vector of outputs takes as long as so many multiplications.
 _STEPS_BESIDE = 14
 
-# Threads may divide the rows into at most so many groups.
-_MOST_GROUPS = 8
+# Part of that is to bring a vector of an input row into words.
+_STEPS_OF_WORDS = 6
+
+# Threads divide the rows into so many groups: the most for which what is prepared again is no more
+# than this share of all, or the fewest.
+_GROUPS = (8, 4, 2)
+_MOST_AGAIN = 0.2
 
 # Larger windows are rare, and their unrolled kernels take long to compile.
 _MOST_TAPS = 128
@@ -171,7 +176,7 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
     reach = (kh - 1) * dh + 1
     band = max(1, min(oh, (_BAND_BYTES // (row * 4) - reach) // sh + 1))
     band_rows = (band - 1) * sh + reach
-    together = _rows_together(shape, how)
+    parts = depthwise_iterations(shape, how)
     period = _period(shape, how)
     stored = period + lanes
     vectors, full, rest = period // lanes, ow * c // lanes, ow * c % lanes
@@ -230,9 +235,10 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
         bounds = (T.bind(limits[0]), T.bind(limits[1]), T.bind(zeros[1]))
         for i in range(phase * sw):
             line[i] = fill
-        last = T.bind(T.min(end * together, oh))
-        for number in range((last - begin * together + band - 1) // band):
-            first = T.bind(begin * together + number * band)
+        start = T.bind(begin * oh // parts)
+        last = T.bind(end * oh // parts)
+        for number in range((last - start + band - 1) // band):
+            first = T.bind(start + number * band)
             for r in range((T.min(band, last - first) - 1) * sh + reach):
                 if top <= first * sh + r and first * sh + r < top + h:
                     if sw == 1:
@@ -287,19 +293,19 @@ def depthwise_kernel(shape: Depthwise, how: Arithmetic, isa: Isa) -> tvm.tirx.Pr
 
 
 def depthwise_iterations(shape: Depthwise, how: Arithmetic) -> int:
-    """Groups of rows that the kernel can make by themselves, on a thread each."""
-    return -(-shape.output[0] // _rows_together(shape, how))
+    """Groups of rows that the kernel can make by themselves, on a thread each.
 
-
-def _rows_together(shape: Depthwise, how: Arithmetic) -> int:
-    """Output rows of a group: all where it is not worth dividing them."""
+    Rows above and below a group are prepared for it and for its neighbours, so small images and
+    large windows have few groups.
+    """
     oh, (kh, kw) = shape.output[0], shape.kernel
+    steps = kh * -(-kw // how.taps) + _STEPS_BESIDE
     vectors = math.prod(shape.output) * shape.channels / how.lanes
-    if not is_worth_dividing(vectors * (kh * -(-kw // how.taps) + _STEPS_BESIDE)):
-        return oh
-    # The rows above and below a group are prepared for it and for its neighbours.
-    reach = (kh - 1) * shape.dilation[0] + 1
-    return min(oh, max(-(-oh // _MOST_GROUPS), reach))
+    if not is_worth_dividing(vectors * steps):
+        return 1
+    shared_rows = max(0, (kh - 1) * shape.dilation[0] + 1 - shape.stride[0])
+    most = _MOST_AGAIN * steps * oh / max(1, shared_rows * _STEPS_OF_WORDS)
+    return min(oh, next((groups for groups in _GROUPS if groups <= most), _GROUPS[-1]))
 
 
 def _types_fit(x: Tensor, w: Tensor, bias: Tensor, y: Tensor) -> bool:
