@@ -19,7 +19,7 @@ from tdse.graph.model import Graph
 from tdse.graph.reader import read_tflite
 from tdse.graph.signature import region_signature, signature
 from tdse.graph.slice import slice_model
-from tdse.graph.workload import TensorForm, Workload, workload
+from tdse.graph.workload import FAR_SCALES, TensorForm, Workload, workload
 from tdse.measure.excitation import KINDS, draw
 from tdse.measure.excitation_chains import draw_chain
 from works import WORKS
@@ -101,6 +101,18 @@ def test_operands_that_share_a_scale_are_told_from_others() -> None:
     assert plain.inputs[0] is not None
     assert plain.inputs[0].quantization == plain.outputs[0].quantization
     assert plain != rescaled
+
+
+def test_scales_far_from_each_other_are_told_from_others() -> None:
+    # LiteRT's XNNPACK refuses those, and another kernel takes many times as long.
+    network = (Input(SHAPE, "int8"),)
+    near, far = (
+        build_graph(Configuration(network, (Layer("sub", constant=(8,), rescaled=each),)))
+        for each in (False, True)
+    )
+    assert FAR_SCALES not in _works(near)[0].attributes
+    assert _works(far)[0].attributes[FAR_SCALES] is True
+    assert signature(near, 0) != signature(far, 0)
 
 
 _JSON = st.recursive(

@@ -20,8 +20,8 @@ from tdse.targets.llvm import LlvmTarget  # noqa: E402 - needs tvm
 TARGET = LlvmTarget()
 BYTE_KINDS = [(kind, dtype) for kind, dtype in KINDS if dtype in ("int8", "uint8")]
 
-# TVM does not import these where they are quantised.
-NOT_ON_LLVM = ("transpose_conv2d", "batch_matmul")
+# TVM does not import these where they are quantised, and LSTMs not at all.
+NOT_ON_LLVM = ("transpose_conv2d", "batch_matmul", "unidirectional_sequence_lstm")
 
 
 def small_operator(kind: str, dtype: str) -> Configuration:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tdse.graph.workload import TensorForm, Workload
+from tdse.graph.workload import FAR_SCALES, TensorForm, Workload
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,7 +60,8 @@ _READ = (
     "height", "width", "kernel_height", "kernel_width", "stride", "dilation", "is_padded",
     "source_elements", "input_channels", "input_elements", "input_rows", "element_bytes",
     "is_float", "is_unsigned", "is_input_float", "is_per_channel", "is_activated", "is_clamped",
-    "is_requantized", "has_constant", "is_broadcast", "has_scalar", "operands", "results", "rank",
+    "is_requantized", "has_constant", "is_broadcast", "has_scalar", "has_far_scales", "operands",
+    "results", "rank",
 )  # fmt: skip
 
 # Vector kernels work on so many elements at once; what is left over costs a step of its own.
@@ -160,7 +161,7 @@ _PLAIN = (
     "height", "width", "input_channels", "kernel_height", "kernel_width", "stride", "dilation",
     "is_padded", "element_bytes", "is_float", "is_unsigned", "is_input_float", "is_per_channel",
     "is_activated", "is_clamped", "is_requantized", "has_constant", "is_broadcast", "has_scalar",
-    "operands", "results", "rank",
+    "has_far_scales", "operands", "results", "rank",
 )  # fmt: skip
 FEATURE_NAMES = (
     *(f"is_{kind}" for kind in (*KINDS, "other")),
@@ -239,6 +240,7 @@ def _read(work: Workload) -> tuple[float, ...]:
         len(values) < len(given),
         len(given) > 1 and any(form.elements < elements for form in given[:2]),
         len(given) > 1 and any(form.elements == 1 for form in given[:2]),
+        attributes.get(FAR_SCALES, False) is True,
         len(values),
         len(work.outputs),
         len(shape),

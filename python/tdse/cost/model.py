@@ -44,12 +44,12 @@ _ROUNDS = 150
 _PARAMETERS = {
     "max_depth": 6,
     "eta": 0.12,
-    "lambda": 10,
+    "lambda": 5,
     "subsample": 0.8,
     "colsample_bytree": 0.5,
-    "min_child_weight": 3,
+    "min_child_weight": 0.3,
     "objective": "reg:pseudohubererror",
-    "huber_slope": 0.15,
+    "huber_slope": 0.05,
     "base_score": 0.0,
 }
 # Candidates for the threshold of a split; with XGBoost's own 256, trees are no better, and take

@@ -73,12 +73,12 @@ def _row_weights(q: Quantities) -> Floats:
     return weights
 
 
-def _share_beyond_l1(q: Quantities) -> Floats:
+def _share_beyond_l1(q: Quantities, element_bytes: Floats) -> Floats:
     """Whether weights and inputs of each position of a depthwise result are more than a cache.
 
     They are read in the same order for each position, so then hardly any of them is still there.
     """
-    position_bytes = 2.0 * q.window * q["columns"] * q["element_bytes"]
+    position_bytes = 2.0 * q.window * q["columns"] * element_bytes
     share: Floats = np.clip(4.0 * (position_bytes / _NEAR_BYTES - 1.0), 0.0, 1.0)
     return share
 
@@ -111,8 +111,16 @@ REGRESSORS: Mapping[str, Regressor] = {
     "single_macs": lambda q: q.rows * q.depth * (q["columns"] % 4),
     "weights_beyond_l1": lambda q: q.rows * _beyond(_row_weights(q), _NEAR_BYTES),
     "weights_beyond_l2": lambda q: q.rows * _beyond(_row_weights(q), _FAR_BYTES),
-    "taps_beyond_l1": lambda q: _tiled_taps(q) * _share_beyond_l1(q) * (q.window <= _UNROLLED[-1]),
-    "large_taps_beyond_l1": lambda q: _taps(q) * _share_beyond_l1(q) * (q.window > _UNROLLED[-1]),
+    "taps_beyond_l1": lambda q: (
+        _tiled_taps(q) * _share_beyond_l1(q, q["element_bytes"]) * (q.window <= _UNROLLED[-1])
+    ),
+    "large_taps_beyond_l1": lambda q: (
+        _taps(q) * _share_beyond_l1(q, q["element_bytes"]) * (q.window > _UNROLLED[-1])
+    ),
+    # ``llvm`` keeps bytes of weights and inputs as int16.
+    "wide_taps_beyond_l1": lambda q: (
+        _taps(q) * _share_beyond_l1(q, np.full(len(q), 2.0)) * (q["element_bytes"] == 1)
+    ),
     "padded_bytes": lambda q: q["input_bytes"] * q["is_padded"] * (q.window > 1),
     "taps_small": lambda q: _tiled_taps(q) * (q.window <= 9),
     "taps_middle": lambda q: _tiled_taps(q) * ((q.window > 9) & (q.window <= _UNROLLED[-1])),
@@ -125,6 +133,7 @@ REGRESSORS: Mapping[str, Regressor] = {
     ),
     "strided_inputs": lambda q: q["input_bytes"] * (q["stride"] > 1),
     "dilated_taps": lambda q: _taps(q) * (q["dilation"] > 1),
+    "strided_results": lambda q: _padded_results(q) * (q["stride"] > 1),
     "strided_taps": lambda q: _tiled_taps(q) * (q["stride"] > 1),
     "single_taps": lambda q: q.rows * q.window * (q["columns"] % 4),
     "input_bytes": lambda q: q["input_bytes"],
@@ -141,6 +150,8 @@ REGRESSORS: Mapping[str, Regressor] = {
     "narrow_elements": lambda q: q["output_elements"] * (q["columns"] % TILE > 0),
     "broadcast_elements": lambda q: q["output_elements"] * q["is_broadcast"],
     "broadcast_rows": lambda q: q.rows * q["is_broadcast"] * (1.0 - q["has_scalar"]),
+    "far_elements": lambda q: q["output_elements"] * q["has_far_scales"],
+    "far_rows": lambda q: q.rows * q["has_far_scales"],
     "scalar_elements": lambda q: q["output_elements"] * q["has_scalar"],
     "activated_elements": lambda q: q["output_elements"] * q["is_activated"],
     "window_elements": lambda q: q["output_elements"] * q.window,
@@ -158,7 +169,7 @@ _MATRIX = ("launch", "macs", "tiled_macs", "parameter_bytes", "input_bytes", "ou
 _ELEMENTWISE = (
     *_COMMON, "rows", "narrow_elements", "requantized_elements", "broadcast_elements", "input_rows",
     "elements_beyond_16k", "broadcast_rows", "scalar_elements", "activated_elements",
-    "requantized_beyond_16k", "result_rows",
+    "requantized_beyond_16k", "result_rows", "far_elements", "far_rows",
 )  # fmt: skip
 _POOL = (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows")
 
@@ -186,7 +197,7 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
         "launch", "tap_rows", "vector_taps", "paired_taps", "strided_inputs", "dilated_taps",
         "large_taps_beyond_l1", "taps_small", "taps_middle", "taps_large", "row_tiles", "rows",
         "strided_taps", "input_bytes", "output_bytes", "bytes_beyond_l2", "padded_bytes",
-        "single_taps", "taps_beyond_l1",
+        "single_taps", "taps_beyond_l1", "strided_results", "wide_taps_beyond_l1",
     ),
     "average_pool2d": _POOL,
     "max_pool2d": _POOL,

@@ -47,6 +47,9 @@ _CELL_SCALE = 2.0**-12
 # Cells are clipped there, which the converter writes into every Keras LSTM.
 _CELL_CLIP = 10.0
 
+# Scale of constants that do next to nothing, as converters give one to those that are all zero.
+_FAR_SCALE = 2.0**-20
+
 # Kinds whose result has the scale of their operands: they move or choose values.
 _TYING = frozenset(
     {
@@ -218,7 +221,8 @@ class _Builder:
             low, high = (-127, 128) if dtype == "int8" else (0, 256)
             data = self._generator.integers(low, high, operand.shape).astype(dtype)
             if operand.role == "constant":
-                quantization = self._free_quantization(dtype)
+                far = Quantization((_FAR_SCALE,), (0,))
+                quantization = far if layer.rescaled else self._free_quantization(dtype)
             else:
                 scale = self._scale_of(source if operand.role == "weights" else result)
                 quantization = self._weight_quantization(operand, layer, scale, result)

@@ -60,7 +60,8 @@ class Layer:
         sampling: where a resize takes its samples.
         transposed: the second operand of ``batch_matmul`` is.
         rescaled: the 8-bit result of ``relu``, ``relu6``, ``mean`` or ``concatenation`` has another
-            scale than the operands.
+            scale than the operands; the constant of ``add``, ``sub`` or ``mul`` has one so small
+            that they have far scales, see ``has_far_scales``.
         dtype: that ``quantize`` or ``arg_max`` gives; empty for other kinds, whose operands decide.
     """
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .model import Graph, Quantization, Tensor
+from .scales import has_far_scales
 from .slice import custom_options
 from .unpack import constant_bytes, indices, unpacked
 
@@ -29,7 +30,8 @@ def signature(graph: Graph, op: int) -> str:
 
     It covers kind, version, attributes, shapes, element types, how activations are quantised, and
     small integer constants; not the values of weights and scales, names, or tensor numbers. Which
-    of the activations share one scale and zero point is part of it, as kernels differ by that.
+    of the activations share one scale and zero point is part of it, as kernels differ by that, and
+    so is whether scales are too far from each other for the usual kernels.
     """
     text = json.dumps(_describe_op(graph, op), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -59,6 +61,7 @@ def _describe_op(graph: Graph, index: int) -> _Described:
         hashlib.sha256(custom_options(graph, index)).hexdigest() if op.is_custom else "",
         [_describe_input(graph, tensor, numbers) for tensor in op.inputs],
         [_describe_tensor(graph, tensor, numbers) for tensor in results],
+        *(["far scales"] if has_far_scales(graph, op) else []),
     ]
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .model import AttributeValue, Graph, Op
+from .scales import has_far_scales
+
+# Name of the attribute that says so where ``has_far_scales``.
+FAR_SCALES = "far_scales"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Workload:
     """Kind, operands and attributes of an operator, without values, names and numbers of tensors.
 
     Attributes:
-        kind: as of ``Op``, as are the others of the same name.
+        kind: as of ``Op``, as are the others of the same name; ``attributes`` may have
+            ``FAR_SCALES`` besides.
         inputs: operands; None for an optional one that is not given.
         outputs: results.
     """
@@ -106,7 +111,7 @@ def workload(graph: Graph, op: Op) -> Workload:
         op.kind,
         tuple(form(index) if index >= 0 else None for index in op.inputs),
         tuple(form(index) for index in op.outputs),
-        op.attributes,
+        {**op.attributes, **({FAR_SCALES: True} if has_far_scales(graph, op) else {})},
         op.macs,
         op.parameter_bytes,
         op.input_bytes,

@@ -139,7 +139,10 @@ def _binary(generator: np.random.Generator, kind: str, dtype: str) -> Configurat
     if form < even + (1 - even) / 2:
         return _single(layer, dtype, shape, by_channel)
     constant = pick(generator, {(): 0.4, by_channel: 0.4, shape: 0.2})
-    return _single(Layer(kind, activation=activation, constant=constant), dtype, shape)
+    # A mean that images already have is subtracted as zeros of a tiny scale.
+    far = dtype != "float32" and kind != "div" and generator.random() < 0.4
+    layer = Layer(kind, activation=activation, constant=constant, rescaled=far)
+    return _single(layer, dtype, shape)
 
 
 def _unary(generator: np.random.Generator, kind: str, dtype: str) -> Configuration:
