@@ -39,6 +39,8 @@ _TERMS: tuple[tuple[str, float, float, float], ...] = (
     ("streamed_activation_bytes", 0.0, 0.0, _SLOWEST),
     ("far_parameter_bytes", 0.0, 0.0, _SLOWEST),
 )
+# An operator that takes less counts as part of one: no thread is woken for it.
+_WHOLE_US = 0.5
 # No operator is free, even where its time is all launch.
 _LEAST_US = 0.02
 _GROUPS = [name for name, *_ in _TERMS if name.endswith("_us")]
@@ -235,7 +237,7 @@ def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
         own = np.clip((activations + work.parameter_bytes) / _CACHE_BYTES - 1.0, 0.0, 1.0)
         row[_GROUPS.index(_group(work, next_work))] = max(0.0, time_us)
         row[len(_GROUPS) :] = (
-            1.0,
+            np.clip(time_us / _WHOLE_US, 0.0, 1.0),
             cold * work.parameter_bytes,
             cold * own * activations,
             far * work.parameter_bytes,
