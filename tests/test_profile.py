@@ -18,6 +18,7 @@ from tdse.files import cache_directory
 from tdse.graph.layers import Configuration
 from tdse.measure.conditions import current_conditions
 from tdse.measure.excitation import draw
+from tdse.measure.launch import find_launch
 from tdse.measure.records import Record, RecordStore
 from tdse.measure.switches import find_switches
 from tdse.profile import Profile, profile
@@ -126,12 +127,14 @@ def test_a_target_that_there_is_not(cache: Path) -> None:
 
 
 @pytest.mark.tvm
-def test_targets_in_turns_are_measured(cache: Path) -> None:
+def test_launches_and_targets_in_turns_are_measured(cache: Path) -> None:
     targets = ["litert", "llvm"]
+    choices = [(target, 1) for target in targets]
     for _ in range(10):
         profile(budget_s=BUDGET_S, targets=targets, threads=1)
         with _store() as store:
-            found = find_switches([(target, 1) for target in targets], store)
+            found, launches = find_switches(choices, store), find_launch(choices, store)
         if found:
             break
     assert set(found) == {("litert", "llvm", 1)}
+    assert set(launches) == set(choices)

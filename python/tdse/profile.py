@@ -25,6 +25,7 @@ from tdse.measure.conditions import Conditions, current_conditions
 from tdse.measure.deadline import Deadline
 from tdse.measure.excitation import KINDS, draw
 from tdse.measure.excitation_chains import draw_chain, draw_stack
+from tdse.measure.launch import measure_launch
 from tdse.measure.records import RecordStore
 from tdse.measure.remote import Boards
 from tdse.measure.switches import measure_switches
@@ -123,7 +124,7 @@ def profile(
                 break
             if batch == 1:
                 # Not before the first operators: a short budget is for these.
-                session.measure_switches()
+                session.measure_turns()
             if batch % _CHAINS_EVERY == _CHAINS_EVERY - 1:
                 session.measure_chains()
             else:
@@ -215,11 +216,12 @@ class _Session:
                 boards=self._boards,
             )
 
-    def measure_switches(self) -> None:
-        """Measure what it costs when targets take turns, once."""
-        self._say("measure", 0, 1, "targets in turns")
+    def measure_turns(self) -> None:
+        """Measure what a launch costs, and when targets take turns, once."""
+        self._say("measure", 0, 1, "launches, and targets in turns")
         place = contextlib.nullcontext() if self._boards is None else Boards(*self._boards)
         with place as timer:
+            measure_launch(self._variants(), self._store, timer=timer)
             measure_switches(
                 self._variants(), self._store, timer=timer, deadline=Deadline(self._deadline)
             )

@@ -19,8 +19,9 @@ _FAR_BYTES = 1 << 20
 
 # Positions of the windows for which XNNPACK's depthwise kernels are unrolled.
 _UNROLLED = (3, 4, 9, 25)
-# XNNPACK joins at most so many operands.
+# XNNPACK joins at most so many operands, and splits into at most so many results.
 _MOST_JOINED = 5
+_MOST_RESULTS = 4
 
 Regressor = Callable[[Quantities], Floats]
 
@@ -162,6 +163,7 @@ REGRESSORS: Mapping[str, Regressor] = {
     "left_inputs": lambda q: q["input_rows"] * (q["input_channels"] % TILE),
     "crossed_inputs": _crossed_inputs,
     "result_rows": lambda q: q.rows * q["results"],
+    "result_rows_of_many": lambda q: q.rows * q["results"] * (q["results"] > _MOST_RESULTS),
 }
 
 _COMMON = ("launch", "input_bytes", "output_bytes", "bytes_beyond_l1", "bytes_beyond_l2")
@@ -169,7 +171,7 @@ _MATRIX = ("launch", "macs", "tiled_macs", "parameter_bytes", "input_bytes", "ou
 _ELEMENTWISE = (
     *_COMMON, "rows", "narrow_elements", "requantized_elements", "broadcast_elements", "input_rows",
     "elements_beyond_16k", "broadcast_rows", "scalar_elements", "activated_elements",
-    "requantized_beyond_16k", "result_rows", "far_elements", "far_rows",
+    "requantized_beyond_16k", "result_rows", "result_rows_of_many", "far_elements", "far_rows",
 )  # fmt: skip
 _POOL = (*_COMMON, "window_elements", "rows", "row_tiles", "window_rows")
 
