@@ -124,6 +124,21 @@ def test_nothing_is_learnt_of_what_no_chain_has(kind: str) -> None:
     )
 
 
+def test_sums_with_far_scales_count_by_themselves() -> None:
+    # XNNPACK, which has others next to free, refuses these.
+    layers = (
+        Layer("sub", constant=(8,)),
+        Layer("sub", constant=(8,), rescaled=True),
+        Layer("logistic"),
+    )
+    given = (Input((1, 8, 8, 8), "int8"),)
+    graphs = [build_graph(Configuration(given, (each,))) for each in layers]
+    works = [workload(graph, graph.ops[0]) for graph in graphs]
+    known = replace(SUM, weights={**SUM.weights, "binary_us": 0.5})
+    shares = known.shares_us(works, np.full(3, LAUNCH_US + 10.0), LAUNCH_US)
+    np.testing.assert_allclose(shares, [5.0, 10.0, 10.0])
+
+
 def test_operators_without_a_time_do_no_harm_to_the_others() -> None:
     found = fit_region(_chains(_faster(), 40), LAUNCH_US)
     for model in (SUM, found):

@@ -20,7 +20,7 @@ from scipy.optimize import lsq_linear
 from tdse.cost.conformal import conformal_margin
 from tdse.cost.features import Floats, kind_of_cost
 from tdse.cost.robust import huber_fit
-from tdse.graph.workload import Workload
+from tdse.graph.workload import FAR_SCALES, Workload
 
 # With fewer chains, a region is taken to be the sum of its operators.
 MINIMUM_CHAINS = 12
@@ -253,7 +253,9 @@ def _group(work: Workload, next_work: Workload | None) -> str:
         return "matrix_us"
     if kind == "depthwise_conv2d":
         return "depthwise_us"
-    return "binary_us" if kind in ("add", "mul", "sub", "div") else "others_us"
+    # With far scales, they are computed by themselves wherever they stand.
+    is_binary = kind in ("add", "mul", "sub", "div") and FAR_SCALES not in work.attributes
+    return "binary_us" if is_binary else "others_us"
 
 
 def _is_folded(work: Workload, next_work: Workload) -> bool:
