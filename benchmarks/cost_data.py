@@ -91,7 +91,7 @@ def excite(data: Path, seconds: float, say: Say) -> list[Record]:
     path = data / "excitation.sqlite"
     if seconds > 0:
         say(f"random operators, for {seconds:.0f} s")
-        profile(budget_s=seconds, store=path)
+        profile(budget_s=seconds, targets=TARGETS, store=path)
     with contextlib.closing(open_store(data, "excitation")) as store:
         return [record for target in TARGETS for record in store.of_target(target)]
 

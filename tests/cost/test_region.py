@@ -124,19 +124,37 @@ def test_nothing_is_learnt_of_what_no_chain_has(kind: str) -> None:
     )
 
 
+def _alone(layer: Layer, dtype: str = "int8") -> Workload:
+    graph = build_graph(Configuration((Input((1, 8, 8, 8), dtype),), (layer,)))
+    return workload(graph, graph.ops[0])
+
+
 def test_sums_with_far_scales_count_by_themselves() -> None:
     # XNNPACK, which has others next to free, refuses these.
-    layers = (
-        Layer("sub", constant=(8,)),
-        Layer("sub", constant=(8,), rescaled=True),
-        Layer("logistic"),
-    )
-    given = (Input((1, 8, 8, 8), "int8"),)
-    graphs = [build_graph(Configuration(given, (each,))) for each in layers]
-    works = [workload(graph, graph.ops[0]) for graph in graphs]
+    works = [
+        _alone(Layer("sub", constant=(8,))),
+        _alone(Layer("sub", constant=(8,), rescaled=True)),
+        _alone(Layer("logistic")),
+    ]
     known = replace(SUM, weights={**SUM.weights, "binary_us": 0.5})
     shares = known.shares_us(works, np.full(3, LAUNCH_US + 10.0), LAUNCH_US)
     np.testing.assert_allclose(shares, [5.0, 10.0, 10.0])
+
+
+def test_bytes_with_branches_count_by_themselves() -> None:
+    layers = (Layer("relu"), Layer("average_pool2d", kernel=(2, 2)), Layer("logistic"))
+    works = [_alone(layer, dtype) for dtype in ("int8", "float32") for layer in layers]
+    known = replace(SUM, weights={**SUM.weights, "branching_us": 2.0})
+    shares = known.shares_us(works, np.full(6, LAUNCH_US + 10.0), LAUNCH_US)
+    np.testing.assert_allclose(shares, [20.0, 20.0, 10.0, 10.0, 10.0, 10.0])
+
+
+def test_no_thread_is_woken_for_a_small_operator() -> None:
+    works = [_alone(Layer("logistic"))] * 4
+    known = replace(SUM, weights={**SUM.weights, "operators": 0.4})
+    times = np.array([0.4, 0.75, 1.0, 7.0])
+    shares = known.shares_us(works, LAUNCH_US + times, LAUNCH_US)
+    np.testing.assert_allclose(shares, np.add(times, [0.0, 0.2, 0.4, 0.4]))
 
 
 def test_operators_without_a_time_do_no_harm_to_the_others() -> None:

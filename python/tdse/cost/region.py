@@ -25,6 +25,10 @@ from tdse.graph.workload import FAR_SCALES, Workload
 # With fewer chains, a region is taken to be the sum of its operators.
 MINIMUM_CHAINS = 12
 _MATRIX = frozenset({"conv2d", "transpose_conv2d", "fully_connected", "batch_matmul"})
+# LiteRT has plain code for these in 8 bits, with branches that depend on the values. By themselves,
+# a processor learns those of small tensors by heart: a RELU took 4 ns an element up to some 30 kB,
+# 10 beyond, and 10 in chains.
+_BRANCHING = frozenset({"relu", "relu6", "average_pool2d"})
 # Microseconds a byte, from the slowest memory that is likely: the 3.3 GB/s of a small board.
 _SLOWEST = 3e-4
 # Name of a term, the weight that stands for "no more than the sum", and the weight's bounds.
@@ -33,14 +37,16 @@ _TERMS: tuple[tuple[str, float, float, float], ...] = (
     ("depthwise_us", 1.0, 0.5, 1.5),
     ("binary_us", 1.0, 0.3, 1.5),
     ("folded_pad_us", 1.0, 0.0, 1.5),
+    ("branching_us", 1.0, 0.3, 2.5),
     ("others_us", 1.0, 0.3, 1.5),
     ("operators", 0.0, -10.0, 10.0),
     ("cold_parameter_bytes", 0.0, 0.0, _SLOWEST),
     ("streamed_activation_bytes", 0.0, 0.0, _SLOWEST),
     ("far_parameter_bytes", 0.0, 0.0, _SLOWEST),
 )
-# An operator that takes less counts as part of one: no thread is woken for it.
-_WHOLE_US = 0.5
+# An operator that takes no more than the first counts as none, since no thread is woken for it, and
+# one that takes the second or more as one.
+_NONE_US, _WHOLE_US = 0.5, 1.0
 # No operator is free, even where its time is all launch.
 _LEAST_US = 0.02
 _GROUPS = [name for name, *_ in _TERMS if name.endswith("_us")]
@@ -237,7 +243,7 @@ def _rows(works: Sequence[Workload], extra_us: Floats) -> Floats:
         own = np.clip((activations + work.parameter_bytes) / _CACHE_BYTES - 1.0, 0.0, 1.0)
         row[_GROUPS.index(_group(work, next_work))] = max(0.0, time_us)
         row[len(_GROUPS) :] = (
-            np.clip(time_us / _WHOLE_US, 0.0, 1.0),
+            np.clip((time_us - _NONE_US) / (_WHOLE_US - _NONE_US), 0.0, 1.0),
             cold * work.parameter_bytes,
             cold * own * activations,
             far * work.parameter_bytes,
@@ -253,6 +259,8 @@ def _group(work: Workload, next_work: Workload | None) -> str:
         return "matrix_us"
     if kind == "depthwise_conv2d":
         return "depthwise_us"
+    if kind in _BRANCHING and work.outputs[0].dtype in ("int8", "uint8"):
+        return "branching_us"
     # With far scales, they are computed by themselves wherever they stand.
     is_binary = kind in ("add", "mul", "sub", "div") and FAR_SCALES not in work.attributes
     return "binary_us" if is_binary else "others_us"
