@@ -119,12 +119,15 @@ def profile(
         begun, since = time.monotonic(), time.time()
         deadline = begun + budget_s
         session = _Session(names, counts, records, seed, deadline, boards, say)
+        took_turns = False
         for batch in itertools.count():
             if time.monotonic() > deadline:
                 break
-            if batch == 1:
-                # Not before the first operators: a short budget is for these.
+            if not took_turns and session.known():
+                # Not before the first operators, of this run or earlier: a short budget is for
+                # these.
                 session.measure_turns()
+                took_turns = True
             if batch % _CHAINS_EVERY == _CHAINS_EVERY - 1:
                 session.measure_chains()
             else:
@@ -195,6 +198,10 @@ class _Session:
         self._boards = boards
         self._say = say
 
+    def known(self) -> int:
+        """How many records of the variants there are."""
+        return sum(self._store.count(*variant) for variant in self._variants())
+
     def measure_ops(self) -> None:
         """Measure operators, some of them those that the models are least sure of."""
         generator = self._generator()
@@ -254,8 +261,7 @@ class _Session:
 
     def _generator(self) -> np.random.Generator:
         """Goes on where an earlier run ended: what is drawn depends on what is known."""
-        known = sum(self._store.count(*variant) for variant in self._variants())
-        return np.random.default_rng([self._seed, known])
+        return np.random.default_rng([self._seed, self.known()])
 
     def _variants(self) -> list[tuple[str, int]]:
         return target_variants(self._targets, self._counts)
